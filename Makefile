@@ -1,0 +1,45 @@
+# Each target works alone on a fresh clone: it makes .venv, installs what it needs
+# with the versions of constraints.txt, and does its job. A second call installs nothing.
+#
+#   make demo                        paint a picture
+#   make demo PROMPT="a blue car on the sand"
+#   make test                        the tests                 make test ARGS="-k schedule -x"
+#   make clean                       remove .venv
+#
+# PYTHON names the interpreter that makes .venv:  make demo PYTHON=python3.12
+
+SHELL := /bin/bash
+PYTHON ?= python3
+PROMPT ?= a red house left of a yellow tent in the snow at night
+ARGS ?=
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+
+# The prompt reaches the shell as a variable, so that it may hold quotes.
+export PROMPT
+
+.PHONY: demo test clean
+.DELETE_ON_ERROR:
+
+demo: .venv/installed
+	@$(BIN)/minisd paint "$$PROMPT"
+	@echo
+	@echo 'Next: another picture    make demo PROMPT="a blue car on the sand at sunset"'
+	@echo '      all the options    $(BIN)/minisd paint --help'
+	@echo '      the tests          make test'
+
+test: .venv/installed-test
+	$(BIN)/python -m pytest $(ARGS)
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("minisd needs Python 3.11 or newer, this is %d.%d: name another with PYTHON=..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+	@start=$$SECONDS; $(PIP_INSTALL) -e . && echo "install: $$((SECONDS - start)) s" && touch $@
+
+.venv/installed-test: pyproject.toml constraints.txt | .venv/bin/python
+	@start=$$SECONDS; $(PIP_INSTALL) -e '.[test]' && echo "install: $$((SECONDS - start)) s" && touch .venv/installed $@
+
+clean:
+	rm -rf .venv

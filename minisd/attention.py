@@ -1,0 +1,110 @@
+"""Attention, and the transformer block that lets every place of a picture read the words.
+
+Shapes: x (batch, tokens, width); a picture is (batch, channels, height, width) and becomes
+(batch, height * width, channels) on the way in, its places being the tokens.
+"""
+
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """softmax(Q K^T / sqrt(d)) V over several heads (Vaswani et al. 2017, eq. 1).
+
+    Queries come from `x`, keys and values from `context`; without a context, `x` attends to itself.
+    """
+
+    def __init__(self, query_dim: int, context_dim: int | None = None, heads: int = 8, bias: bool = False):
+        super().__init__()
+        context_dim = context_dim or query_dim
+        self.heads = heads
+        self.to_q = nn.Linear(query_dim, query_dim, bias=bias)
+        self.to_k = nn.Linear(context_dim, query_dim, bias=bias)
+        self.to_v = nn.Linear(context_dim, query_dim, bias=bias)
+        self.to_out = nn.ModuleList([nn.Linear(query_dim, query_dim)])
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        context = x if context is None else context
+        q, k, v = (
+            rearrange(y, "b n (h d) -> b h n d", h=self.heads)
+            for y in (self.to_q(x), self.to_k(context), self.to_v(context))
+        )
+        out = F.scaled_dot_product_attention(q, k, v)  # divides by sqrt(d) itself
+        return self.to_out[0](rearrange(out, "b h n d -> b n (h d)"))
+
+
+class PictureAttention(Attention):
+    """Self-attention among the places of a picture, with its norm and residual: the VAE's middle block.
+
+    One head as wide as the picture has channels, all four projections with bias.
+    """
+
+    def __init__(self, channels: int, norm_num_groups: int, eps: float = 1e-6):
+        super().__init__(channels, heads=1, bias=True)
+        self.group_norm = nn.GroupNorm(norm_num_groups, channels, eps=eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height = x.shape[2]
+        tokens = rearrange(self.group_norm(x), "b c h w -> b (h w) c")
+        return x + rearrange(super().forward(tokens), "b (h w) c -> b c h w", h=height)
+
+
+class GEGLU(nn.Module):
+    """value * GELU(gate), both from one linear layer, value first (Shazeer 2020, eq. 6; the exact GELU)."""
+
+    def __init__(self, width: int, inner: int):
+        super().__init__()
+        self.proj = nn.Linear(width, 2 * inner)
+
+    def forward(self, x: Tensor) -> Tensor:
+        value, gate = self.proj(x).chunk(2, dim=-1)
+        return value * F.gelu(gate)
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a GEGLU between, four times as wide inside."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.net = nn.Sequential(GEGLU(width, 4 * width), nn.Identity(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention, cross-attention to the words, feed-forward; each after a LayerNorm, each added."""
+
+    def __init__(self, width: int, context_dim: int, heads: int):
+        super().__init__()
+        self.norm1, self.attn1 = nn.LayerNorm(width), Attention(width, heads=heads)
+        self.norm2, self.attn2 = nn.LayerNorm(width), Attention(width, context_dim, heads=heads)
+        self.norm3, self.ff = nn.LayerNorm(width), FeedForward(width)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        x = x + self.attn1(self.norm1(x))
+        x = x + self.attn2(self.norm2(x), context)
+        return x + self.ff(self.norm3(x))
+
+
+class PictureTransformer(nn.Module):
+    """A transformer block among the places of a picture, inside the U-Net (Rombach et al. 2022, app. E.2.1).
+
+    (batch, channels, height, width) and context (batch, tokens, context_dim) -> the picture's shape.
+    Its GroupNorm has eps 1e-6 although the rest of the U-Net has 1e-5.
+    """
+
+    def __init__(self, channels: int, context_dim: int, heads: int, norm_num_groups: int):
+        super().__init__()
+        self.norm = nn.GroupNorm(norm_num_groups, channels, eps=1e-6)
+        self.proj_in = nn.Conv2d(channels, channels, 1)
+        self.transformer_blocks = nn.ModuleList([TransformerBlock(channels, context_dim, heads)])
+        self.proj_out = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        height = x.shape[2]
+        tokens = rearrange(self.proj_in(self.norm(x)), "b c h w -> b (h w) c")
+        for block in self.transformer_blocks:
+            tokens = block(tokens, context)
+        return x + self.proj_out(rearrange(tokens, "b (h w) c -> b c h w", h=height))

@@ -1,0 +1,89 @@
+"""What the U-Net and the VAE share: the ResNet block, the two resamplings, the reading of a config."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ResnetBlock(nn.Module):
+    """norm, SiLU, conv; add the time; norm, SiLU, conv; add the input (He et al. 2016; DDPM app. B).
+
+    x (batch, in_channels, height, width), emb (batch, time_dim) or None -> (batch, out_channels, ...).
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, norm_num_groups: int, eps: float, time_dim: int | None = None
+    ):
+        super().__init__()
+        self.norm1 = nn.GroupNorm(norm_num_groups, in_channels, eps=eps)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        if time_dim is not None:
+            self.time_emb_proj = nn.Linear(time_dim, out_channels)
+        self.norm2 = nn.GroupNorm(norm_num_groups, out_channels, eps=eps)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        if in_channels != out_channels:
+            self.conv_shortcut = nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)))
+        if emb is not None:
+            h = h + self.time_emb_proj(F.silu(emb))[:, :, None, None]
+        h = self.conv2(F.silu(self.norm2(h)))
+        return h + (self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x)
+
+
+class Downsample(nn.Module):
+    """Halve height and width by a 3x3 convolution of stride 2.
+
+    The U-Net pads one pixel on every side, the VAE only right and below (`asymmetric`).
+    """
+
+    def __init__(self, channels: int, asymmetric: bool = False):
+        super().__init__()
+        self.asymmetric = asymmetric
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=0 if asymmetric else 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.pad(x, (0, 1, 0, 1)) if self.asymmetric else x)
+
+
+class Upsample(nn.Module):
+    """Double height and width by repeating each pixel (or grow to `size`), then a 3x3 convolution."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        size = size or (2 * x.shape[2], 2 * x.shape[3])
+        return self.conv(F.interpolate(x, size=size, mode="nearest"))
+
+
+def timestep_embedding(t: Tensor, width: int) -> Tensor:
+    """Sines and cosines of the timestep at `width` / 2 frequencies from 1 down to 1/10000.
+
+    t (batch,) -> (batch, width), cosines first (DDPM app. B, after Vaswani et al. 2017, section 3.5).
+    """
+    exponent = torch.arange(width // 2, dtype=torch.float32, device=t.device) / (width // 2)
+    angles = t[:, None].float() * torch.exp(-torch.log(torch.tensor(10000.0)) * exponent)[None, :]
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+def read_config(config: dict, name: str, defaults: dict, fixed: dict) -> dict:
+    """The values of a checkpoint's config.json that a network is built from, the rest checked.
+
+    `defaults` are the keys we read, with the reference implementation's defaults; `fixed` are keys
+    whose one value is what our code computes. Raises ValueError for a config that asks for another.
+    """
+    for key, value in config.items():
+        if key in fixed and value not in (fixed[key] if isinstance(fixed[key], tuple) else (fixed[key],)):
+            raise ValueError(
+                f"{name}: the config asks for {key}={value!r}, but minisd builds only {fixed[key]!r}; "
+                "this is not a Stable Diffusion 1.x model"
+            )
+        if key not in defaults and key not in fixed and not key.startswith("_") and value not in (None, False):
+            raise ValueError(
+                f"{name}: the config has {key}={value!r}, which minisd does not know; "
+                "this is not a Stable Diffusion 1.x model"
+            )
+    return {**defaults, **{key: config[key] for key in defaults if key in config}}

@@ -1,0 +1,256 @@
+"""CLIP: a text encoder and an image encoder that learn to agree (Radford et al. 2021).
+
+Stable Diffusion keeps the text encoder alone, with all its 77 output vectors. The module trees have
+the names of transformers' CLIPTextModel, CLIPVisionModelWithProjection and CLIPModel.
+"""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from .blocks import read_config
+
+LOGIT_SCALE = 2.6592  # ln(1 / 0.07), the temperature that CLIP's training starts from (section 2.5)
+
+LAYER_DEFAULTS = {
+    "hidden_size": 512,
+    "intermediate_size": 2048,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 8,
+    "hidden_act": "quick_gelu",
+    "layer_norm_eps": 1e-5,
+    "projection_dim": 512,
+}
+TEXT_DEFAULTS = {**LAYER_DEFAULTS, "vocab_size": 49408, "max_position_embeddings": 77}
+IMAGE_DEFAULTS = {
+    **LAYER_DEFAULTS,
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_attention_heads": 12,
+    "image_size": 224,
+    "patch_size": 32,
+    "num_channels": 3,
+}
+# What a published config.json also holds and a forward pass does not depend on. The token ids there
+# (0, 2, 1) are wrong in SD's own file: the tokenizer knows the true ones.
+UNUSED = {
+    "architectures", "attention_dropout", "bos_token_id", "dropout", "dtype", "eos_token_id", "initializer_factor",
+    "initializer_range", "model_type", "pad_token_id", "torch_dtype", "transformers_version", "return_dict",
+    "tie_word_embeddings", "is_encoder_decoder", "output_hidden_states", "chunk_size_feed_forward", "id2label",
+    "label2id", "problem_type", "use_bfloat16", "output_attentions",
+}  # fmt: skip
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """x * sigmoid(1.702 x): near GELU and not equal to it; OpenAI's CLIP was trained with this one."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+ACTIVATIONS = {"quick_gelu": quick_gelu, "gelu": F.gelu}
+
+
+def clip_config(config: dict, name: str, defaults: dict) -> dict:
+    """The config's values that a CLIP tower is built from; ValueError for what minisd does not build."""
+    c = read_config({k: v for k, v in config.items() if k not in UNUSED}, name, defaults, {})
+    if c["hidden_act"] not in ACTIVATIONS:
+        raise ValueError(f"{name}: hidden_act must be one of {', '.join(ACTIVATIONS)}, got {c['hidden_act']!r}")
+    return c
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention; `causal` lets every token see only itself and those before it."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.k_proj, self.v_proj = nn.Linear(width, width), nn.Linear(width, width)
+        self.q_proj, self.out_proj = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor, causal: bool) -> Tensor:
+        q, k, v = (
+            rearrange(project(x), "b n (h d) -> b h n d", h=self.heads)
+            for project in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        return self.out_proj(rearrange(out, "b h n d -> b n (h d)"))
+
+
+class MLP(nn.Module):
+    """Two linear layers with the config's activation between."""
+
+    def __init__(self, c: dict):
+        super().__init__()
+        self.activation = ACTIVATIONS[c["hidden_act"]]
+        self.fc1 = nn.Linear(c["hidden_size"], c["intermediate_size"])
+        self.fc2 = nn.Linear(c["intermediate_size"], c["hidden_size"])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.activation(self.fc1(x)))
+
+
+class Layer(nn.Module):
+    """x + attention(norm(x)), then x + MLP(norm(x))."""
+
+    def __init__(self, c: dict):
+        super().__init__()
+        width, eps = c["hidden_size"], c["layer_norm_eps"]
+        self.self_attn = SelfAttention(width, c["num_attention_heads"])
+        self.layer_norm1 = nn.LayerNorm(width, eps=eps)
+        self.mlp = MLP(c)
+        self.layer_norm2 = nn.LayerNorm(width, eps=eps)
+
+    def forward(self, x: Tensor, causal: bool) -> Tensor:
+        x = x + self.self_attn(self.layer_norm1(x), causal)
+        return x + self.mlp(self.layer_norm2(x))
+
+
+class Layers(nn.Module):
+    """The stack of layers of either tower."""
+
+    def __init__(self, c: dict):
+        super().__init__()
+        self.layers = nn.ModuleList(Layer(c) for _ in range(c["num_hidden_layers"]))
+
+    def forward(self, x: Tensor, causal: bool) -> Tensor:
+        for layer in self.layers:
+            x = layer(x, causal)
+        return x
+
+
+class TextEmbeddings(nn.Module):
+    """A vector for each token plus a vector for each place in the sentence."""
+
+    def __init__(self, c: dict):
+        super().__init__()
+        self.token_embedding = nn.Embedding(c["vocab_size"], c["hidden_size"])
+        self.position_embedding = nn.Embedding(c["max_position_embeddings"], c["hidden_size"])
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.token_embedding(ids) + self.position_embedding.weight[: ids.shape[1]]
+
+
+class TextTower(nn.Module):
+    """Embeddings, causal layers, final norm: ids (batch, tokens) -> (batch, tokens, hidden_size)."""
+
+    def __init__(self, c: dict):
+        super().__init__()
+        self.embeddings, self.encoder = TextEmbeddings(c), Layers(c)
+        self.final_layer_norm = nn.LayerNorm(c["hidden_size"], eps=c["layer_norm_eps"])
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.final_layer_norm(self.encoder(self.embeddings(ids), causal=True))
+
+
+class TextEncoder(nn.Module):
+    """What Stable Diffusion reads its prompts with: ids (batch, 77) -> context (batch, 77, width).
+
+    Causal mask only: the padding is not masked. `config` is the dictionary of the checkpoint's
+    text_encoder/config.json.
+    """
+
+    def __init__(self, config: dict):
+        super().__init__()
+        c = clip_config(config, "text encoder", TEXT_DEFAULTS)
+        self.config = dict(config)
+        self.max_length, self.width = c["max_position_embeddings"], c["hidden_size"]
+        self.text_model = TextTower(c)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        if ids.shape[-1] > self.max_length:
+            raise ValueError(f"{ids.shape[-1]} tokens are more than the {self.max_length} that this encoder has places for")
+        return self.text_model(ids)
+
+
+class ImageEmbeddings(nn.Module):
+    """The picture cut into patches, a vector each, behind one extra vector that will stand for all of it."""
+
+    def __init__(self, c: dict):
+        super().__init__()
+        width, patch = c["hidden_size"], c["patch_size"]
+        self.class_embedding = nn.Parameter(torch.randn(width))
+        self.patch_embedding = nn.Conv2d(c["num_channels"], width, patch, stride=patch, bias=False)
+        self.position_embedding = nn.Embedding((c["image_size"] // patch) ** 2 + 1, width)
+
+    def forward(self, images: Tensor) -> Tensor:
+        patches = rearrange(self.patch_embedding(images), "b c h w -> b (h w) c")
+        first = self.class_embedding.expand(len(images), 1, -1)
+        return torch.cat([first, patches], dim=1) + self.position_embedding.weight
+
+
+class ImageTower(nn.Module):
+    """A vision transformer (Dosovitskiy et al. 2021): images -> one vector each, (batch, hidden_size)."""
+
+    def __init__(self, c: dict):
+        super().__init__()
+        width, eps = c["hidden_size"], c["layer_norm_eps"]
+        self.embeddings = ImageEmbeddings(c)
+        self.pre_layrnorm = nn.LayerNorm(width, eps=eps)  # sic: the published name
+        self.encoder = Layers(c)
+        self.post_layernorm = nn.LayerNorm(width, eps=eps)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.encoder(self.pre_layrnorm(self.embeddings(images)), causal=False)
+        return self.post_layernorm(x[:, 0])
+
+
+class ImageEncoder(nn.Module):
+    """CLIP's picture half: images (batch, 3, image_size, image_size) -> (batch, projection_dim)."""
+
+    def __init__(self, config: dict):
+        super().__init__()
+        c = clip_config(config, "image encoder", IMAGE_DEFAULTS)
+        self.config = dict(config)
+        self.vision_model = ImageTower(c)
+        self.visual_projection = nn.Linear(c["hidden_size"], c["projection_dim"], bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.visual_projection(self.vision_model(images))
+
+
+class CLIP(nn.Module):
+    """Both encoders, their projections into one space, and the temperature.
+
+    `config` has the keys text_config, vision_config and projection_dim, as transformers' CLIPModel.
+    """
+
+    def __init__(self, config: dict):
+        super().__init__()
+        text = clip_config(config["text_config"], "text encoder", TEXT_DEFAULTS)
+        image = clip_config(config["vision_config"], "image encoder", IMAGE_DEFAULTS)
+        self.config, width = dict(config), config["projection_dim"]
+        self.text_model, self.vision_model = TextTower(text), ImageTower(image)
+        self.text_projection = nn.Linear(text["hidden_size"], width, bias=False)
+        self.visual_projection = nn.Linear(image["hidden_size"], width, bias=False)
+        self.logit_scale = nn.Parameter(torch.tensor(LOGIT_SCALE))
+
+    def encode_text(self, ids: Tensor) -> Tensor:
+        """ids (batch, tokens) -> unit vectors (batch, projection_dim), read off at the end token.
+
+        The end token has the highest id of the vocabulary, and argmax finds the first of them.
+        """
+        hidden = self.text_model(ids)
+        pooled = hidden[torch.arange(len(ids), device=ids.device), ids.argmax(dim=-1)]
+        return F.normalize(self.text_projection(pooled), dim=-1)
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """images (batch, 3, image_size, image_size) -> unit vectors (batch, projection_dim)."""
+        return F.normalize(self.visual_projection(self.vision_model(images)), dim=-1)
+
+    def forward(self, ids: Tensor, images: Tensor) -> Tensor:
+        """Scaled cosines, a row for each image and a column for each text: (images, texts)."""
+        return self.logit_scale.exp() * self.encode_image(images) @ self.encode_text(ids).T
+
+
+def contrastive_loss(logits: Tensor, also_true: Tensor | None = None) -> Tensor:
+    """Cross-entropy both ways: every image finds its text, every text its image (CLIP, figure 3).
+
+    logits (images, texts): text i belongs to image i; texts beyond the number of images are hard
+    negatives, wrong for their own image on purpose. `also_true` (images, texts) marks other pairs that
+    happen to fit and are left out of the sums.
+    """
+    n = len(logits)
+    labels = torch.arange(n, device=logits.device)
+    if also_true is not None:
+        logits = logits.masked_fill(also_true, float("-inf"))
+    return (F.cross_entropy(logits, labels) + F.cross_entropy(logits[:, :n].T, labels)) / 2

@@ -1,0 +1,1 @@
+"""What only the book needs: its order, its figures, the checks of its exercises."""

@@ -1,0 +1,1 @@
+"""Training the small Stable Diffusion from nothing: tokenizer, CLIP, VAE, U-Net."""

@@ -1,0 +1,37 @@
+"""What is trained on: scenes of the little world, their pictures, their captions."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ..scenes import Scene, render_many, sample
+
+CHUNK = 1000  # pictures that are rendered between two moves of the progress bar
+
+
+def training_scenes(number: int, seed: int) -> list[Scene]:
+    """Complete scenes of the training split; scene i depends on (seed, i) alone."""
+    return [sample(np.random.default_rng((seed, i)), "train", full=True) for i in range(number)]
+
+
+def training_pictures(scenes: list[Scene], seed: int, path: Path) -> np.ndarray:
+    """The scenes' pictures, uint8 (number, 128, 128, 3), rendered once and then mapped from `path`."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        shape = (len(scenes), 128, 128, 3)
+        pictures = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+        for i in tqdm(range(0, len(scenes), CHUNK), desc="rendering", unit="k pictures"):
+            pictures[i : i + CHUNK] = render_many(scenes[i : i + CHUNK], range(seed + i, seed + i + len(scenes[i : i + CHUNK])))
+        pictures.flush()
+        os.replace(part, path)
+    return np.load(path, mmap_mode="r")
+
+
+def to_tensor(pictures: np.ndarray) -> Tensor:
+    """uint8 (batch, height, width, 3) -> float (batch, 3, height, width) in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1

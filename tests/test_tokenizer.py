@@ -1,0 +1,357 @@
+"""The tokenizer against transformers' CLIPTokenizer, the tokenizers library and a sheet of paper."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+import tokenizers
+import torch
+import transformers
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from minisd import tokenizer as module
+from minisd.tokenizer import BPE, base_tokens, split_words, word_symbols
+
+TEXTS = [
+    "A red house and a yellow tent in the snow at night.",
+    "Two balloons, one blue and one green, float over the sandy hills; it's sunset!",
+    "We've painted what they'll see: a rocket that didn't fly in 1969 (or 2024?).",
+    "The car's shadow lies on the grass, and I'd say you're late... I'm not :-)",
+    "Das große Haus, der kleine Pilz; ein Café in Zürich, naïve façade, Ångström, Straße.",
+    "Οδυσσεύς και το κόκκινο σπίτι. Красный дом и синяя машина.",
+    "雪の中の赤い家。日本語のテキスト 一个红色的房子和黄色的帐篷",
+    "🎈🚀🍄 a balloon 🎈 a rocket 🚀 a family 👩‍👩‍👧‍👦 and flags 🇫🇷🇯🇵 🏳️‍🌈 ✨✨",
+] + 20 * ["house tree tent car balloon rocket mushroom flower 家 木 テント café über 🚀 🎈 1 2 3 ... !!"]
+
+TRICKY = [
+    "", " ", "a", "'", "don't DON'T it's IT'S they'll've 'sss 'S", "1234 ½ ² Ⅻ ٣ 三",
+    "İstanbul ISPARTA ıi", "STRAẞE straße ß ﬁ", "ΟΔΥΣΣΕΥΣ Σ ΣΣ aΣ. Σa", "J̌ e\u0301 é q\u0307\u0323 Å ﷺ",
+    "👩‍👩‍👧‍👦", "🇫🇷🇯🇵", "🏳️‍🌈👍🏽", "\x00", "a\x01b\x1cc\x1dd\x1fe\x7ff\x85g", "\ufeff", "\u200b", "\u180e", "\u00ad",
+    "a\tb\nc\r\nd\x0be\x0cf", "\xa0\u1680\u2003\u2028\u2029\u202f\u205f\u3000", "<|endoftext|>", "<|startoftext|>a",
+    "x!<|endoftext|>y", "<|ENDOFTEXT|> <|endoftext |>", "<|endoftext|><|endoftext|", "</w>", "a</w>b", "Ġ Ā ġ",
+    "雪の中の赤い家", "हिन्दी ไทย", "!!'s --- ...'t", "<", "|>",
+]  # fmt: skip
+
+# Characters that this Python's Unicode tables know; tables of another age disagree on the rest.
+TEXT = st.lists(
+    st.one_of(
+        st.text(st.characters(exclude_categories=("Cs", "Cn")), max_size=12),
+        st.text("abeorstu'<|>/123 \t\u0301\u0307ΣσςİıßẞéÉ👩\u200d🇫🇷", max_size=12),
+        st.sampled_from(TRICKY + TEXTS[:8]),
+    ),
+    max_size=8,
+).map("".join)
+
+
+@pytest.fixture(scope="module")
+def bpe():
+    return BPE.train(TEXTS, 800)
+
+
+@pytest.fixture(scope="module")
+def folder(bpe, tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "tokenizer"
+    bpe.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def clip(folder):
+    return transformers.CLIPTokenizer.from_pretrained(folder)
+
+
+def clip_rows(clip, texts):
+    out = clip(texts, padding="max_length", truncation=True, max_length=77, return_tensors="pt")
+    return out.input_ids
+
+
+# ---- the same ids as transformers
+
+
+def test_tricky_rows_equal_transformers(bpe, clip):
+    texts = TRICKY + TEXTS + ["house " * n for n in (74, 75, 76, 500)] + ["x" * 3000, "🎈" * 3000]
+    ours, theirs = bpe(texts), clip_rows(clip, texts)
+    assert ours.dtype == theirs.dtype == torch.int64
+    assert ours.shape == theirs.shape == (len(texts), 77)
+    assert [text for text, a, b in zip(texts, ours, theirs) if not torch.equal(a, b)] == []
+
+
+@settings(max_examples=2000, deadline=None, derandomize=True, database=None,
+          suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
+@given(text=TEXT)
+@example(text="the end " * 60)
+def test_generated_rows_equal_transformers(bpe, clip, text):
+    ids = bpe.encode(text)
+    assert ids == clip(text, add_special_tokens=False).input_ids  # all of it, not only 75
+    assert torch.equal(bpe(text), clip_rows(clip, [text]))
+    back = bpe.decode(ids)
+    assert back.strip() == clip.decode(ids, skip_special_tokens=True)
+    assert back == " ".join(word for word in split_words(text) if word not in (module.START, module.END))
+    assert bpe.encode(back) == [i for i in ids if i not in (bpe.bos, bpe.eos)]
+
+
+def test_saved_folder_as_transformers_sees_it(bpe, clip):
+    assert (clip.bos_token_id, clip.eos_token_id, clip.pad_token_id) == (bpe.bos, bpe.eos, bpe.eos)
+    assert clip.pad_token == clip.unk_token == "<|endoftext|>"
+    assert clip.model_max_length == 77
+    assert clip.get_vocab() == bpe.vocab
+
+
+# ---- training
+
+
+def test_merges_computed_by_hand():
+    # Sennrich et al. 2016 use these words: low 5, lower 2, newest 6, widest 3. First round:
+    # e s 9, s t</w> 9 (a tie: e has the smaller id), w e 8, l o 7, n e 6, e w 6, o w</w> 5 ...
+    # After es: es t</w> 9. After est</w>: l o 7. Then n e, e w and w est</w> are 6 each: e w.
+    texts = 5 * ["low"] + 2 * ["lower"] + 6 * ["newest"] + 3 * ["widest"]
+    by_hand = """e s, es t</w>, l o, e w, n ew, new est</w>, lo w</w>, d est</w>, i dest</w>, w idest</w>,
+                 e r</w>, w er</w>, lo wer</w>"""
+    by_hand = [tuple(pair.split()) for pair in by_hand.split(",")]
+    bpe = BPE.train(texts, 10_000)  # 13 merges, and no pair is left
+    assert bpe.merges == by_hand
+    assert len(bpe) == 514 + 13
+    assert BPE.train(texts, 514 + 4).merges == by_hand[:4]
+    small = BPE.train(texts, 514 + 7)
+    tokens = {i: token for token, i in small.vocab.items()}
+    assert [tokens[i] for i in small.encode("Lowest newer slow")] == [
+        "lo", "w", "est</w>", "new", "e", "r</w>", "s", "low</w>"
+    ]  # fmt: skip
+
+
+def test_merges_equal_the_tokenizers_library():
+    # Its trainer breaks ties by ids as ours does, but numbers the `</w>` symbols as it meets them.
+    # Handed to it as "special tokens", our 512 base tokens get our ids, and the ties agree.
+    theirs = tokenizers.Tokenizer(tokenizers.models.BPE(end_of_word_suffix="</w>"))
+    theirs.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=798, special_tokens=base_tokens(), end_of_word_suffix="</w>", show_progress=False
+    )
+    words = [word for text in TEXTS for word in split_words(text)]
+    in_symbols = ["".join(word_symbols(word)).removesuffix("</w>") for word in words]
+    theirs.train_from_iterator(in_symbols, trainer)
+    merges = [tuple(pair) for pair in json.loads(theirs.to_str())["model"]["merges"]]
+    ours = BPE.train(TEXTS, 800).merges
+    assert len(ours) == 800 - 514
+    assert ours == merges
+    assert any(left in "ãäåæçðñ" for left, _ in ours)  # merges inside the UTF-8 of one character
+
+
+def test_training_does_not_depend_on_hash_seed_order_or_torch(bpe):
+    code = (
+        "import sys, json, runpy; texts = json.load(sys.stdin);"
+        f"bpe = runpy.run_path({module.__file__!r})['BPE'].train(texts, 800);"
+        "assert 'torch' not in sys.modules; print(json.dumps(bpe.merges))"
+    )
+    for seed in ("0", "1", "4321"):
+        run = subprocess.run(
+            [sys.executable, "-c", code], input=json.dumps(TEXTS[::-1]), capture_output=True, text=True,
+            check=True, env={**os.environ, "PYTHONHASHSEED": seed},
+        )  # fmt: skip
+        assert [tuple(pair) for pair in json.loads(run.stdout)] == bpe.merges
+
+
+def test_training_leaves_special_tokens_alone():
+    bpe = BPE.train(100 * ["<|endoftext|><|startoftext|> "], 1000)
+    assert bpe.merges == [] and len(bpe) == 514
+
+
+def test_two_merges_that_spell_one_token():
+    # a + bc and ab + c both make abc: two merges, one entry in the vocabulary
+    merges = [("b", "c"), ("a", "bc"), ("a", "b"), ("ab", "c")]
+    bpe = BPE(merges)
+    assert len(bpe) == 514 + 3 and sorted(bpe.vocab.values()) == list(range(517))
+
+
+# ---- CLIP's own numbers
+
+
+def test_base_vocabulary_is_clips():
+    tokens = base_tokens()
+    assert len(tokens) == len(set(tokens)) == 512
+    # the ids of CLIP's vocabulary, which SD 1.5's tokenizer/vocab.json repeats
+    assert [tokens.index(t) for t in ("!", "a", "~", "¡", "ÿ", "Ā", "Ń")] == [0, 64, 93, 94, 187, 188, 255]
+    assert tokens[256:] == [token + "</w>" for token in tokens[:256]]
+    assert word_symbols("é ") == ["Ã", "©", "Ġ</w>"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("It's 2024!!", ["it", "'s", "2", "0", "2", "4", "!!"]),
+        ("we've they'll I'd you're I'm can't", "we 've they 'll i 'd you 're i 'm can 't".split()),
+        ("well-known  A.I.\n50%", "well - known a . i . 5 0 %".split()),
+        ("a<|endoftext|>b", ["a", "<|endoftext|>", "b"]),
+        ("ΟΔΥΣΣΕΥΣ", ["οδυσσευσ"]),
+    ],
+)
+def test_words(text, words):
+    assert split_words(text) == words
+
+
+# ---- rows
+
+
+def test_rows_begin_end_and_are_padded(bpe):
+    rows = bpe(["a red house", ""])
+    ids = bpe.encode("a red house")
+    assert rows.shape == (2, 77) and rows.dtype == torch.int64
+    assert rows[0].tolist() == [bpe.bos, *ids] + [bpe.eos] * (76 - len(ids))
+    assert rows[1].tolist() == [bpe.bos] + [bpe.eos] * 76
+    assert (bpe.bos, bpe.eos) == (len(bpe) - 2, len(bpe) - 1) == (798, 799)
+    assert torch.equal(bpe("a red house"), rows[:1])
+    assert bpe([]).shape == (0, 77) and bpe([]).dtype == torch.int64
+
+
+@pytest.mark.parametrize("count", [74, 75, 76, 200])
+def test_truncation_keeps_75_tokens_and_the_end(bpe, count):
+    house = bpe.encode("house")
+    assert len(house) == 1
+    row = bpe("house " * count)[0].tolist()
+    assert row == [bpe.bos] + house * min(count, 75) + [bpe.eos] * (76 - min(count, 75))
+    assert row[-1] == bpe.eos
+    assert bpe.cut("house " * count) == " ".join(["house"] * (count - 75))
+
+
+def test_cut_names_the_words(bpe):
+    assert bpe.cut("") == bpe.cut("a red house") == ""
+    assert bpe.cut("house " * 75 + "A Rocket at night!") == "a rocket at night !"
+
+
+def test_max_length_is_an_attribute(bpe, tmp_path):
+    short = BPE(bpe.merges, max_length=5)
+    assert short("house " * 9).tolist() == [[bpe.bos, *bpe.encode("house house house"), bpe.eos]]
+    short.save(tmp_path)
+    assert transformers.CLIPTokenizer.from_pretrained(tmp_path).model_max_length == 5
+    with pytest.raises(ValueError, match="at least 2"):
+        BPE([], max_length=1)
+
+
+# ---- decoding
+
+
+def test_round_trip(bpe):
+    assert bpe.decode(bpe.encode("a red house in the snow")) == "a red house in the snow"
+    assert bpe.decode(bpe.encode("  It's   2024! ÅNGSTRÖM 雪 🚀 \n")) == "it 's 2 0 2 4 ! ångström 雪 🚀"
+    assert bpe.decode(bpe("a red house")[0]) == "a red house"  # a row of the tensor
+    assert bpe.decode([]) == bpe.decode([bpe.bos, bpe.eos]) == ""
+    assert bpe.decode([bpe.vocab["ð"]]) == "\ufffd"  # the first byte of four
+    with pytest.raises(ValueError, match="no token 800"):
+        bpe.decode([800])
+    with pytest.raises(ValueError, match="no token -1"):
+        bpe.decode([-1])
+
+
+# ---- files
+
+
+def test_files_round_trip(bpe, folder):
+    assert sorted(os.listdir(folder)) == [
+        "merges.txt", "special_tokens_map.json", "tokenizer_config.json", "vocab.json"
+    ]  # fmt: skip
+    for again in (
+        BPE.from_files(folder),
+        BPE.from_files(str(folder / "merges.txt")),
+        BPE.from_files(folder / "merges.txt", folder / "vocab.json"),
+    ):
+        assert (again.merges, again.vocab, again.max_length) == (bpe.merges, bpe.vocab, 77)
+
+
+def test_ids_of_vocab_json_are_used(bpe, folder, tmp_path):
+    shifted = {token: i + 1000 for token, i in bpe.vocab.items()}
+    (tmp_path / "other.json").write_text(json.dumps(shifted), encoding="utf-8")
+    other = BPE.from_files(folder / "merges.txt", tmp_path / "other.json")
+    assert other.encode("A red 家!") == [i + 1000 for i in bpe.encode("A red 家!")]
+    assert (other.bos, other.eos) == (1798, 1799)
+    assert other.decode(other.encode("A red 家!")) == "a red 家 !"
+
+
+def test_merges_that_begin_with_a_hash_are_kept(tmp_path):
+    bpe = BPE.train(["### ### ##"], 600)
+    bpe.save(tmp_path)
+    assert bpe.merges[0] == ("#", "#</w>")
+    assert BPE.from_files(tmp_path).merges == bpe.merges
+
+
+# ---- errors, each a sentence that says what to do
+
+
+@pytest.mark.parametrize("bad", [None, 7, b"bytes", ["a list"]])
+def test_not_a_string(bpe, bad):
+    with pytest.raises(TypeError, match="must be a string"):
+        bpe.encode(bad)
+    with pytest.raises(TypeError, match="must be a string"):
+        bpe(["fine", bad])
+    with pytest.raises(TypeError, match="must be a string"):
+        BPE.train([bad], 600)
+
+
+def test_other_wrong_arguments(bpe):
+    with pytest.raises(TypeError, match="a string or a list of strings"):
+        bpe(None)
+    with pytest.raises(TypeError, match="a list of texts"):
+        BPE.train("one string", 600)
+    with pytest.raises(ValueError, match="at least 514"):
+        BPE.train(["text"], 513)
+    with pytest.raises(ValueError, match="surrogate"):
+        bpe("half \ud83d of a balloon")
+
+
+def test_absent_files(tmp_path):
+    for path in (tmp_path, tmp_path / "merges.txt"):
+        with pytest.raises(FileNotFoundError, match="tokenizer folder"):
+            BPE.from_files(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "#version"),
+        ("version https://git-lfs.github.com/spec/v1\n", "#version"),
+        ("#version: 0.2\na b\nabc\n", "Line 3"),
+        ("#version: 0.2\na b\n\na c\n", "Line 3"),
+        ("#version: 0.2\na b c\n", "Line 2"),
+        ("#version: 0.2\nab c\na b\n", "Merge 1"),
+        ("#version: 0.2\na b\na b\n", "Merge 2"),
+    ],
+)
+def test_damaged_merges(tmp_path, content, message):
+    (tmp_path / "merges.txt").write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        BPE.from_files(tmp_path)
+
+
+def test_damaged_vocabulary(bpe, folder, tmp_path):
+    merges, vocab = folder / "merges.txt", tmp_path / "vocab.json"
+    lost = {token: i for token, i in bpe.vocab.items() if token != "<|endoftext|>"}
+    clash = {**bpe.vocab, "!": bpe.vocab["a"]}
+    for content, message in [
+        (json.dumps(lost), "endoftext"),
+        (json.dumps({**bpe.vocab, "extra": 800}), "same tokenizer"),
+        (json.dumps(clash), "share an id"),
+        (json.dumps(bpe.vocab)[:100], "not JSON"),
+    ]:
+        vocab.write_text(content, encoding="utf-8")
+        with pytest.raises(ValueError, match=message):
+            BPE.from_files(merges, vocab)
+
+
+def test_an_interrupted_save_keeps_the_old_file(bpe, tmp_path, monkeypatch):
+    BPE([]).save(tmp_path)
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        bpe.save(tmp_path)
+    assert len(BPE.from_files(tmp_path)) == 514
+
+
+def test_repeated_words_are_the_cached_ids_and_stay_so(bpe):
+    text = TEXTS[0]
+    first = bpe.encode(text)
+    first_again = list(first)
+    first.append(-1)  # the caller's list is the caller's
+    assert bpe.encode(text) == first_again
+    assert Counter(bpe.encode("house house house"))[bpe.encode("house")[0]] == 3
