@@ -67,17 +67,29 @@ def some(names: list[str]) -> str:
     return ", ".join(names[:KEYS_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def fill(model: nn.Module, tensors: dict[str, torch.Tensor], source: Path | str) -> None:
-    """Give the model its weights: every name used, none missing, every shape right, no NaN of a broken file.
+def load_model(build: type[nn.Module], folder: Path, weights: str, device: str, dtype: torch.dtype) -> nn.Module:
+    """Build a network from a folder's config.json and fill it from its weights, every tensor accounted for.
+
+    Nothing is initialised first: the parameters are made without memory, then taken from the file.
+    """
+    config = read_json(folder / "config.json")
+    with torch.device("meta"):
+        model = build({key: value for key, value in config.items() if not key.startswith("_")})
+    fill(model, read_tensors(folder / weights), folder / weights, device, dtype)
+    return model
+
+
+def fill(model: nn.Module, tensors: dict[str, torch.Tensor], source: Path, device: str, dtype: torch.dtype) -> None:
+    """Give a model its weights: every name used, none missing, every shape right.
 
     Raises ValueError that names the first tensors concerned.
     """
     own = model.state_dict()
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
-    shapes = [f"{k} is {tuple(tensors[k].shape)}, expected {tuple(own[k].shape)}"
-              for k in own if k in tensors and tensors[k].shape != own[k].shape]  # fmt: skip
-    for names, what in ((missing, "lacks"), (extra, "has tensors that the model has not:"), (shapes, "does not fit:")):
+    shapes = [f"{name}, which is {tuple(tensors[name].shape)} and should be {tuple(own[name].shape)}"
+              for name in own if name in tensors and tensors[name].shape != own[name].shape]  # fmt: skip
+    for names, what in ((missing, "lacks"), (extra, "has more than the model:"), (shapes, "does not fit:")):
         if names:
-            raise ValueError(f"{source} {what} {some(names)}; the weights and config.json are not of one model, "
+            raise ValueError(f"{source} {what} {some(names)}; weights and config.json are not of one model: "
                              "fetch both again")  # fmt: skip
-    model.load_state_dict(tensors)
+    model.load_state_dict({name: tensor.to(device, dtype) for name, tensor in tensors.items()}, assign=True)

@@ -153,7 +153,8 @@ class TextEncoder(nn.Module):
         super().__init__()
         c = clip_config(config, "text encoder", TEXT_DEFAULTS)
         self.config = dict(config)
-        self.max_length, self.width = c["max_position_embeddings"], c["hidden_size"]
+        self.vocab_size, self.width = c["vocab_size"], c["hidden_size"]
+        self.max_length = c["max_position_embeddings"]
         self.text_model = TextTower(c)
 
     def forward(self, ids: Tensor) -> Tensor:

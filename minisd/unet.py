@@ -11,7 +11,7 @@ from .attention import PictureTransformer
 from .blocks import Downsample, ResnetBlock, Upsample, read_config, timestep_embedding
 
 DEFAULTS = {
-    "sample_size": None,
+    "sample_size": 64,
     "in_channels": 4,
     "out_channels": 4,
     "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
@@ -134,7 +134,7 @@ class UNet(nn.Module):
         down_heads = self._heads(c["down_block_types"], "CrossAttnDownBlock2D", "DownBlock2D", heads)
         up_heads = self._heads(c["up_block_types"], "CrossAttnUpBlock2D", "UpBlock2D", heads[::-1])
         self.config = dict(config)
-        self.in_channels = c["in_channels"]
+        self.in_channels, self.sample_size = c["in_channels"], c["sample_size"]
         self.context_dim = c["cross_attention_dim"]
         self.time_width, time_dim = widths[0], 4 * widths[0]
 

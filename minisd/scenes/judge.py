@@ -33,6 +33,7 @@ QUESTIONS: dict[str, tuple] = {  # what the judge answers, and the answers it ch
     "hour": HOURS,
 }
 LAYERS = ((3, 16, 2), (16, 32, 2), (32, 64, 2), (64, 64, 1), (64, 96, 2), (96, 96, 1))  # in, out, stride
+SHIFT = 5  # pixels by which training pictures are moved at most
 NOT_ASKED = -100  # the label that cross entropy leaves out
 
 
@@ -129,9 +130,11 @@ def examples(number: int, seed: int) -> tuple[np.ndarray, list[Scene]]:
 
 
 def spoil(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Make pictures a little soft, noisy, blotchy and brighter or darker, as painted ones are."""
+    """Make pictures a little shifted, soft, noisy, blotchy and brighter or darker, as painted ones are."""
     draw = lambda low, high: low + (high - low) * float(torch.rand((), generator=generator))
     batch = len(pictures)
+    down, across = torch.randint(0, 2 * SHIFT + 1, (2,), generator=generator).tolist()
+    pictures = F.pad(pictures, (SHIFT,) * 4, mode="replicate")[..., down : down + FRAME, across : across + FRAME]
     offsets = torch.arange(-3, 4)
     kernel = torch.exp(-0.5 * (offsets / draw(0.3, 1.6)) ** 2)
     kernel = (kernel / kernel.sum()).expand(3, 1, 1, 7)
