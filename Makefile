@@ -22,11 +22,7 @@ export PROMPT
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
-	@$(BIN)/minisd paint "$$PROMPT"
-	@echo
-	@echo 'Next: another picture    make demo PROMPT="a blue car on the sand at sunset"'
-	@echo '      all the options    $(BIN)/minisd paint --help'
-	@echo '      the tests          make test'
+	@$(BIN)/minisd paint -- "$$PROMPT"
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest $(ARGS)

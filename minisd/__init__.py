@@ -1,10 +1,33 @@
 """Stable Diffusion from scratch: one code, from a laptop's small model to SD 1.5."""
 
-from .clip import CLIP, ImageEncoder, TextEncoder
-from .pipeline import StableDiffusion
-from .samplers import SAMPLERS
-from .schedule import NoiseSchedule
-from .unet import UNet
-from .vae import AutoencoderKL
+from importlib import import_module
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from .clip import CLIP, ImageEncoder, TextEncoder
+    from .pipeline import StableDiffusion
+    from .samplers import SAMPLERS
+    from .schedule import NoiseSchedule
+    from .unet import UNet
+    from .vae import AutoencoderKL
+
+__version__ = "0.1.0"
 __all__ = ["CLIP", "SAMPLERS", "AutoencoderKL", "ImageEncoder", "NoiseSchedule", "StableDiffusion", "TextEncoder", "UNet"]
+
+# Where each name lives. They are imported when first asked for (PEP 562), because nearly all of them
+# need torch, which takes seconds, and `minisd --help` and `minisd.scenes` do not.
+_HOMES = {"CLIP": "clip", "ImageEncoder": "clip", "TextEncoder": "clip", "StableDiffusion": "pipeline",
+          "SAMPLERS": "samplers", "NoiseSchedule": "schedule", "UNet": "unet", "AutoencoderKL": "vae"}  # fmt: skip
+_MODULES = {*_HOMES.values(), "checkpoint", "tokenizer"}
+
+
+def __getattr__(name: str):
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -17,6 +17,8 @@ class Attention(nn.Module):
 
     def __init__(self, query_dim: int, context_dim: int | None = None, heads: int = 8, bias: bool = False):
         super().__init__()
+        if query_dim % heads:
+            raise ValueError(f"{heads} attention heads can't share a width of {query_dim} evenly")
         context_dim = context_dim or query_dim
         self.heads = heads
         self.to_q = nn.Linear(query_dim, query_dim, bias=bias)

@@ -63,6 +63,8 @@ class SelfAttention(nn.Module):
 
     def __init__(self, width: int, heads: int):
         super().__init__()
+        if width % heads:
+            raise ValueError(f"{heads} attention heads can't share a width of {width} evenly")
         self.heads = heads
         self.k_proj, self.v_proj = nn.Linear(width, width), nn.Linear(width, width)
         self.q_proj, self.out_proj = nn.Linear(width, width), nn.Linear(width, width)

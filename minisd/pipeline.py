@@ -1,5 +1,6 @@
 """Stable Diffusion, whole: a sentence in, a picture out."""
 
+import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,9 @@ def schedule_of(config: dict) -> NoiseSchedule:
     for key, value in SCHEDULER.items():
         if config.get(key, value) != value:
             raise ValueError(f"the scheduler config asks for {key}={config[key]!r}; minisd samples with {value!r} only")
+    for key in ("beta_start", "beta_end", "num_train_timesteps"):
+        if key not in config:
+            raise ValueError(f"the scheduler config lacks {key}: fetch scheduler_config.json again")
     kinds = {"scaled_linear": NoiseSchedule.scaled_linear, "linear": NoiseSchedule.linear}
     kind = config.get("beta_schedule", "linear")
     if kind not in kinds:
@@ -65,6 +69,10 @@ class StableDiffusion:
         if unet.context_dim != text_encoder.width:
             raise ValueError(f"the U-Net reads vectors of {unet.context_dim} numbers, the text encoder makes "
                              f"{text_encoder.width}; take both from one model")  # fmt: skip
+        channels = vae.config.get("latent_channels", 4)
+        if not channels == unet.in_channels == unet.conv_out.out_channels:
+            raise ValueError(f"the U-Net reads {unet.in_channels} channels and predicts {unet.conv_out.out_channels}, "
+                             f"the VAE's latents have {channels}: not a text-to-image model")  # fmt: skip
 
     @classmethod
     def from_pretrained(
@@ -171,7 +179,7 @@ class StableDiffusion:
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         if not prompts or not all(isinstance(p, str) for p in prompts):
             raise ValueError("prompt must be a string or a list of strings that is not empty")
-        negative = negative_prompt or ""
+        negative = "" if negative_prompt is None else negative_prompt
         negative = [negative] * len(prompts) if isinstance(negative, str) else list(negative)
         if len(negative) != len(prompts):
             raise ValueError(f"{len(prompts)} prompts need one negative prompt or as many, got {len(negative)}")
@@ -179,6 +187,11 @@ class StableDiffusion:
             raise ValueError(f"unknown sampler {sampler!r}; choose one of {', '.join(SAMPLERS)}")
         if not 0 <= eta <= 1:
             raise ValueError(f"eta must be between 0 and 1, got {eta}")
+        scale = self.guidance_scale if guidance_scale is None else guidance_scale
+        if not math.isfinite(scale):
+            raise ValueError(f"guidance_scale must be a finite number, got {scale}; 7.5 is customary, 1 turns it off")
+        if not 0 <= seed <= 2**64 - len(prompts):
+            raise ValueError(f"seed must be between 0 and 2**64 - {len(prompts)}, got {seed}")
         offset = self.scheduler_config.get("steps_offset", 0)
         timesteps = leading_timesteps(num_inference_steps, self.schedule.steps, offset)
         shape = self._latent_shape(len(prompts), height, width)
@@ -192,10 +205,9 @@ class StableDiffusion:
             latents = draw()
         elif tuple(latents.shape) != shape:
             raise ValueError(f"latents have shape {tuple(latents.shape)}, expected {shape}")
-        return self._run(SAMPLERS[sampler], prompts, negative, guidance_scale, latents, timesteps, eta, draw)
+        return self._run(SAMPLERS[sampler], prompts, negative, scale, latents, timesteps, eta, draw)
 
     def _run(self, sampler, prompts, negative, scale, latents, timesteps, eta, draw) -> Iterator[Step]:
-        scale = self.guidance_scale if scale is None else scale
         with torch.inference_mode():
             predict = self.noise_predictor(prompts, negative, scale)
             start = latents.to(self.device, self.dtype)
@@ -204,7 +216,8 @@ class StableDiffusion:
     def _latent_shape(self, batch: int, height: int | None, width: int | None) -> tuple[int, int, int, int]:
         factor = self.vae.downsampling
         native = self.unet.sample_size * factor
-        height, width = height or native, width or native
+        height = native if height is None else height
+        width = native if width is None else width
         for name, value in (("height", height), ("width", width)):
             if value % factor or value <= 0:
                 lower = max(value // factor, 1) * factor

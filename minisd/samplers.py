@@ -67,12 +67,11 @@ def ddim(
     The last step ends at alpha-bar_0, not at 1: `set_alpha_to_one=False` in Stable Diffusion's config.
     """
     alphas_cumprod = schedule.alphas_cumprod.tolist()
-    stride = schedule.steps // len(timesteps)
-    for index, t in enumerate(timesteps):
+    for index, (t, t_prev) in enumerate(zip(timesteps, timesteps[1:] + [0])):
         noise = predict_noise(latents, t)
         x0 = predict_original(noise, latents, alphas_cumprod[t])
         fresh = draw() if eta > 0 else None
-        latents = ddim_step(x0, noise, alphas_cumprod[t], alphas_cumprod[max(t - stride, 0)], eta, fresh)
+        latents = ddim_step(x0, noise, alphas_cumprod[t], alphas_cumprod[t_prev], eta, fresh)
         yield Step(index, t, latents, x0, noise)
 
 
@@ -86,16 +85,15 @@ def ddpm(
 ) -> Iterator[Step]:
     """Ancestral sampling: draw from q(x_{t_prev} | x_t, predicted x_0) (DDPM, algorithm 2 and eq. 7).
 
-    The last step adds no noise. `eta` has no meaning here and must be 0.
+    The last step ends at the clean picture and adds no noise. `eta` has no meaning here and must be 0.
     """
     if eta:
         raise ValueError("eta belongs to the ddim sampler; leave it at 0 with ddpm")
     alphas_cumprod = schedule.alphas_cumprod
-    stride = schedule.steps // len(timesteps)
-    for index, t in enumerate(timesteps):
+    for index, (t, t_prev) in enumerate(zip(timesteps, timesteps[1:] + [-1])):
         noise = predict_noise(latents, t)
         x0 = predict_original(noise, latents, float(alphas_cumprod[t]))
-        mean, variance = jump_posterior(alphas_cumprod, x0, latents, t, t - stride)
+        mean, variance = jump_posterior(alphas_cumprod, x0, latents, t, t_prev)
         latents = mean + variance**0.5 * draw() if variance > 0 else mean
         yield Step(index, t, latents, x0, noise)
 

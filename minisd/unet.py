@@ -26,7 +26,8 @@ DEFAULTS = {
 FIXED = {"act_fn": "silu", "flip_sin_to_cos": True, "freq_shift": 0, "downsample_padding": 1,
          "mid_block_scale_factor": 1, "mid_block_type": "UNetMidBlock2DCrossAttn", "transformer_layers_per_block": 1,
          "time_embedding_type": "positional", "resnet_time_scale_shift": "default", "conv_in_kernel": 3,
-         "conv_out_kernel": 3, "dropout": 0.0, "attention_type": "default", "resnet_out_scale_factor": 1.0}  # fmt: skip
+         "conv_out_kernel": 3, "dropout": 0.0, "attention_type": "default", "resnet_out_scale_factor": 1.0,
+         "addition_embed_type_num_heads": 64}  # fmt: skip
 
 
 class DownLevel(nn.Module):

@@ -114,11 +114,12 @@ def _scene(logits: dict[str, Tensor]) -> Scene:
 
 
 def labels(scene: Scene) -> list[int]:
-    """The right answer to each question about a complete scene; ``NOT_ASKED`` for a missing thing."""
+    """The right answer to each question about a scene; ``NOT_ASKED`` where it is open or there is no such thing."""
     truth = {"number": len(scene.things), "ground": scene.ground, "hour": scene.hour}
-    for side, thing in zip(("left", "right"), scene.things):
-        truth |= {f"{side} {name}": getattr(thing, name) for name in SLOT}
-    return [answers.index(truth[question]) if question in truth else NOT_ASKED
+    if scene.ordered:
+        for side, thing in zip(("left", "right"), scene.things):
+            truth |= {f"{side} {name}": getattr(thing, name) for name in SLOT}
+    return [NOT_ASKED if truth.get(question) is None else answers.index(truth[question])
             for question, answers in QUESTIONS.items()]
 
 

@@ -58,10 +58,9 @@ def fit(
     """
     accelerator = Accelerator(cpu=cpu)
     share = batch_size // accelerator.num_processes
-    torch.manual_seed(seed)
     objective = objective.to(memory_format=torch.channels_last)
-    net = objective.net
-    trained = [p for p in net.parameters() if p.requires_grad]
+    plain, net = objective, objective.net  # as they are before accelerate wraps them
+    trained = [p for p in objective.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=learning_rate_peak)
     path = Path(out) / f"{name}.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +69,7 @@ def fit(
         if state["steps"] != steps:
             raise ValueError(f"{path} was trained towards {state['steps']} steps, now {steps} are asked for; "
                              "give the old number or another --out folder")  # fmt: skip
-        net.load_state_dict(state["net"])
+        objective.load_state_dict(state["objective"])
     average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
     objective, optimizer = accelerator.prepare(objective, optimizer)
     average.to(accelerator.device)
@@ -84,7 +83,7 @@ def fit(
                disable=not accelerator.is_main_process)  # fmt: skip
     recent, start = [], time.perf_counter()
     for step in bar:
-        rng = np.random.default_rng((seed, step, accelerator.process_index))
+        rng = np.random.default_rng((seed, step, 1 + accelerator.process_index))
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, learning_rate_peak, min(warmup, steps // 2))
         with accelerator.autocast():
@@ -104,7 +103,7 @@ def fit(
             recent = []
         if ((step + 1) % save_every == 0 or step + 1 == steps) and accelerator.is_main_process:
             save_atomically(
-                {"step": step + 1, "steps": steps, "net": net.state_dict(), "average": average.state_dict(),
+                {"step": step + 1, "steps": steps, "objective": plain.state_dict(), "average": average.state_dict(),
                  "optimizer": optimizer.state_dict(), "losses": losses,
                  "seconds": seconds + time.perf_counter() - start}, path)  # fmt: skip
     accelerator.wait_for_everyone()

@@ -1,0 +1,236 @@
+"""The model card of the small model: minisd/tiny/README.md, all figures from files.
+
+    python benchmarks/model_card.py --run runs/tiny  after a training: keep its seconds and losses in
+                                                     training.json, then write the card
+    python benchmarks/model_card.py                  write the card again from the files in benchmarks/
+
+Run adherence.py, parts.py and speed.py first: scores of another model's weights are refused.
+"""
+
+import argparse
+import math
+from pathlib import Path
+
+import adherence
+import parts
+import speed
+from common import HERE, fingerprint, on_machine, percent, read_results, table, write_text
+from safetensors import safe_open
+
+from minisd.checkpoint import read_json, write_json
+from minisd.pipeline import TINY
+from minisd.scenes import COLOURS, GROUNDS, HELD_OUT, HOURS, KINDS
+from minisd.training.loop import LOG_EVERY
+from minisd.training.stages import read_recipe
+
+SCORES = ("adherence", "parts", "speed")
+HEADER = """---
+license: apache-2.0
+library_name: diffusers
+pipeline_tag: text-to-image
+language: en
+tags:
+  - stable-diffusion
+  - text-to-image
+  - diffusers
+  - from-scratch
+  - education
+---"""
+
+
+def stages(recipe: dict) -> list[str]:
+    """The sections of the recipe that are trainings with a loss, in order."""
+    return [name for name, section in recipe.items() if isinstance(section, dict) and "steps" in section]
+
+
+def collect(run: Path, recipe: dict) -> dict:
+    """What each stage of a training left in RUN/STAGE.json: seconds, losses, and the machine if it is told.
+
+    Raises FileNotFoundError for a stage that is not finished, ValueError for one of another recipe.
+    """
+    found = {}
+    for name in stages(recipe):
+        path = run / f"{name}.json"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing: finish the training with minisd train {name} --out {run}")
+        found[name], points = read_json(path), math.ceil(recipe[name]["steps"] / LOG_EVERY)
+        if len(found[name]["losses"]) != points:
+            raise ValueError(f"{path} holds {len(found[name]['losses'])} losses, {recipe[name]['steps']} steps make "
+                             f"{points}: it is of another recipe; train {name} again")  # fmt: skip
+    return found
+
+
+def read_scores(folder: Path) -> dict[str, dict]:
+    """The results of all benchmarks; ValueError if one is of other weights than those in `folder`."""
+    found, weights = {name: read_results(name) for name in SCORES}, fingerprint(folder)
+    for name, results in found.items():
+        if results["model"]["sha256"] != weights:
+            raise ValueError(f"benchmarks/{name}.json is of other weights than {folder}: run benchmarks/{name}.py again")
+    return found
+
+
+def hardware(stage: dict) -> str:
+    """The machine a stage was trained on, in words."""
+    told = stage.get("hardware", "not recorded")
+    return ", ".join(f"{key} {value}" for key, value in told.items()) if isinstance(told, dict) else str(told)
+
+
+def training_table(recipe: dict, training: dict) -> str:
+    """A row for each stage: steps, batch, learning rate, last loss, seconds, machine."""
+    rows = [
+        [name, f"{recipe[name]['steps']:,}", str(recipe[name]["batch_size"]), f"{recipe[name]['learning_rate_peak']:g}",
+         f"{stage['losses'][-1]:.4f}", f"{stage['seconds']:,.0f}", hardware(stage)]
+        for name, stage in training.items()
+    ]  # fmt: skip
+    return table(["stage", "steps", "batch", "peak learning rate", "last loss", "seconds", "machine"], rows)
+
+
+def parameters(weights: Path) -> int:
+    """How many numbers a safetensors file holds."""
+    with safe_open(weights, framework="pt") as file:
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
+
+
+def files_table(folder: Path) -> str:
+    """A row for each file of the model: parameters where it holds weights, bytes."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / "README.md")
+    rows = [[f"`{path.relative_to(folder).as_posix()}`",
+             f"{parameters(path):,}" if path.suffix == ".safetensors" else "", f"{path.stat().st_size:,}"]
+            for path in files]  # fmt: skip
+    rows.append(["all", "", f"{sum(path.stat().st_size for path in files):,}"])
+    return table(["file", "parameters", "bytes"], rows)
+
+
+def weakest(results: dict, group: str) -> str:
+    """The attribute that fails most often in a group at the default scale, with how often."""
+    cell = adherence.cell_of(results, group, results["settings"]["guidance_scale"])
+    counted = {name: found for name, found in cell["attributes"].items() if found["n"]}
+    name = min(counted, key=lambda name: counted[name]["right"] / counted[name]["n"])
+    wrong = {"right": counted[name]["n"] - counted[name]["right"], "n": counted[name]["n"]}
+    return f"{percent(wrong)} % ({name})"
+
+
+def limits(results: dict) -> str:
+    """How often the model fails, and what it fails at most."""
+    default = results["settings"]["guidance_scale"]
+    rows = []
+    for group in adherence.GROUPS:
+        cell = adherence.cell_of(results, group, default)
+        rows.append([group, f"{len(cell['failed'])} of {cell['n']}", weakest(results, group)])
+    return table(["", "not wholly right", "most frequent error"], rows)
+
+
+def phrase(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:-1]) + " or " + names[-1]
+
+
+def card(recipe: dict, training: dict, scores: dict[str, dict], folder: Path = TINY) -> str:
+    """The whole card."""
+    settings = scores["adherence"]["settings"]
+    pairs = ", ".join(f"{colour} {kind}" for colour, kind in HELD_OUT)
+    seconds = sum(stage["seconds"] for stage in training.values())
+    judged = scores["adherence"]
+    return f"""{HEADER}
+
+# tiny
+
+A Stable Diffusion in small: pictures of 128x128 pixels from a sentence, latents of 16x16x4, a CLIP text encoder, a
+U-Net with cross-attention, an autoencoder, all trained from nothing by the textbook `minisd`. It exists to be read,
+trained again and taken apart. It paints the little world of `minisd.scenes` and nothing else.
+
+```python
+from minisd import StableDiffusion
+
+image = StableDiffusion.from_pretrained("tiny")("a red house left of a yellow tent in the snow at night")[0]
+```
+
+The folder has the layout of diffusers; `diffusers.StableDiffusionPipeline.from_pretrained` opens it as well. The model's
+own guidance scale is {settings['guidance_scale']:g}, kept as `_guidance_scale` in `model_index.json`; diffusers needs to be given it.
+
+## Data
+
+{recipe['pictures']:,} pictures of scenes drawn by `minisd.scenes` from seed {recipe['seed']}, rendered by the same
+package: no photograph, nothing downloaded. A scene holds one or two things ({phrase(KINDS)}), in {phrase(COLOURS)}, small
+or big, on {phrase(GROUNDS)}; it is {phrase(HOURS)}. Captions are drawn anew from a grammar at every step.
+
+Held out, in no picture of the training: {pairs}. The words of such pairs occur
+in training only as wrong captions among CLIP's hard negatives.
+
+## Training
+
+The recipe is `minisd/training/tiny.toml`. From nothing:
+
+```sh
+minisd train all --out runs/tiny
+```
+
+{training_table(recipe, training)}
+
+{seconds / 60:,.0f} minutes for all stages together; rendering the pictures and encoding them once come on top.
+
+## Files
+
+{files_table(folder)}
+
+## Scores
+
+A judge, a network trained on renders alone, reads each picture back; a picture counts only if everything in its caption
+is right. {settings['n']} fresh prompts a row, {settings['steps']} DDIM steps, in brackets 95 % intervals.
+Measured on {judged['date']}: {on_machine(judged['machine'])}.
+
+```sh
+python benchmarks/adherence.py
+python benchmarks/parts.py
+python benchmarks/speed.py
+```
+
+{adherence.summary(judged)}
+
+The autoencoder on fresh renders:
+
+{parts.vae_table(scores['parts'])}
+
+The text encoder on fresh renders of two things:
+
+{parts.text_table(scores['parts'])}
+
+Seconds on {on_machine(scores['speed']['machine'])}:
+
+{speed.speed_table(scores['speed'])}
+
+## Limits
+
+It knows the words of its little world and no others, at most two things, English, 128x128 pixels. How often it fails at
+guidance {settings['guidance_scale']:g}:
+
+{limits(judged)}
+
+The judge errs as well; its reading of true renders stands beside the scores. There are few one-object scenes: of the
+{settings['n']} seen ones asked for here, training had drawn {judged['drawn_in_training']['one object, seen pairs']}, so the held-out rows tell more.
+
+## Licence
+
+Apache-2.0.
+"""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Write the small model's card from the files that tell its figures.")
+    parser.add_argument("--run", type=Path, help="the folder of the training; its figures go to benchmarks/training.json")
+    parser.add_argument("--model", type=Path, default=TINY, help="the model folder, which the card is written into")
+    options = parser.parse_args(arguments)
+    recipe = read_recipe()
+    try:
+        if options.run:
+            write_json(collect(options.run, recipe), HERE / "training.json")
+        elif not (HERE / "training.json").is_file():
+            raise FileNotFoundError(f"{HERE / 'training.json'} is missing: name the training's folder with --run")
+        text = card(recipe, read_json(HERE / "training.json"), read_scores(options.model), options.model)
+    except (FileNotFoundError, ValueError) as error:
+        parser.exit(1, f"{error}\n")
+    write_text(text, options.model / "README.md")
+    print(options.model / "README.md")
+
+
+if __name__ == "__main__":
+    main()

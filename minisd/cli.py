@@ -1,0 +1,452 @@
+"""The `minisd` command: paint pictures from words, train the models that paint them.
+
+torch takes a second or more to import, so nothing here imports it, or a module that does, before a
+command needs it: `minisd --help` and a mistyped option answer at once.
+"""
+
+import argparse
+import math
+import os
+import re
+import shlex
+import shutil
+import sys
+import textwrap
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from . import __version__
+
+EXAMPLE = "a big red house left of a yellow tent at sunset"
+ANOTHER = "a blue car on the sand by day"
+LARGEST_SEED = 2**32 - 1  # torch's CPU generator reads the low 32 bits: seed 2**32 would paint seed 0's picture
+MOST_STEPS = 1000  # the timesteps that Stable Diffusion is trained on
+MOST_PICTURES = 100  # on one sheet, for each prompt
+BATCH = 8  # pictures painted at a time
+MOMENTS = 8  # pictures in a strip
+ENLARGED = 256  # pixels; narrower pictures are shown at twice their size on a sheet
+STRIP_WIDEST = 256  # pixels; wider pictures are made smaller on a strip
+NAME_BYTES = 60  # of the prompt in a file's name
+STAGES = {  # what `minisd train` accepts, and the methods of training.stages.Training that it stands for
+    "tokenizer": ["tokenizer"],
+    "clip": ["clip"],
+    "vae": ["vae", "latents", "decoder"],
+    "unet": ["unet", "export"],
+    "all": ["tokenizer", "clip", "vae", "latents", "decoder", "unet", "export"],
+}
+TINY_RECIPE = Path(__file__).with_name("training") / "tiny.toml"
+RECIPE_KEYS = ("seed", "pictures", "tokenizer", "clip", "vae", "decoder", "unet")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, 2 for bad input, 130 when interrupted.
+
+    What went wrong is told in one line on stderr. Any other exception is a bug and shows its traceback.
+    """
+    stopped = "nothing was written"
+    try:
+        args = build_parser().parse_args(argv)
+        stopped = args.stopped
+        with warnings_as_notes():
+            args.run(args)
+        return 0
+    except KeyboardInterrupt:
+        print(f"minisd: stopped; {stopped}", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, FloatingPointError) as error:
+        problem = one_line(error)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        problem = "there is not enough memory for that; ask for smaller pictures or batches"
+    print(f"minisd: error: {problem}", file=sys.stderr)
+    return 2
+
+
+def one_line(error: Exception) -> str:
+    """An error's message without line breaks; the operating system's errors with their file first."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}; check the path and who may write there"
+    return " ".join(str(error).split())
+
+
+def note(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)
+
+
+@contextmanager
+def warnings_as_notes() -> Iterator[None]:
+    """Show each warning as one line, once, without Python's file and line number."""
+    shown = set()
+
+    def show(message, *_, **__) -> None:
+        text = " ".join(str(message).split())
+        if text not in shown:
+            shown.add(text)
+            note(text)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+# The command line
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's parser, with errors that `main` shows in one line."""
+
+    def error(self, message: str) -> None:
+        raise ValueError(f"{message}; see {self.prog} --help")
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """An argparse type: a whole number between `least` and `most`."""
+    limits = f"between {least} and {most}" if most is not None else f"of at least {least}"
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]{1,20}", text) or int(text) < least or (most is not None and int(text) > most):
+            raise argparse.ArgumentTypeError(f"give a whole number {limits}, not {text!r}")
+        return int(text)
+
+    return read
+
+
+def number(text: str) -> float:
+    """An argparse type: a number that is neither infinite nor NaN."""
+    try:
+        if math.isfinite(float(text)):
+            return float(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"give a number such as 4 or 0.5, not {text!r}")
+
+
+def build_parser() -> Parser:
+    about = "Stable Diffusion from scratch: paint pictures from words, train the models that paint them."
+    parser = Parser(prog="minisd", description=about)
+    parser.add_argument("--version", action="version", version=f"minisd {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    paint_ = commands.add_parser("paint", help="paint a picture of each sentence", description=(
+        "Paint a picture of each PROMPT and save it as a PNG file that holds the prompt and the settings. "
+        f'Try: minisd paint "{EXAMPLE}"'))  # fmt: skip
+    add = paint_.add_argument
+    add("prompt", nargs="+", metavar="PROMPT", help="the sentence to paint; several make a labelled sheet")
+    add("--model", default="tiny", metavar="tiny|FOLDER", help="tiny, or a folder in diffusers layout (default: tiny)")
+    add("--out", type=Path, metavar="FILE", help="the PNG file to write; one that is there is replaced "
+        "(default: a new file in this folder, named after the prompt and the seed)")  # fmt: skip
+    add("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="N", help="number of the noise to start from (0)")
+    add("--steps", type=whole(1, MOST_STEPS), default=30, metavar="N", help="steps from noise to picture (30)")
+    add("--guidance", type=number, metavar="S", help="how closely to follow the prompt; 1: no guidance "
+        "(default: the model's own)")  # fmt: skip
+    add("--negative", default="", metavar="TEXT", help="what to stay away from")
+    add("--sampler", default="ddim", metavar="NAME", help="ddim or ddpm (ddim)")
+    add("--eta", type=number, default=0.0, metavar="X", help="fresh noise in ddim's steps, from 0 to 1 (0)")
+    add("--height", type=whole(1), metavar="PIXELS", help="a multiple of 8 (default: the model's own)")
+    add("--width", type=whole(1), metavar="PIXELS", help="a multiple of 8 (default: the model's own)")
+    add("--grid", type=whole(1, MOST_PICTURES), metavar="N", help="N pictures of each prompt on one labelled sheet, "
+        "with the seeds from --seed on")  # fmt: skip
+    add("--trace", action="store_true", help=f"a strip of the picture forming: {MOMENTS - 1} guesses at it on the way, "
+        "and the finished one")  # fmt: skip
+    paint_.set_defaults(run=paint, stopped="no picture was written")
+
+    train_ = commands.add_parser("train", help="train the models from nothing", description=(
+        "Train one part, or all in order, and write a model folder to OUT/model at the end. A training that was "
+        "stopped goes on from its last checkpoint when the same command is given again."))  # fmt: skip
+    add = train_.add_argument
+    add("stage", choices=STAGES, metavar="|".join(STAGES), help="what to train; each needs those before it")
+    add("--config", type=Path, default=TINY_RECIPE, metavar="FILE", help="sizes and steps (default: tiny.toml)")
+    add("--out", type=Path, default=Path("runs/tiny"), metavar="FOLDER", help="where all goes (runs/tiny)")
+    add("--cpu", action="store_true", help="leave a GPU alone")
+    train_.set_defaults(run=train, stopped="the same command goes on from the last checkpoint")
+    return parser
+
+
+def called() -> str:
+    """How the user called this program, so that printed commands can be typed as they stand."""
+    typed = sys.argv[0]
+    if Path(typed).name != "minisd" or shutil.which("minisd") == os.path.abspath(typed):
+        return "minisd"
+    return typed
+
+
+def command_line(*words: str) -> str:
+    """A `minisd` command as one types it: prompts and other arguments with spaces in double quotes."""
+    plain = re.compile(r"[\w\-.,'()! ]+")
+    return " ".join([called(), *(f'"{w}"' if " " in w and plain.fullmatch(w) else shlex.quote(w) for w in words)])
+
+
+# minisd paint
+
+
+@contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the time that the block takes to seconds[stage]."""
+    start = time.perf_counter()
+    yield
+    seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+def paint(args: argparse.Namespace) -> None:
+    """Paint what was asked for, save one PNG file, say where it is and how long it took."""
+    seeds = range(args.seed, args.seed + (args.grid or 1))
+    if seeds[-1] > LARGEST_SEED:
+        raise ValueError(f"--grid {args.grid} counts its seeds up to {seeds[-1]}, and {LARGEST_SEED} is the largest; "
+                         "give a smaller --seed")  # fmt: skip
+    check_out(args.out or Path.cwd() / default_name(args))
+    seconds: dict[str, float] = {}
+    with timed(seconds, "import"):
+        from . import sheets  # noqa: F401  used further down; its time belongs here
+        from .pipeline import StableDiffusion
+    with timed(seconds, "loading"):
+        pipe = StableDiffusion.from_pretrained(args.model)
+    if args.guidance is None:
+        args.guidance = pipe.guidance_scale
+    note_unknown_words(args.model, args.prompt)
+    with timed(seconds, "reading"):  # `stream` reads the prompt again, in milliseconds; here its time can be told
+        pipe.encode_prompt([*args.prompt, args.negative])
+    painted = paint_all(pipe, args, seeds, seconds)
+    size = painted[0][-1][1].size
+    path = args.out or free_name(Path.cwd() / default_name(args))
+    replacing = " (in place of the file that was there)" if path.exists() else ""
+    save_png(laid_out(painted, args, seeds), path, parameters(args, seeds, size))
+    print(f"painted  {path.absolute()}{replacing}")
+    print("took     " + "   ".join(f"{stage} {spent:.2f} s" for stage, spent in seconds.items()))
+    print("next     " + "\n         ".join(what_next(args)))
+
+
+Moments = list[tuple[str, object]]  # of one picture: labels and PIL images, the finished one last
+
+
+def paint_all(pipe, args: argparse.Namespace, seeds: range, seconds: dict[str, float]) -> list[Moments]:
+    """Every prompt with every seed, prompt by prompt: for each picture its moments."""
+    from tqdm import tqdm
+
+    batches = [(prompt, seeds[i : i + BATCH]) for prompt in args.prompt for i in range(0, len(seeds), BATCH)]
+    painted = []
+    # disable=None: no bar where stderr is a file.
+    with tqdm(total=len(batches) * args.steps, desc="painting", unit="step", disable=None, leave=False) as bar:
+        for prompt, batch in batches:
+            with timed(seconds, "painting"):
+                moments = paint_batch(pipe, args, prompt, batch, bar.update)
+            with timed(seconds, "decoding"):
+                painted += decoded(pipe, moments)
+    return painted
+
+
+def paint_batch(pipe, args: argparse.Namespace, prompt: str, seeds: range, tick: Callable) -> Moments:
+    """Labels and latents, (batch, 4, height / 8, width / 8), of the moments to show; the finished ones last."""
+    shown = moments_shown(args.steps) if args.trace else []
+    moments = []
+    for step in pipe.stream(
+        [prompt] * len(seeds),
+        negative_prompt=args.negative,
+        num_inference_steps=args.steps,
+        guidance_scale=args.guidance,
+        seed=seeds[0],
+        sampler=args.sampler,
+        eta=args.eta,
+        height=args.height,
+        width=args.width,
+    ):
+        if step.index in shown:
+            moments.append((f"step {step.index + 1}\nt = {step.t}", step.predicted_original))
+        tick()
+    # Reading a number off the latents also waits for a GPU to finish, so that the time is the true one.
+    if not math.isfinite(float(step.latents.float().sum())):
+        raise FloatingPointError("the picture went beyond what numbers can hold; "
+                                 f"give a smaller --guidance than {args.guidance:g}")  # fmt: skip
+    return [*moments, ("finished", step.latents)]
+
+
+def moments_shown(steps: int) -> list[int]:
+    """The steps of a strip, evenly spaced from the first on; the finished picture follows as its last."""
+    return sorted({i * steps // (MOMENTS - 1) for i in range(MOMENTS - 1)})
+
+
+def decoded(pipe, moments: list[tuple[str, object]]) -> list[Moments]:
+    """Latents of a batch, moment by moment, to pictures, picture by picture."""
+    from .pipeline import to_pil
+
+    columns = [[(label, picture) for picture in to_pil(pipe.decode(latents))] for label, latents in moments]
+    return [list(row) for row in zip(*columns)]
+
+
+def laid_out(painted: list[Moments], args: argparse.Namespace, seeds: range):
+    """One picture as it is; several, or a grid, as a labelled sheet; traces as strips, one under another."""
+    from .sheets import labelled_sheet, stacked
+
+    width = painted[0][-1][1].width
+    labels = [f"{' '.join(prompt.split()) or '(no words)'}\nseed {seed}" for prompt in args.prompt for seed in seeds]
+    if args.trace:
+        scale = min(1, STRIP_WIDEST / width)
+        return stacked([labelled_sheet([picture for _, picture in moments], [label for label, _ in moments],
+                                       len(moments), scale, title)
+                        for moments, title in zip(painted, labels)])  # fmt: skip
+    finished = [moments[-1][1] for moments in painted]
+    if args.grid is None and len(finished) == 1:
+        return finished[0]
+    one_row_each = len(args.prompt) > 1 and 1 < len(seeds) <= 6
+    columns = len(seeds) if one_row_each else min(math.ceil(math.sqrt(len(finished))), 6)
+    return labelled_sheet(finished, labels, columns, 2 if width < ENLARGED else 1)
+
+
+def note_unknown_words(model: str, prompts: list[str]) -> None:
+    """Say which words of the prompts a model of the little world never read, and what it can paint.
+
+    Such a model says so itself: `minisd train` writes "_world": "minisd.scenes" into model_index.json.
+    """
+    from .checkpoint import read_json
+    from .pipeline import TINY
+
+    folder = TINY if model == "tiny" else Path(model)
+    if read_json(folder / "model_index.json").get("_world") != "minisd.scenes":
+        return
+    from .scenes import unknown_words
+
+    if unknown := unknown_words(" ".join(prompts)):
+        note(f"this model has never read {', '.join(map(repr, unknown))}: it paints a little world, and this is in it:")
+        print(world_in_words(), file=sys.stderr)
+
+
+def world_in_words() -> str:
+    """What captions of the little world can say, a paragraph for each subject, and an example."""
+    from .scenes import vocabulary
+
+    known = dict(vocabulary())
+    known["places"] = [place for place in known["places"] if not place.startswith("on ")]  # those need two blanks
+    rows = [(subject, ", ".join(known[subject])) for subject in known if subject != "frames"]
+    rows.append(("try", command_line("paint", EXAMPLE)))
+    return "\n".join(
+        textwrap.fill(text, 88, initial_indent=f"      {subject:<9}", subsequent_indent=" " * 15,
+                      break_on_hyphens=False, break_long_words=False)
+        for subject, text in rows)  # fmt: skip
+
+
+def what_next(args: argparse.Namespace) -> list[str]:
+    """What to try after a picture, in three lines."""
+    model = [] if args.model == "tiny" else ["--model", args.model]
+    return [
+        f"another picture  {command_line('paint', ANOTHER, *model)}",
+        "the same again   with --trace: a strip of it forming; with --grid 9: nine, from other seeds",
+        f"all the options  {command_line('paint', '--help')}",
+    ]
+
+
+# Files
+
+
+def default_name(args: argparse.Namespace) -> str:
+    """A file's name that tells what is on it: a-red-house-and-2-more-seeds-0-to-8-trace.png."""
+    words = "-".join(re.findall(r"[^\W_]+", args.prompt[0].lower())).encode()
+    start = words[:NAME_BYTES].decode(errors="ignore")
+    if len(words) > NAME_BYTES and "-" in start:
+        start = start.rpartition("-")[0]  # whole words
+    parts = [start or "picture"]
+    if len(args.prompt) > 1:
+        parts.append(f"and-{len(args.prompt) - 1}-more")
+    parts.append(f"seed-{args.seed}" if args.grid is None else f"seeds-{args.seed}-to-{args.seed + args.grid - 1}")
+    return "-".join([*parts, *(["trace"] if args.trace else [])]) + ".png"
+
+
+def free_name(path: Path) -> Path:
+    """The path, or the first of name-2, name-3 ... that no file has."""
+    free, n = path, 2
+    while free.exists():
+        free, n = path.with_name(f"{path.stem}-{n}{path.suffix}"), n + 1
+    return free
+
+
+def check_out(path: Path) -> None:
+    """Raise, before any work is done, if no PNG file can be written there."""
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"--out {path}: pictures are written as PNG; give a name that ends in .png")
+    if path.is_dir():
+        raise ValueError(f"--out {path} is a folder; give the name of a file in it")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent}; make it first, or name another place with --out")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"the folder {path.parent} is not yours to write in; name another place with --out")
+
+
+def save_png(picture, path: Path, text: str) -> None:
+    """Write a PNG file with its parameters, under another name first: no half-written file is left."""
+    from PIL.PngImagePlugin import PngInfo
+
+    from .checkpoint import whole as written_whole
+
+    info = PngInfo()
+    info.add_text("parameters", text)  # a tEXt chunk; iTXt by itself where Latin-1 has not all the letters
+    try:
+        with written_whole(path) as part:
+            picture.save(part, format="PNG", pnginfo=info)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(f"{path} could not be written ({reason}); name another place with --out") from None
+
+
+def parameters(args: argparse.Namespace, seeds: range, size: tuple[int, int]) -> str:
+    """What made the picture, in the format of AUTOMATIC1111's web UI, which many programs read.
+
+    Prompts, one a line; the negative prompt; then `Steps: 30, Sampler: DDIM, ...` in one line.
+    """
+    model = args.model if args.model == "tiny" else Path(args.model).resolve().name
+    facts = {"Steps": args.steps, "Sampler": args.sampler.upper(), "CFG scale": f"{args.guidance:g}",
+             "Seed": seeds[0], "Size": f"{size[0]}x{size[1]}", "Model": model}  # fmt: skip
+    if args.eta:
+        facts["Eta DDIM"] = f"{args.eta:g}"
+    if len(seeds) > 1:
+        facts["Seeds"] = ", ".join(map(str, seeds))
+    facts["Version"] = f"minisd {__version__}"
+    lines = [*args.prompt, *([f"Negative prompt: {args.negative}"] if args.negative else [])]
+    return "\n".join([*lines, ", ".join(f"{name}: {quoted(str(value))}" for name, value in facts.items())])
+
+
+def quoted(value: str) -> str:
+    """In double quotes if the value holds what separates one from the next."""
+    if not set(value) & set(',:"\n'):
+        return value
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+# minisd train
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train the stages asked for, one after another."""
+    if args.out.exists() and not args.out.is_dir():
+        raise NotADirectoryError(f"--out {args.out} is a file; name a folder")
+    recipe = checked_recipe(args.config)
+    from .training.stages import Training
+
+    training = Training(recipe, args.out, cpu=args.cpu)
+    for name in STAGES[args.stage]:
+        start = time.perf_counter()
+        getattr(training, name)()
+        print(f"{name:<10} {time.perf_counter() - start:8.1f} s")
+    if "export" in STAGES[args.stage]:
+        print(f"the model  {(args.out / 'model').absolute()}")
+        print(f"next       {command_line('paint', EXAMPLE, '--model', str(args.out / 'model'))}")
+
+
+def checked_recipe(path: Path) -> dict:
+    """The training config; ValueError, in one line, for one that can't be read or lacks a section."""
+    import tomllib
+
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no config {path}; leave --config out to train tiny")
+    try:
+        recipe = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not a TOML file ({error})") from None
+    if missing := [key for key in RECIPE_KEYS if key not in recipe]:
+        raise ValueError(f"{path} lacks {', '.join(missing)}; compare it with {TINY_RECIPE}")
+    return recipe
+
+
+if __name__ == "__main__":
+    sys.exit(main())

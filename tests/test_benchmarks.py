@@ -1,0 +1,267 @@
+"""The benchmarks: what they count as right, that their prompts are fresh, that no figure was typed by hand."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from minisd.pipeline import TINY
+from minisd.scenes import HELD_OUT, Scene, Thing, parse, render_many, sample
+from minisd.scenes.judge import Judge
+from minisd.training.stages import read_recipe
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import adherence  # noqa: E402
+import common  # noqa: E402
+import model_card  # noqa: E402
+import parts  # noqa: E402
+import speed  # noqa: E402
+
+HOUSE, TENT, TREE = Thing("house", "red", "small"), Thing("tent", "yellow", "big"), Thing("tree", "white", "big")
+WANTED = Scene((HOUSE, TENT), "snow", "night")
+GROUPS = list(adherence.GROUPS)
+
+
+def wrong(seen: Scene, wanted: Scene = WANTED) -> set[str]:
+    """The attributes that a picture of `seen` gets wrong."""
+    return {name for name, right in adherence.compare(wanted, seen).items() if not right}
+
+
+@pytest.mark.parametrize(
+    ("seen", "errors"),
+    [
+        (WANTED, set()),
+        (WANTED.flipped(), {"order"}),
+        (WANTED.colours_swapped(), {"colour"}),
+        (WANTED.colours_swapped().flipped(), {"colour", "order"}),
+        (replace(WANTED, ground="sand"), {"ground"}),
+        (replace(WANTED, hour="day"), {"hour"}),
+        (replace(WANTED, things=(replace(HOUSE, size="big"), TENT)), {"size"}),
+        (replace(WANTED, things=(replace(HOUSE, kind="tree"), TENT)), {"kind"}),
+        (replace(WANTED, things=(TENT, replace(HOUSE, kind="tree"))), {"kind", "order"}),
+        (replace(WANTED, things=(TENT,)), {"count"}),
+        (replace(WANTED, things=(replace(TENT, colour="blue"),)), {"count", "colour"}),
+    ],
+)
+def test_each_error_is_counted_where_it_is(seen, errors):
+    assert wrong(seen) == errors
+
+
+def test_one_thing_too_many_is_an_error_of_count():
+    wanted = replace(WANTED, things=(TENT,))
+    assert wrong(WANTED, wanted) == {"count"}
+    assert "order" not in adherence.compare(wanted, wanted)
+    assert "order" not in adherence.compare(wanted, WANTED)
+
+
+def test_no_attribute_is_wrong_exactly_if_the_picture_is_wholly_right():
+    rng = np.random.default_rng(0)
+    scenes = [sample(rng, full=True) for _ in range(200)]
+    near = [scene.altered(rng) for scene in scenes] + [s.flipped() for s in scenes if len(s.things) == 2]
+    cases = [(a, b) for a in scenes[:40] for b in scenes + near] + list(zip(scenes, near)) + [(s, s) for s in scenes]
+    agree = [wanted.admits(seen) for wanted, seen in cases]
+    assert [not wrong(seen, wanted) for wanted, seen in cases] == agree
+    assert 200 <= sum(agree) < len(cases)
+
+
+def test_the_interval_is_wilsons():
+    for right, n in ((95, 100), (0, 20), (20, 20), (475, 500)):
+        low, high = common.interval(right, n)
+        assert 0 <= low <= right / n <= high <= 1
+        for bound in {low, high} - {0.0, 1.0}:  # both solve (share - p)^2 = z^2 p (1 - p) / n
+            assert math.isclose(abs(right / n - bound), 1.959964 * math.sqrt(bound * (1 - bound) / n), rel_tol=1e-6)
+    assert common.with_interval({"right": 95, "n": 100}) == "95.0 (88.8–97.8)"
+    assert common.percent({"right": 0, "n": 0}) == "–"
+
+
+def test_prompts_say_their_whole_scene():
+    for group, (split, things) in adherence.GROUPS.items():
+        for prompt in adherence.prompts(group, 40):
+            scene = prompt.scene
+            assert parse(prompt.text) == scene and len(scene.things) == things and scene.ordered
+            assert None not in (scene.ground, scene.hour, *(thing.size for thing in scene.things))
+            pairs = {(thing.colour, thing.kind) for thing in scene.things}
+            assert bool(pairs & set(HELD_OUT)) == (split == "held_out")
+
+
+def test_prompts_are_fresh():
+    recipe = read_recipe()
+    asked = [prompt for group in GROUPS for prompt in adherence.prompts(group, 100)]
+    seeds = {prompt.seed for prompt in asked} | {*parts.seeds("train", 100), *parts.seeds("held_out", 100)}
+    assert len(seeds) == 600 and min(seeds) > 2**31 > recipe["seed"] + recipe["pictures"]
+    state = lambda seed: tuple(np.random.SeedSequence(seed).generate_state(2))
+    trained = {state((recipe["seed"], i)) for i in range(recipe["pictures"])}
+    assert trained.isdisjoint(map(state, seeds))
+    assert adherence.prompts(GROUPS[0], 3) == adherence.prompts(GROUPS[0], 100)[:3]
+
+
+def test_a_perfect_painter_scores_what_the_judge_reads_in_renders():
+    judge = Judge.load()
+    asked = [prompt for group in GROUPS for prompt in adherence.prompts(group, 12)]
+    found = adherence.score(judge, adherence.true_renders, asked, batch=7)
+    seen = judge.read(render_many([p.scene for p in asked], [p.seed for p in asked], workers=1))
+    failed = [i for i, (prompt, scene) in enumerate(zip(asked, seen, strict=True)) if prompt.scene != scene]
+    assert found["failed"] == failed and (found["right"], found["n"]) == (48 - len(failed), 48)
+    assert found["right"] >= 46
+    assert found["attributes"]["order"]["n"] <= 24 == sum(len(prompt.scene.things) == 2 for prompt in asked)
+
+
+def test_a_painter_that_mirrors_fails_in_order_alone():
+    asked = adherence.prompts("two objects, seen pairs", 12)
+    mirror = lambda some: render_many([p.scene.flipped() for p in some], [p.seed for p in some], workers=1)
+    found = adherence.score(Judge.load(), mirror, asked, batch=12)
+    assert found["right"] == 0 and found["attributes"]["order"] == {"right": 0, "n": 12}
+    assert all(found["attributes"][name]["right"] >= 11 for name in adherence.ATTRIBUTES if name != "order")
+
+
+def test_the_default_scale_has_all_prompts():
+    cells = adherence.plan(500, 125, 4.0, [1.0, 4.0])
+    assert cells[:3] == [(GROUPS[0], None, 500), (GROUPS[0], 4.0, 500), (GROUPS[0], 1.0, 125)]
+    assert len(cells) == 12 and adherence.plan(5, 125, 3.0, [1.0])[2] == (GROUPS[0], 1.0, 5)
+
+
+def made_up(default: float = 4.0) -> dict:
+    """Results as adherence.py writes them, of no model."""
+    cells = []
+    for group, scale, n in adherence.plan(20, 10, default, [1.0, 4.0]):
+        judged = {name: {"right": n, "n": n} for name in adherence.ATTRIBUTES}
+        judged["colour"] = {"right": n - 2, "n": n}
+        cells.append({"group": group, "guidance_scale": scale, "right": n - 2, "n": n, "seconds": 3.0,
+                      "attributes": judged, "failed": [1, 3]})  # fmt: skip
+    return {
+        "date": "2000-01-01", "machine": {"cpu": "abacus", "cores": 1, "threads": 1, "gpu": None},
+        "model": {"name": "tiny", "sha256": ""}, "cells": cells, "drawn_in_training": dict.fromkeys(GROUPS, 0),
+        "settings": {"n": 20, "scale_n": 10, "guidance_scale": default, "scales": [1.0, 4.0], "steps": 30, "batch": 5,
+                     "sampler": "ddim", "first_seed": 0},
+    }  # fmt: skip
+
+
+def test_the_tables_hold_what_was_counted():
+    results = json.loads(json.dumps(made_up()))
+    row = f"| {GROUPS[0]} | 90.0 (69.9–97.2) | 90.0 | 80.0 |"
+    assert row in adherence.readme_block(results) and row in adherence.markdown(results)
+    assert f"| {GROUPS[0]} | 100.0 | 100.0 | 90.0 |" in adherence.breakdown(results, 4.0)
+    assert model_card.weakest(results, GROUPS[0]) == "10.0 % (colour)"
+    assert "on abacus" not in common.on_machine(results["machine"]) == "abacus, 1 core"
+
+
+def test_failures_are_taken_from_each_group_in_turn():
+    shown = adherence.failures(made_up())
+    firsts, seconds = ([adherence.prompts(group, 20)[i] for group in GROUPS] for i in (1, 3))
+    assert shown == firsts + seconds
+
+
+def test_the_scores_go_between_their_marks():
+    text = f"before\n{adherence.SCORES_START}\nold\n{adherence.SCORES_END}\nafter\n"
+    made = adherence.with_scores(text, "new")
+    assert made == f"before\n{adherence.SCORES_START}\nnew\n{adherence.SCORES_END}\nafter\n"
+    assert adherence.with_scores(made, "new") == made
+    for bad in ("", adherence.SCORES_START, f"{adherence.SCORES_END}{adherence.SCORES_START}", text + text):
+        with pytest.raises(ValueError, match="README.md needs"):
+            adherence.with_scores(bad, "new")
+
+
+def test_a_stopped_run_goes_on_only_with_the_same_settings(tmp_path):
+    unfinished, old, fresh = tmp_path / "part.json", made_up(), made_up() | {"date": "2001-01-01", "cells": []}
+    assert adherence.start_or_resume(fresh, unfinished) is fresh
+    unfinished.write_text(json.dumps(old))
+    assert adherence.start_or_resume(fresh, unfinished) == old
+    other = made_up(default=2.0)
+    assert adherence.start_or_resume(other, unfinished) is other
+
+
+def test_what_is_there_already_is_not_painted_again(tmp_path):
+    results = made_up()
+    assert adherence.measure(None, None, results, tmp_path / "part.json") == made_up()
+
+
+def test_psnr_of_a_known_error():
+    pictures = np.full((2, 4, 4, 3), 51, np.uint8)  # 0.2
+    rebuilt = np.stack([np.full((4, 4, 3), 0.3), np.full((4, 4, 3), 0.21)]).astype(np.float32)
+    errors = parts.squared_errors(pictures, rebuilt)
+    np.testing.assert_allclose(parts.psnr(errors), [20, 40], rtol=1e-5)
+    np.testing.assert_allclose(parts.psnr(errors.mean()), 10 * np.log10(2 / (0.01 + 0.0001)), rtol=1e-5)
+
+
+def test_twins_have_one_phrasing_and_say_what_they_should():
+    for seed in range(50):
+        scene = parts.two_coloured(np.random.default_rng(seed), "train")
+        said = parts.captions_of(scene, seed)
+        assert parse(said["true"]) == scene
+        assert parse(said["flipped"]) == scene.flipped() and parse(said["swapped"]) == scene.colours_swapped()
+        strip = lambda text: sorted({"a": "a", "an": "a"}.get(word, word) for word in text.replace(",", "").split())
+        assert strip(said["swapped"]) == strip(said["true"])
+        assert parse(said["altered"]) != scene and len({*said.values()}) == 4
+
+
+def test_preference_and_retrieval_are_counted_right():
+    axes = torch.eye(6)
+    images = axes[:4]
+    texts = {"true": axes[:4], "flipped": torch.stack([axes[0], *axes[[4, 4, 4]]]),  # a tie is no preference
+             "swapped": torch.stack([axes[5], axes[1], *axes[[5, 5]]]), "altered": axes[[4, 4, 4, 4]]}  # fmt: skip
+    found = {name: counted["right"] for name, counted in parts.preferences(images, texts).items()}
+    assert found == {"flipped": 3, "swapped": 3, "altered": 4, "flipped and swapped": 2}
+    scenes = [Scene((Thing(kind, "red"),)) for kind in ("house", "tree", "car", "tent", "rocket")]
+    assert parts.retrieval(axes[:5], axes[:5], scenes, among=2)["the picture's caption"] == {"right": 4, "n": 4}
+    crossed = parts.retrieval(axes[[0, 1, 2]], axes[[1, 0, 2]], scenes[:3], among=3)
+    assert [counted["right"] for counted in crossed.values()] == [1, 1]
+
+
+def test_a_training_of_another_recipe_is_refused(tmp_path):
+    recipe = {"seed": 0, "tokenizer": {"size": 5}, "vae": {"steps": 120}}
+    with pytest.raises(FileNotFoundError, match="finish the training"):
+        model_card.collect(tmp_path, recipe)
+    stage = {"seconds": 3.0, "losses": [3.0, 2.0, 1.0]}
+    (tmp_path / "vae.json").write_text(json.dumps(stage))
+    assert model_card.collect(tmp_path, recipe) == {"vae": stage}
+    with pytest.raises(ValueError, match="of another recipe"):
+        model_card.collect(tmp_path, {"vae": {"steps": 200}})
+
+
+def test_a_script_starts_from_the_root_without_the_tests_paths():
+    done = subprocess.run([sys.executable, "benchmarks/model_card.py", "--help"], cwd=ROOT, capture_output=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, encoding="utf-8")  # fmt: skip
+    assert done.returncode == 0, done.stderr  # model_card imports all the others
+
+
+# What is written down is what the results say, and the results are of the weights that ship.
+
+
+def results_of(name: str) -> dict:
+    if not (ROOT / "benchmarks" / f"{name}.json").is_file():
+        pytest.skip(f"no benchmarks/{name}.json yet")
+    return common.read_results(name)
+
+
+@pytest.mark.parametrize("module", [adherence, parts, speed])
+def test_the_tables_are_those_of_the_results(module):
+    made = module.markdown(results_of(module.__name__))
+    assert made == (ROOT / "benchmarks" / f"{module.__name__}.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_has_the_scores():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    made = adherence.with_scores(text, adherence.readme_block(results_of("adherence")))
+    assert made == text, "run: python benchmarks/adherence.py --write-readme"
+
+
+@pytest.mark.parametrize("name", model_card.SCORES)
+def test_the_scores_are_of_the_shipped_weights(name):
+    assert results_of(name)["model"] == {"name": "tiny", "sha256": common.fingerprint(TINY)}
+
+
+def test_the_model_card_is_that_of_the_files():
+    for name in model_card.SCORES:
+        results_of(name)
+    training = results_of("training")
+    made = model_card.card(read_recipe(), training, model_card.read_scores(TINY))
+    assert made == (TINY / "README.md").read_text(encoding="utf-8"), "run: python benchmarks/model_card.py"

@@ -1,0 +1,283 @@
+"""Reading and writing model folders: bit for bit, and one clear line for everything that is broken."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from small import SCHEDULER, small_pipeline
+
+from minisd import StableDiffusion, TextEncoder, checkpoint
+from minisd.checkpoint import TEXT_WEIGHTS, WEIGHTS, load_model, save_model, write_json
+
+UNET, VAE, TEXT = f"unet/{WEIGHTS}", f"vae/{WEIGHTS}", f"text_encoder/{TEXT_WEIGHTS}"
+SDXL = {"addition_embed_type": "text_time", "transformer_layers_per_block": [1, 2, 10], "use_linear_projection": True}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    small_pipeline().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(saved, tmp_path):
+    """A copy of a small model's folder, to be broken."""
+    return shutil.copytree(saved, tmp_path / "model")
+
+
+def load(folder):
+    return StableDiffusion.from_pretrained(folder, device="cpu")
+
+
+def tensors_of(pipe):
+    nets = (pipe.text_encoder, pipe.unet, pipe.vae)
+    return {(i, name): value for i, net in enumerate(nets) for name, value in net.state_dict().items()}
+
+
+def assert_equal_models(a, b):
+    a, b = tensors_of(a), tensors_of(b)
+    assert a.keys() == b.keys()
+    assert all(a[key].dtype == b[key].dtype and torch.equal(a[key], b[key]) for key in a)
+
+
+def edit_tensors(path, **changes):
+    """Write a weight file again with some tensors changed; None takes one out."""
+    tensors = load_file(path)
+    for name, value in changes.items():
+        name = name.replace("__", ".")
+        tensors.pop(name, None)
+        if value is not None:
+            tensors[name] = value
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def edit_json(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def assert_refused(folder, file, error, words=None):
+    """Loading fails with one line of the kind `error` that names the file and says the words."""
+    with pytest.raises(error, match=words) as caught:
+        load(folder)
+    assert type(caught.value) is error  # a FileNotFoundError is no ValueError, and no subclass passes
+    assert "\n" not in str(caught.value) and str(folder / file) in str(caught.value)
+
+
+# ---- there and back
+
+
+def test_a_saved_model_comes_back_bit_for_bit(saved):
+    pipe, original = load(saved), small_pipeline()
+    assert_equal_models(pipe, original)
+    assert pipe.scheduler_config == SCHEDULER and pipe.tokenizer.vocab == original.tokenizer.vocab
+
+
+def test_a_saved_model_saves_the_same_files_again(saved, tmp_path):
+    load(saved).save_pretrained(tmp_path / "again")
+    files = sorted(path.relative_to(saved) for path in saved.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(tmp_path / "again") for path in (tmp_path / "again").rglob("*.*"))
+    assert [f for f in files if (saved / f).read_bytes() != (tmp_path / "again" / f).read_bytes()] == []
+
+
+def test_a_model_can_be_saved_over_the_files_that_it_is_mapped_from(folder):
+    load(folder).save_pretrained(folder)
+    assert_equal_models(load(folder), small_pipeline())
+
+
+def test_the_position_numbers_of_old_text_encoders_are_passed_over(folder):
+    edit_tensors(folder / TEXT, text_model__embeddings__position_ids=torch.arange(77)[None])
+    assert_equal_models(load(folder), small_pipeline())
+
+
+def test_the_names_of_transformers_5_are_read_too(folder):
+    tensors = {name.removeprefix("text_model."): tensor for name, tensor in load_file(folder / TEXT).items()}
+    save_file(tensors, folder / TEXT)
+    assert_equal_models(load(folder), small_pipeline())
+
+
+def test_nothing_is_drawn_for_weights_that_a_file_replaces(saved):
+    before = torch.get_rng_state()
+    load(saved)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# ---- what is missing
+
+
+def test_no_folder(tmp_path):
+    assert_refused(tmp_path / "nowhere", "", FileNotFoundError, "give 'tiny' or a folder in diffusers layout")
+
+
+def test_a_folder_that_is_no_model(tmp_path):
+    assert_refused(tmp_path, "", FileNotFoundError, "model_index.json")
+
+
+@pytest.mark.parametrize("file", [UNET, VAE, TEXT])
+def test_a_missing_weight_file(folder, file):
+    (folder / file).unlink()
+    assert_refused(folder, file, FileNotFoundError, "fetch the model again, or train it")
+
+
+@pytest.mark.parametrize("file", ["unet/config.json", "vae/config.json", "text_encoder/config.json",
+                                  "scheduler/scheduler_config.json", "tokenizer/merges.txt"])  # fmt: skip
+def test_another_missing_file(folder, file):
+    (folder / file).unlink()
+    assert_refused(folder, file, FileNotFoundError)
+
+
+# ---- broken weight files
+
+
+@pytest.mark.parametrize("file", [UNET, VAE, TEXT])
+@pytest.mark.parametrize("keep", [lambda n: 0, lambda n: 4, lambda n: 100, lambda n: n // 2, lambda n: n - 1],
+                         ids=["nothing", "4 bytes", "100 bytes", "half", "all but a byte"])  # fmt: skip
+def test_a_truncated_weight_file(folder, file, keep):
+    data = (folder / file).read_bytes()
+    (folder / file).write_bytes(data[: keep(len(data))])
+    assert_refused(folder, file, ValueError, "not a whole safetensors file .*; fetch the file again")
+
+
+@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\x80\x02}q", b"version https://git-lfs.github.com/spec/v1\noid "],
+                         ids=["a zip file", "a pickle", "a git-lfs pointer"])  # fmt: skip
+def test_a_weight_file_of_another_kind(folder, start):
+    (folder / UNET).write_bytes(start + (folder / UNET).read_bytes()[len(start) :])
+    assert_refused(folder, UNET, ValueError, "not a whole safetensors file")
+
+
+@pytest.mark.parametrize("file, name", [(UNET, "conv_in.weight"), (VAE, "quant_conv.bias"),
+                                        (TEXT, "text_model.final_layer_norm.bias")])  # fmt: skip
+class TestTensors:
+    def edit(self, folder, file, name, change):
+        edit_tensors(folder / file, **{name: change(load_file(folder / file)[name])})
+
+    def test_missing(self, folder, file, name):
+        self.edit(folder, file, name, lambda tensor: None)
+        assert_refused(folder, file, ValueError, f"lacks {name};.*fetch both again")
+
+    def test_too_many(self, folder, file, name):
+        edit_tensors(folder / file, **{name + "s": torch.zeros(3)})
+        assert_refused(folder, file, ValueError, f"has more than the model: {name}s;")
+
+    def test_misshapen(self, folder, file, name):
+        self.edit(folder, file, name, lambda tensor: tensor[:-1].contiguous())
+        assert_refused(folder, file, ValueError, f"does not fit: {name}, which is .* and should be ")
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+    def test_not_finite(self, folder, file, name, value, dtype):
+        def spoil(tensor):
+            tensor = tensor.to(dtype)
+            tensor.view(-1)[-1] = value
+            return tensor
+
+        self.edit(folder, file, name, spoil)
+        assert_refused(folder, file, ValueError, f"holds NaN or infinity in {name};")
+
+
+def test_many_wrong_tensors_are_counted_and_not_all_listed(folder):
+    edit_tensors(folder / UNET, **{f"extra.{i}": torch.zeros(1) for i in range(9)})
+    assert_refused(folder, UNET, ValueError, "extra.0, extra.1, extra.2 and 6 more;")
+
+
+# ---- configs
+
+
+@pytest.mark.parametrize("file", ["model_index.json", "unet/config.json", "scheduler/scheduler_config.json"])
+@pytest.mark.parametrize("text", ["", "{", '{"a": 1,}', "[1, 2]", "null", b"\xff\xfe\x00"])
+def test_a_file_that_holds_no_json_object(folder, file, text):
+    (folder / file).write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert_refused(folder, file, ValueError, "fetch or write the file again")
+
+
+@pytest.mark.parametrize("part, changes, words", [
+    ("unet", {"use_magic": True}, "use_magic=True, which minisd does not know"),
+    ("unet", SDXL, "not a Stable Diffusion 1.x model"),
+    ("unet", {"use_linear_projection": True}, "use_linear_projection"),
+    ("unet", {"act_fn": "gelu"}, "asks for act_fn='gelu', but minisd builds only 'silu'"),
+    ("unet", {"down_block_types": ["DownBlock2D", "AttnDownBlock2D"]}, "expected 2 block types out of"),
+    ("unet", {"down_block_types": ["DownBlock2D"]}, "expected 2 block types out of"),
+    ("unet", {"attention_head_dim": 5}, "5 attention heads can't share a width of 32 evenly"),
+    ("unet", {"norm_num_groups": 5}, "divisible"),
+    ("vae", {"down_block_types": ["DownEncoderBlock2D", "AttnDownEncoderBlock2D"] * 2}, "down_block_types must be"),
+    ("vae", {"use_quant_conv": False}, "use_quant_conv=False"),
+    ("vae", {"shift_factor": 0.1159}, "shift_factor"),
+    ("text_encoder", {"hidden_act": "relu"}, "hidden_act must be one of quick_gelu, gelu"),
+    ("text_encoder", {"num_attention_heads": 3}, "3 attention heads can't share a width of 16 evenly"),
+    ("text_encoder", {"model_type": "t5", "d_ff": 1024}, "d_ff=1024, which minisd does not know"),
+])  # fmt: skip
+def test_a_config_of_another_model(folder, part, changes, words):
+    edit_json(folder / part / "config.json", **changes)
+    assert_refused(folder, f"{part}/config.json", ValueError, words)
+
+
+@pytest.mark.parametrize("file, changes", [
+    (UNET, {"block_out_channels": [16, 64]}), (UNET, {"layers_per_block": 2}), (VAE, {"latent_channels": 8}),
+    (TEXT, {"num_hidden_layers": 3}), (TEXT, {"num_hidden_layers": 1}), (TEXT, {"vocab_size": 600}),
+])  # fmt: skip
+def test_a_config_that_is_not_the_weights_own(folder, file, changes):
+    edit_json((folder / file).with_name("config.json"), **changes)
+    assert_refused(folder, file, ValueError, "weights and config.json are not of one model: fetch both again")
+
+
+def test_an_inpainting_unet_is_named_for_what_it_is(folder):
+    weight = load_file(folder / UNET)["conv_in.weight"]
+    edit_tensors(folder / UNET, conv_in__weight=torch.cat([weight, weight, weight[:, :1]], dim=1))
+    edit_json(folder / "unet/config.json", in_channels=9)
+    with pytest.raises(ValueError, match="reads 9 channels .* the VAE's latents have 4: not a text-to-image model"):
+        load(folder)
+
+
+def test_a_tokenizer_of_another_model(folder):
+    lines = (folder / "tokenizer/merges.txt").read_text().splitlines()
+    (folder / "tokenizer/merges.txt").write_text("\n".join(lines[:-1]) + "\n")
+    (folder / "tokenizer/vocab.json").unlink()
+    with pytest.raises(ValueError, match="the tokenizer has .* tokens, the text encoder knows") as caught:
+        load(folder)
+    assert "\n" not in str(caught.value)
+
+
+# ---- writing
+
+
+@pytest.mark.parametrize("accident", [OSError("No space left on device"), KeyboardInterrupt()], ids=repr)
+def test_a_save_that_fails_leaves_the_old_files_and_nothing_else(folder, monkeypatch, accident):
+    def write_half(tensors, path, metadata):
+        path.write_bytes(b"half")
+        raise accident
+
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    pipe = load(folder)
+    pipe.text_encoder.config["layer_norm_eps"] = 1e-6
+    monkeypatch.setattr(checkpoint, "save_file", write_half)
+    with pytest.raises(type(accident)):
+        save_model(pipe.text_encoder, folder / "text_encoder", TEXT_WEIGHTS, "CLIPTextModel", torch.float32)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_first_save_that_fails_leaves_no_file(tmp_path, monkeypatch):
+    def write_half(tensors, path, metadata):
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", write_half)
+    with pytest.raises(OSError):
+        small_pipeline().save_pretrained(tmp_path / "model")
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["tokenizer", "text_encoder"]
+    assert list((tmp_path / "model/text_encoder").iterdir()) == []
+
+
+def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path):
+    write_json({"a": 1}, tmp_path / "x.json")
+    with pytest.raises(TypeError):
+        write_json({"a": object()}, tmp_path / "x.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": 1}
+
+
+def test_a_text_encoders_config_survives_the_way_there_and_back(saved):
+    net = load_model(TextEncoder, saved / "text_encoder", TEXT_WEIGHTS, "cpu", torch.float32)
+    wanted = {**small_pipeline().text_encoder.config, "architectures": ["CLIPTextModel"]}
+    assert net.config == json.loads((saved / "text_encoder/config.json").read_text()) == wanted
