@@ -3,45 +3,17 @@
 import datetime
 import hashlib
 import os
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from minisd.checkpoint import read_json
 from minisd.pipeline import TINY
+from minisd.training.machine import machine
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 SEED = 2**32 + 10_000_000  # benchmarks draw from seeds above this one; all that training draws lie below 2**31
 Z = 1.959964  # the normal distribution's 97.5 % point, for 95 % intervals
-
-
-def cpu_model() -> str:
-    """The processor's name as the system gives it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    return getattr(os, "process_cpu_count", os.cpu_count)() or 1
-
-
-def machine(device: str = "cpu") -> dict:
-    """What a measurement was taken on, and with which versions."""
-    return {
-        "cpu": cpu_model(),
-        "cores": cores(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if device.startswith("cuda") else None,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
 
 
 def on_machine(found: dict) -> str:

@@ -38,24 +38,28 @@ tags:
 ---"""
 
 
-def stages(recipe: dict) -> list[str]:
-    """The sections of the recipe that are trainings with a loss, in order."""
-    return [name for name, section in recipe.items() if isinstance(section, dict) and "steps" in section]
+def stages(recipe: dict) -> dict[str, dict]:
+    """The sections of the recipe that are trainings with a loss, in order: "vae-whole" is whole within vae."""
+    found = {}
+    for name, section in recipe.items():
+        parts = {name: section, **{f"{name}-{part}": inner for part, inner in section.items()}} if isinstance(section, dict) else {}
+        found |= {part: inner for part, inner in parts.items() if isinstance(inner, dict) and "steps" in inner}
+    return found
 
 
 def collect(run: Path, recipe: dict) -> dict:
-    """What each stage of a training left in RUN/STAGE.json: seconds, losses, and the machine if it is told.
+    """What each stage of a training left in RUN/STAGE.json: seconds, losses, machine.
 
     Raises FileNotFoundError for a stage that is not finished, ValueError for one of another recipe.
     """
     found = {}
-    for name in stages(recipe):
+    for name, section in stages(recipe).items():
         path = run / f"{name}.json"
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: finish the training with minisd train {name} --out {run}")
-        found[name], points = read_json(path), math.ceil(recipe[name]["steps"] / LOG_EVERY)
+            raise FileNotFoundError(f"{path} is missing: finish the training with minisd train all --out {run}")
+        found[name], points = read_json(path), math.ceil(section["steps"] / LOG_EVERY)
         if len(found[name]["losses"]) != points:
-            raise ValueError(f"{path} holds {len(found[name]['losses'])} losses, {recipe[name]['steps']} steps make "
+            raise ValueError(f"{path} holds {len(found[name]['losses'])} losses, {section['steps']} steps make "
                              f"{points}: it is of another recipe; train {name} again")  # fmt: skip
     return found
 
@@ -69,17 +73,13 @@ def read_scores(folder: Path) -> dict[str, dict]:
     return found
 
 
-def hardware(stage: dict) -> str:
-    """The machine a stage was trained on, in words."""
-    told = stage.get("hardware", "not recorded")
-    return ", ".join(f"{key} {value}" for key, value in told.items()) if isinstance(told, dict) else str(told)
-
-
 def training_table(recipe: dict, training: dict) -> str:
     """A row for each stage: steps, batch, learning rate, last loss, seconds, machine."""
+    sections = stages(recipe)
     rows = [
-        [name, f"{recipe[name]['steps']:,}", str(recipe[name]["batch_size"]), f"{recipe[name]['learning_rate_peak']:g}",
-         f"{stage['losses'][-1]:.4f}", f"{stage['seconds']:,.0f}", hardware(stage)]
+        [name, f"{sections[name]['steps']:,}", str(sections[name]["batch_size"]),
+         f"{sections[name]['learning_rate_peak']:g}", f"{stage['losses'][-1]:.4f}", f"{stage['seconds']:,.0f}",
+         on_machine(stage["machine"])]
         for name, stage in training.items()
     ]  # fmt: skip
     return table(["stage", "steps", "batch", "peak learning rate", "last loss", "seconds", "machine"], rows)

@@ -15,12 +15,13 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from common import HERE, ROOT, SEED, cores, heading, on_machine, table, write_text
+from common import HERE, ROOT, SEED, heading, on_machine, table, write_text
 from tqdm import tqdm
 
 from minisd import StableDiffusion
 from minisd.checkpoint import write_json
 from minisd.scenes import render_many, sample
+from minisd.training.machine import cores
 
 PROMPT = "a red house left of a yellow tent in the snow at night"
 FIRST_SEED = SEED + 2_000_000  # above the seeds of the other benchmarks

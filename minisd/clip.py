@@ -165,6 +165,14 @@ class TextEncoder(nn.Module):
         return self.text_model(ids)
 
 
+def end_of(hidden: Tensor, ids: Tensor) -> Tensor:
+    """The vector at each text's first end token: (batch, tokens, width) -> (batch, width).
+
+    The end token has the highest id of the vocabulary, and argmax finds the first of them.
+    """
+    return hidden[torch.arange(len(ids), device=ids.device), ids.argmax(dim=-1)]
+
+
 class ImageEmbeddings(nn.Module):
     """The picture cut into patches, a vector each, behind one extra vector that will stand for all of it."""
 
@@ -228,13 +236,8 @@ class CLIP(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(LOGIT_SCALE))
 
     def encode_text(self, ids: Tensor) -> Tensor:
-        """ids (batch, tokens) -> unit vectors (batch, projection_dim), read off at the end token.
-
-        The end token has the highest id of the vocabulary, and argmax finds the first of them.
-        """
-        hidden = self.text_model(ids)
-        pooled = hidden[torch.arange(len(ids), device=ids.device), ids.argmax(dim=-1)]
-        return F.normalize(self.text_projection(pooled), dim=-1)
+        """ids (batch, tokens) -> unit vectors (batch, projection_dim), read off at the end token."""
+        return F.normalize(self.text_projection(end_of(self.text_model(ids), ids)), dim=-1)
 
     def encode_image(self, images: Tensor) -> Tensor:
         """images (batch, 3, image_size, image_size) -> unit vectors (batch, projection_dim)."""

@@ -49,12 +49,12 @@ def fit(
     seed: int = 0,
     cpu: bool = False,
 ) -> dict:
-    """Train `objective.net` and return {"net": averaged weights, "losses": [...], "seconds": float}.
+    """Train `objective.net`, leave it with its averaged weights, and return {"losses": [...], "seconds": float}.
 
     `objective(*tensors)` is the loss of one batch, `batch(rng, n)` draws the tensors of n examples.
     The checkpoint `out / name.pt` is written every `save_every` steps and gone on from if it is there;
     a finished training returns at once. Under `accelerate launch` every process takes its share of
-    the batch and the gradients are averaged. The weights returned are the exponential moving average.
+    the batch and the gradients are averaged. The averaged weights are the exponential moving average.
     """
     accelerator = Accelerator(cpu=cpu)
     share = batch_size // accelerator.num_processes
@@ -109,4 +109,4 @@ def fit(
     accelerator.wait_for_everyone()
     done = torch.load(path, map_location="cpu", weights_only=True)
     net.load_state_dict({k.removeprefix("module."): v for k, v in done["average"].items() if k != "n_averaged"})
-    return {"net": net.state_dict(), "losses": done["losses"], "seconds": done["seconds"]}
+    return {"losses": done["losses"], "seconds": done["seconds"]}

@@ -4,49 +4,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..clip import CLIP, TextEncoder, contrastive_loss
-from ..scenes.judge import NOT_ASKED
+from ..clip import CLIP, TextEncoder, contrastive_loss, end_of
 from ..schedule import NoiseSchedule
 from ..unet import UNet
 from ..vae import AutoencoderKL
 
 
+class ReadingObjective(nn.Module):
+    """Say what a caption says: what stands first and second, in which colour, at what hour?
+
+    One linear layer answers every question from the vector at the caption's end token. `questions`
+    are the numbers of answers of each. Trained by the contrastive loss alone, our text encoder took
+    captions for bags of words: it never came to tell left from right.
+    """
+
+    def __init__(self, net: TextEncoder, questions: list[int]):
+        super().__init__()
+        self.net, self.questions = net, questions
+        self.answers = nn.Linear(net.width, sum(questions))
+
+    def forward(self, ids: Tensor, truth: Tensor) -> Tensor:
+        """Cross-entropy summed over the questions; ids (batch, tokens), truth (batch, questions)."""
+        logits = self.answers(end_of(self.net(ids), ids)).split(self.questions, dim=1)
+        return sum(F.cross_entropy(x, y) for x, y in zip(logits, truth.T))
+
+
 class CLIPObjective(nn.Module):
-    """Tell every picture's caption from all others, its own hard negatives among them."""
+    """Tell every picture's caption from all others, its nearest relatives among them."""
 
     def __init__(self, net: CLIP):
         super().__init__()
         self.net = net
 
-    def forward(self, ids: Tensor, images: Tensor, also_true: Tensor, *answers: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, images: Tensor, also_true: Tensor) -> Tensor:
         return contrastive_loss(self.net(ids, images), also_true)
-
-
-class ReadingObjective(nn.Module):
-    """The contrastive loss, and questions put to both vectors: what stands left, in which colour, at what hour?
-
-    From the contrastive loss alone the towers never began to tell a caption from its mirror image: left
-    and right matter only once both know them. `questions` are the numbers of answers of each question.
-    """
-
-    def __init__(self, net: CLIP, questions: list[int]):
-        super().__init__()
-        self.net, self.questions = net, questions
-        self.scale = net.config["projection_dim"] ** 0.5  # a unit vector's numbers are this much below one
-        self.image_answers = nn.Linear(net.config["projection_dim"], sum(questions))
-        self.text_answers = nn.Linear(net.config["projection_dim"], sum(questions))
-
-    def forward(self, ids: Tensor, images: Tensor, also_true: Tensor, seen: Tensor, stated: Tensor) -> Tensor:
-        image, text = self.net.encode_image(images), self.net.encode_text(ids)
-        loss = contrastive_loss(self.net.logit_scale.exp() * image @ text.T, also_true)
-        loss = loss + self.reading_loss(self.image_answers(self.scale * image), seen)
-        return loss + self.reading_loss(self.text_answers(self.scale * text), stated)
-
-    def reading_loss(self, logits: Tensor, answers: Tensor) -> Tensor:
-        """Mean cross-entropy of all questions asked; answers (batch, questions), negative where not asked."""
-        asked = zip(logits.split(self.questions, dim=1), answers.T)
-        losses = [F.cross_entropy(x, y, ignore_index=NOT_ASKED, reduction="sum") for x, y in asked]
-        return sum(losses) / (answers != NOT_ASKED).sum()
 
 
 SQUARED = 4.0  # weighs the squared error about as much as the absolute one at 28 dB

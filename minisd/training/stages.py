@@ -1,4 +1,4 @@
-"""The four stages, each from a section of the config; every stage goes on from what is in `out`."""
+"""The stages, each from a section of the config; every stage goes on from what is in `out`."""
 
 import os
 import tomllib
@@ -10,19 +10,20 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..checkpoint import write_json
+from ..checkpoint import TEXT_WEIGHTS, read_json, save_model, write_json
 from ..clip import CLIP, TextEncoder
 from ..pipeline import StableDiffusion, schedule_of
-from ..scenes import HELD_OUT, Scene, caption, loosened, render
-from ..scenes.judge import QUESTIONS, labels
+from ..scenes import COLOURS, GROUNDS, HELD_OUT, HOURS, KINDS, SIZES, Scene, caption, loosened, render
 from ..tokenizer import BPE
 from ..unet import UNet
 from ..vae import AutoencoderKL
 from .data import to_tensor, training_pictures, training_scenes
 from .loop import fit
+from .machine import machine
 from .objectives import CLIPObjective, DecoderObjective, ReadingObjective, UNetObjective, VAEObjective
 
 TINY = Path(__file__).with_name("tiny.toml")
+TOKEN_STD = 0.02  # of token and position embeddings before training; OpenAI's CLIP has 0.02 and 0.01
 ENCODE_BATCH = 8  # pictures that the VAE encodes at a time
 
 
@@ -45,6 +46,17 @@ SCHEDULE = {
     "steps_offset": 1,
     "set_alpha_to_one": False,
     "clip_sample": False,
+}
+
+
+# What the text encoder is asked about a caption. The first thing stands left where the order is told.
+THING = {"kind": KINDS, "colour": COLOURS, "size": SIZES}
+QUESTIONS = {
+    "things": (1, 2),
+    "order": (True, False),
+    "ground": (*GROUNDS, None),
+    "hour": (*HOURS, None),
+    **{f"{place} {name}": (*choices, None) for place in ("first", "second") for name, choices in THING.items()},
 }
 
 
@@ -73,22 +85,46 @@ class Training:
         torch.manual_seed(self.recipe["seed"])
         return build(config)
 
-    def _fit(self, name: str, objective: nn.Module, batch: Callable, wanted: dict) -> dict:
+    def _fit(self, name: str, objective: nn.Module, batch: Callable) -> None:
+        """Train by the recipe's section `name` ("vae-whole" is whole within vae), keep curve and seconds."""
+        wanted = self.recipe
+        for part in name.split("-"):
+            wanted = wanted[part]
         keys = ("steps", "batch_size", "learning_rate_peak", "warmup", "ema_decay", "save_every")
-        return fit(objective, batch, self.out / "checkpoints", name=name, seed=self.recipe["seed"], cpu=self.cpu,
+        done = fit(objective, batch, self.out / "checkpoints", name=name, seed=self.recipe["seed"], cpu=self.cpu,
                    **{key: wanted[key] for key in keys if key in wanted})  # fmt: skip
+        write_json({**done, "machine": machine()}, self.out / f"{name}.json")
 
-    def _finish(self, name: str, *phases: dict) -> None:
-        """Keep a finished stage's loss curve and seconds for the model card."""
-        write_json({"seconds": sum(phase["seconds"] for phase in phases),
-                    "losses": [phase["losses"] for phase in phases]}, self.out / f"{name}.json")  # fmt: skip
+    def text_encoder(self) -> TextEncoder:
+        """The text encoder, taught to read: to answer questions about what captions say."""
+        tokenizer = self.tokenizer()
+        ids = {"bos_token_id": tokenizer.bos, "eos_token_id": tokenizer.eos, "pad_token_id": tokenizer.eos}
+        net = self._new(TextEncoder, {**self.recipe["text"]["config"], **ids, "vocab_size": len(tokenizer),
+                                      "model_type": "clip_text_model"})  # fmt: skip
+        torch.nn.init.normal_(net.text_model.embeddings.token_embedding.weight, std=TOKEN_STD)
+        torch.nn.init.normal_(net.text_model.embeddings.position_embedding.weight, std=TOKEN_STD)
+
+        def batch(rng: np.random.Generator, n: int) -> tuple[Tensor, ...]:
+            said = [loosened(self.scenes[i], rng) for i in rng.integers(len(self.scenes), size=n)]
+            return self._tokens(said, rng), torch.tensor([answers(scene) for scene in said])
+
+        self._fit("text", ReadingObjective(net, [len(choices) for choices in QUESTIONS.values()]), batch)
+        return net.eval()
+
+    def _tokens(self, said: list[Scene], rng: np.random.Generator) -> Tensor:
+        """Captions of scenes as ids, cut after the longest: what follows the last end token changes nothing."""
+        ids = self.tokenizer()([caption(scene, rng) for scene in said])
+        return ids[:, : int(ids.argmax(dim=1).max()) + 1]
 
     def clip(self) -> CLIP:
-        """Both towers, on batches of families that differ in order and colours alone, and altered captions."""
-        tokenizer, pictures, wanted = self.tokenizer(), self.pictures(), self.recipe["clip"]
-        text = {**wanted["text_config"], "vocab_size": len(tokenizer)}
-        config = {"text_config": text, "vision_config": wanted["vision_config"],
-                  "projection_dim": text["projection_dim"]}  # fmt: skip
+        """The image encoder and both projections, beside the text encoder as it is (Zhai et al. 2022: locked)."""
+        pictures, wanted, text_encoder = self.pictures(), self.recipe["clip"], self.text_encoder()
+        net = self._new(CLIP, {"text_config": text_encoder.config, "vision_config": wanted["vision_config"],
+                               "projection_dim": wanted["vision_config"]["projection_dim"]})  # fmt: skip
+        net.text_model.load_state_dict(text_encoder.text_model.state_dict())
+        net.text_model.requires_grad_(False)
+        places = net.vision_model.embeddings.position_embedding.weight
+        torch.nn.init.normal_(places, std=places.shape[1] ** -0.5)  # as OpenAI's: places must show beside colours
 
         def batch(rng: np.random.Generator, n: int) -> tuple[Tensor, ...]:
             shown: list[tuple[Scene, np.ndarray]] = []
@@ -98,28 +134,18 @@ class Training:
             shown = shown[:n]
             said = [loosened(scene, rng) for scene, _ in shown]
             said += [scene.altered(rng) for scene in said]
-            ids = tokenizer([caption(scene, rng) for scene in said])
-            ids = ids[:, : int(ids.argmax(dim=1).max()) + 1]  # what follows the last end token changes nothing
             also_true = torch.tensor([[text.admits(scene) for text in said] for scene, _ in shown])
             also_true.fill_diagonal_(False)
-            images = to_tensor(np.stack([picture for _, picture in shown]))
-            seen, stated = ([labels(scene) for scene in scenes] for scenes in ([s for s, _ in shown], said))
-            return ids, images, also_true, torch.tensor(seen), torch.tensor(stated)
+            return self._tokens(said, rng), to_tensor(np.stack([picture for _, picture in shown])), also_true
 
-        net = self._new(CLIP, config)
-        init_clip(net)
-        questions = [len(answers) for answers in QUESTIONS.values()]
-        torch.manual_seed(self.recipe["seed"])  # the answer layers' first weights
-        phases = [self._fit("clip", CLIPObjective(net), batch, wanted),
-                  self._fit("clip-reading", ReadingObjective(net, questions), batch, wanted["reading"])]  # fmt: skip
-        self._finish("clip", *phases)
+        self._fit("clip", CLIPObjective(net), batch)
         return net.eval()
 
     def vae(self) -> AutoencoderKL:
         """Pictures to latents and back: corners of pictures first, then whole ones."""
         pictures, wanted = self.pictures(), self.recipe["vae"]
         net = self._new(AutoencoderKL, wanted["config"])
-        channels, phases = wanted["config"]["latent_channels"], []
+        channels = wanted["config"]["latent_channels"]
         for name in ("corners", "whole"):
             crop = wanted[name]["crop"]
             small = crop // net.downsampling
@@ -132,8 +158,7 @@ class Training:
                 return to_tensor(np.stack(corners)), torch.from_numpy(noise)
 
             objective = VAEObjective(net, wanted["kl_weight"], wanted[name]["edge_weight"])
-            phases.append(self._fit(f"vae-{name}", objective, batch, wanted[name]))
-        self._finish("vae", *phases)
+            self._fit(f"vae-{name}", objective, batch)
         return net.eval()
 
     def latents(self) -> tuple[np.ndarray, np.ndarray, float]:
@@ -175,15 +200,13 @@ class Training:
             z = mean[chosen] + std[chosen] * rng.standard_normal((n, *mean.shape[1:]), dtype=np.float32)
             return to_tensor(pictures[chosen]), torch.from_numpy(z)
 
-        done = self._fit("decoder", DecoderObjective(net, wanted["edge_weight"]), batch, wanted)
-        self._finish("decoder", done)
+        self._fit("decoder", DecoderObjective(net, wanted["edge_weight"]), batch)
         return net.eval()
 
     def unet(self) -> UNet:
         """The noise predictor, on latents computed once and captions drawn anew."""
-        wanted, tokenizer, clip = self.recipe["unet"], self.tokenizer(), self.clip()
+        wanted, tokenizer, text_encoder = self.recipe["unet"], self.tokenizer(), self.text_encoder()
         mean, std, scale = self.latents()
-        text_encoder = text_encoder_of(clip)
 
         def batch(rng: np.random.Generator, n: int) -> tuple[Tensor, ...]:
             chosen = rng.integers(len(self.scenes), size=n)
@@ -196,24 +219,27 @@ class Training:
 
         net = self._new(UNet, wanted["config"])
         objective = UNetObjective(net, text_encoder, schedule_of(SCHEDULE), scale, wanted["snr_gamma"])
-        done = self._fit("unet", objective, batch, wanted)
-        self._finish("unet", done)
+        self._fit("unet", objective, batch)
         return net.eval()
 
-    def export(self) -> StableDiffusion:
-        """All parts as a model folder `out / model` in half precision, CLIP's image tower beside them."""
-        clip = self.clip()
-        model = StableDiffusion(self.tokenizer(), text_encoder_of(clip), self.unet(), self.decoder(), SCHEDULE,
+    def export(self) -> Path:
+        """All parts as the model folder `out / model`, in half precision, CLIP's own part beside them."""
+        tokenizer, clip, folder = self.tokenizer(), self.clip(), self.out / "model"
+        model = StableDiffusion(tokenizer, self.text_encoder(), self.unet(), self.decoder(), SCHEDULE,
                                 self.recipe["guidance_scale"])  # fmt: skip
-        model.save_pretrained(self.out / "model", torch.float16)
-        return model
+        model.save_pretrained(folder, torch.float16)
+        index = read_json(folder / "model_index.json")
+        write_json({**index, "_world": "minisd.scenes"}, folder / "model_index.json")
+        save_model(clip, folder / "clip", TEXT_WEIGHTS, "CLIPModel", torch.float16)
+        return folder
 
 
-def text_encoder_of(clip: CLIP) -> TextEncoder:
-    """The text half of CLIP as Stable Diffusion uses it."""
-    text_encoder = TextEncoder(clip.config["text_config"])
-    text_encoder.text_model.load_state_dict(clip.text_model.state_dict())
-    return text_encoder.eval()
+def answers(scene: Scene) -> list[int]:
+    """What a caption says of a scene, a number for each of QUESTIONS; open is an answer too."""
+    said = {"things": len(scene.things), "order": scene.ordered, "ground": scene.ground, "hour": scene.hour}
+    for place, thing in zip(("first", "second"), scene.things):
+        said |= {f"{place} kind": thing.kind, f"{place} colour": thing.colour, f"{place} size": thing.size}
+    return [choices.index(said.get(question)) for question, choices in QUESTIONS.items()]
 
 
 def twins(scene: Scene, picture: np.ndarray, rng: np.random.Generator) -> list[tuple[Scene, np.ndarray]]:
@@ -230,16 +256,3 @@ def twins(scene: Scene, picture: np.ndarray, rng: np.random.Generator) -> list[t
     if swapped != scene and not any((t.colour, t.kind) in HELD_OUT for t in swapped.things):
         family.append((swapped, render(swapped, int(rng.integers(2**31)))))
     return [relative for s, p in family for relative in ((s, p), (s.flipped(), p[:, ::-1]))]
-
-
-def init_clip(net: CLIP) -> None:
-    """Normal embeddings, places as large as what stands there: left and right are all in the places.
-
-    OpenAI's CLIP starts tokens at 0.02, their places at 0.01, pictures' places at width^-1/2.
-    """
-    text, image = net.text_model.embeddings, net.vision_model.embeddings
-    scale = image.class_embedding.numel() ** -0.5
-    torch.nn.init.normal_(text.token_embedding.weight, std=0.02)
-    torch.nn.init.normal_(text.position_embedding.weight, std=0.02)
-    torch.nn.init.normal_(image.class_embedding, std=scale)
-    torch.nn.init.normal_(image.position_embedding.weight, std=scale)

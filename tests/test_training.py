@@ -1,0 +1,850 @@
+"""Training: it survives being killed, repeats itself bit for bit, and asks each network the right thing."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torch.distributions import Normal, kl_divergence
+
+from minisd import AutoencoderKL, StableDiffusion, TextEncoder, UNet
+from minisd.cli import STAGES
+from minisd.clip import contrastive_loss
+from minisd.scenes import HELD_OUT, parse, render_many
+from minisd.scenes.judge import NOT_ASKED, QUESTIONS, Judge, labels
+from minisd.schedule import NoiseSchedule
+from minisd.teaching.book import ROOT
+from minisd.training import data, loop, stages
+from minisd.training.data import to_tensor, training_pictures, training_scenes
+from minisd.training.loop import fit, learning_rate
+from minisd.training.objectives import ReadingObjective, UNetObjective, VAEObjective, painting_loss
+from minisd.training.stages import Training, read_recipe, twins
+from minisd.vae import Posterior
+
+PICTURES, STEPS, SAVE_EVERY = 12, 5, 2  # checkpoints after 2, 4 and 5 steps
+
+
+class Killed(BaseException):
+    """Stands for a kill: no `except Exception` may catch it."""
+
+
+def kill_at(monkeypatch, owner, name, call, before=lambda *args: None):
+    """The given call (counted from 1) of owner.name raises Killed, after `before` has done its part."""
+    original, calls = getattr(owner, name), []
+
+    def killing(*args, **options):
+        calls.append(name)
+        if len(calls) == call:
+            before(*args)
+            raise Killed
+        return original(*args, **options)
+
+    monkeypatch.setattr(owner, name, killing)
+
+
+def half_a_file(value, path):
+    """What a torch.save leaves that was killed half-way."""
+    torch_save(value, path)
+    os.truncate(path, path.stat().st_size // 2)
+
+
+torch_save = torch.save
+
+
+def same_bits(a, b):
+    """Equality of nested dictionaries and lists of tensors, arrays and numbers: no tolerance."""
+    assert type(a) is type(b)
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        return all(same_bits(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same_bits, a, b))
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and np.array_equal(a, b)
+    return a == b
+
+
+def checkpoint(path):
+    """All that a checkpoint holds, its seconds aside."""
+    state = torch.load(path, weights_only=True)
+    assert state.pop("seconds") > 0
+    return state
+
+
+# ---- the loop
+
+
+class Toy(nn.Module):
+    """A convolution and a linear layer that are to give 1 for any noise."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(64, 1))
+
+    def forward(self, x):
+        return (self.net(x) - 1).square().mean()
+
+
+def noise_batch(rng, n):
+    return (torch.from_numpy(rng.standard_normal((n, 2, 6, 6), dtype=np.float32)),)
+
+
+def train_toy(out, objective=None, batch=noise_batch, **options):
+    objective = objective or Toy()
+    options = {"steps": 8, "batch_size": 4, "learning_rate_peak": 0.01, "warmup": 2, "save_every": 3, **options}
+    return objective, fit(objective, batch, out, name="toy", cpu=True, **options)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    out = tmp_path_factory.mktemp("uninterrupted")
+    objective, done = train_toy(out)
+    return checkpoint(out / "toy.pt"), objective.net.state_dict(), done["losses"]
+
+
+# Checkpoints come after steps 3, 6 and 8; a step begins with its learning rate and ends with the averaging.
+@pytest.mark.parametrize("owner, name, call, before", [
+    (loop, "learning_rate", 1, None), (loop, "learning_rate", 3, None), (loop, "learning_rate", 4, None),
+    (loop, "learning_rate", 8, None), (loop.AveragedModel, "update_parameters", 3, None),
+    (loop.AveragedModel, "update_parameters", 5, None), (torch, "save", 1, half_a_file), (torch, "save", 2, half_a_file),
+    (torch, "save", 3, half_a_file), (os, "replace", 1, None), (os, "replace", 2, None), (os, "replace", 3, None),
+])  # fmt: skip
+def test_a_killed_training_ends_as_if_it_had_not_been(tmp_path, monkeypatch, uninterrupted, owner, name, call, before):
+    with monkeypatch.context() as patch:
+        kill_at(patch, owner, name, call, before or (lambda *args: None))
+        with pytest.raises(Killed):
+            train_toy(tmp_path)
+    objective, done = train_toy(tmp_path)
+    state, weights, losses = uninterrupted
+    assert same_bits(checkpoint(tmp_path / "toy.pt"), state)
+    assert same_bits(objective.net.state_dict(), weights)
+    assert done["losses"] == losses
+    assert [path.name for path in tmp_path.iterdir()] == ["toy.pt"]
+
+
+def test_a_training_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path, monkeypatch, uninterrupted):
+    for saves in (1, 2, 2, 1):  # half a checkpoint, a whole one, another, half the last
+        with monkeypatch.context() as patch:
+            kill_at(patch, torch, "save", saves, half_a_file)
+            with pytest.raises(Killed):
+                train_toy(tmp_path)
+    train_toy(tmp_path)
+    assert same_bits(checkpoint(tmp_path / "toy.pt"), uninterrupted[0])
+
+
+def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        kill_at(patch, loop, "learning_rate", 6)
+        with pytest.raises(Killed):
+            train_toy(tmp_path)
+    assert checkpoint(tmp_path / "toy.pt")["step"] == 3
+    steps = []
+    monkeypatch.setattr(loop, "learning_rate", lambda step, *rest: steps.append(step) or learning_rate(step, *rest))
+    train_toy(tmp_path)
+    assert steps == [3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("save_every", [1, 3, 4, 100])
+def test_how_often_it_saves_changes_neither_weights_nor_losses(tmp_path, monkeypatch, save_every):
+    """Losses are averaged over 3 steps each here, so that most checkpoints fall between two points of the curve."""
+    monkeypatch.setattr(loop, "LOG_EVERY", 3)
+    straight, done = train_toy(tmp_path / "straight", save_every=100)
+    with monkeypatch.context() as patch:
+        kill_at(patch, loop, "learning_rate", 6)
+        with pytest.raises(Killed):
+            train_toy(tmp_path / "killed", save_every=save_every)
+    killed, again = train_toy(tmp_path / "killed", save_every=save_every)
+    assert same_bits(killed.net.state_dict(), straight.net.state_dict())
+    assert again["losses"] == done["losses"] and len(done["losses"]) == 3
+
+
+def test_a_finished_training_returns_at_once(tmp_path, monkeypatch):
+    first, done = train_toy(tmp_path)
+    kill_at(monkeypatch, loop, "learning_rate", 1)
+    kill_at(monkeypatch, torch, "save", 1)
+    second, again = train_toy(tmp_path)
+    assert again == done and same_bits(first.net.state_dict(), second.net.state_dict())
+
+
+def test_every_step_draws_another_batch(tmp_path):
+    drawn = []
+    train_toy(tmp_path, batch=lambda rng, n: drawn.append(noise_batch(rng, n)[0]) or (drawn[-1],))
+    assert len(drawn) == 8 and len({x.numpy().tobytes() for x in drawn}) == 8
+
+
+def test_another_seed_gives_other_weights(tmp_path):
+    (a, _), (b, _) = train_toy(tmp_path / "0"), train_toy(tmp_path / "1", seed=1)
+    assert not torch.equal(a.net[0].weight, b.net[0].weight)
+
+
+@pytest.mark.parametrize("asked", [4, 9])
+def test_another_number_of_steps_is_refused(tmp_path, asked):
+    train_toy(tmp_path)
+    with pytest.raises(ValueError, match=f"towards 8 steps, now {asked} are asked for; give the old number or"):
+        train_toy(tmp_path, steps=asked)
+
+
+def spoilt_at(step, value):
+    """Batches of noise, that of the given step holding one wrong number."""
+    batches = []
+
+    def batch(rng, n):
+        (x,) = noise_batch(rng, n)
+        if len(batches) == step:
+            x[0, 0, 0, 0] = value
+        batches.append(x)
+        return (x,)
+
+    return batch
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("step, kept", [(0, None), (2, None), (4, 3), (5, 3), (7, 6)])
+def test_a_loss_that_is_no_number_stops_the_training_and_is_not_saved(tmp_path, value, step, kept):
+    with pytest.raises(FloatingPointError, match=f"toy: .* at step {step}; try a lower learning_rate_peak"):
+        train_toy(tmp_path, batch=spoilt_at(step, value))
+    if kept is None:
+        assert list(tmp_path.iterdir()) == []
+    else:
+        state = checkpoint(tmp_path / "toy.pt")
+        assert state["step"] == kept and all(x.isfinite().all() for x in state["objective"].values())
+
+
+@pytest.mark.parametrize("step", [2, 7])
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path, step):
+    """A finite loss may have a gradient that is none: the square root at zero."""
+
+    class Root(Toy):
+        steps = 0
+
+        def forward(self, x):
+            loss = super().forward(x)
+            self.steps += 1
+            return loss + (0 * loss).sqrt() if self.steps == step + 1 else loss
+
+    with pytest.raises(FloatingPointError, match=f"toy: .* at step {step}; try a lower learning_rate_peak"):
+        train_toy(tmp_path, Root())
+    assert [checkpoint(path)["step"] for path in tmp_path.iterdir()] == ([6] if step == 7 else [])
+
+
+def test_the_learning_rate_climbs_in_a_straight_line():
+    assert [learning_rate(step, 100, 2.0, 4) for step in range(4)] == [0.5, 1.0, 1.5, 2.0]
+
+
+def test_the_learning_rate_falls_from_its_peak_to_zero():
+    rates = [learning_rate(step, 104, 2.0, 4) for step in range(4, 105)]
+    assert rates[0] == 2.0 and rates[50] == pytest.approx(1.0) and rates[100] == 0.0
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_without_warm_up_the_learning_rate_begins_at_its_peak():
+    assert learning_rate(0, 10, 0.5, 0) == 0.5
+
+
+class Slope(nn.Module):
+    """The loss is the weight itself, so that its gradient is always 1."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(self.net.weight)
+
+    def forward(self, x):
+        return self.net(x).mean()
+
+
+def test_three_steps_and_their_average_are_those_computed_by_hand(tmp_path):
+    """AdamW moves by the rate where gradients are all alike, after the weight has lost 0.01 times the rate.
+
+    Rates 1, 1, 1/2; weights -1, -1 * 0.99 - 1 = -1.99, -1.99 * 0.995 - 0.5 = -2.48005; averages with a decay of
+    1/2: -1, -1.495, -1.987525.
+    """
+    ones = lambda rng, n: (torch.ones(n, 1),)
+    options = {"steps": 3, "learning_rate_peak": 1.0, "warmup": 1, "ema_decay": 0.5}
+    objective, done = train_toy(tmp_path, Slope(), ones, **options)
+    state = checkpoint(tmp_path / "toy.pt")
+    assert state["objective"]["net.weight"].item() == pytest.approx(-2.48005, rel=1e-5)
+    assert state["average"]["module.weight"].item() == pytest.approx(-1.987525, rel=1e-5)
+    assert objective.net.weight.item() == state["average"]["module.weight"].item()
+    assert done["losses"] == [pytest.approx((0 - 1 - 1.99) / 3, rel=1e-5)]
+
+
+# ---- all the stages, small
+
+
+def small_recipe():
+    """tiny.toml with a dozen pictures, some thousand weights a network, and five steps a phase."""
+    recipe = read_recipe()
+    recipe["pictures"] = PICTURES
+    recipe["tokenizer"]["captions"] = 300
+    clip, vae, unet = recipe["clip"], recipe["vae"], recipe["unet"]
+    for tower in (clip["text_config"], clip["vision_config"]):
+        tower |= {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "projection_dim": 16}
+    clip["vision_config"]["patch_size"] = 32
+    vae["config"] |= {"block_out_channels": [4, 4, 8, 8], "norm_num_groups": 4}
+    vae["corners"]["crop"] = 32
+    unet["config"] |= {"block_out_channels": [8, 16], "cross_attention_dim": 16}
+    phases = {"clip": clip, "reading": clip["reading"], "corners": vae["corners"], "whole": vae["whole"],
+              "decoder": recipe["decoder"], "unet": unet}  # fmt: skip
+    sizes = {"clip": 8, "reading": 8, "corners": 4, "whole": 2, "decoder": 2, "unet": 4}
+    for name, phase in phases.items():
+        phase |= {"steps": STEPS, "save_every": SAVE_EVERY, "warmup": 2, "batch_size": sizes[name]}
+    return recipe
+
+
+def train_all(out):
+    training = Training(small_recipe(), out, cpu=True)
+    for stage in STAGES["all"]:
+        getattr(training, stage)()
+
+
+def contents(folder):
+    """Every file of a finished run and what is in it, less what tells of the machine."""
+    found = {}
+    for path in folder.rglob("*"):
+        if path.suffix == ".pt":
+            found[str(path.relative_to(folder))] = checkpoint(path)
+        elif path.suffix == ".npz":
+            found[str(path.relative_to(folder))] = dict(np.load(path))
+        elif path.parent == folder and path.suffix == ".json":
+            found[path.name] = json.loads(path.read_text())["losses"]
+        elif path.is_file():
+            found[str(path.relative_to(folder))] = path.read_bytes()
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("finished")
+    train_all(out)
+    return out
+
+
+@pytest.fixture
+def training(finished):
+    return Training(small_recipe(), finished, cpu=True)
+
+
+def test_two_trainings_from_nothing_give_the_same_bits(finished, tmp_path):
+    train_all(tmp_path)
+    assert same_bits(contents(tmp_path), contents(finished))
+
+
+def test_every_phase_takes_its_steps_and_moves_its_weights(finished):
+    for path in (finished / "checkpoints").iterdir():
+        state = checkpoint(path)
+        assert (state["step"], state["steps"], state["average"]["n_averaged"].item()) == (STEPS, STEPS, STEPS)
+        assert len(state["losses"]) == 1 and math.isfinite(state["losses"][0])
+        moved = [name for name, raw in state["objective"].items()
+                 if f"module.{name.removeprefix('net.')}" in state["average"]
+                 and not torch.equal(raw, state["average"][f"module.{name.removeprefix('net.')}"])]  # fmt: skip
+        assert moved, path.name
+
+
+@pytest.mark.parametrize("stage", STAGES["all"][:-1])
+def test_a_finished_stage_returns_at_once(training, monkeypatch, stage):
+    for owner, name in [(loop, "learning_rate"), (torch, "save"), (data, "render_many"), (np, "savez"),
+                        (AutoencoderKL, "encode"), (stages.BPE, "train")]:  # fmt: skip
+        kill_at(monkeypatch, owner, name, 1)
+    getattr(training, stage)()
+
+
+# Sessions forked from one process, each of them killed with SIGKILL at its own place; the last one ends.
+SESSIONS = """
+import json, os, signal, sys
+from pathlib import Path
+import torch
+from minisd.cli import STAGES
+from minisd.training import stages
+
+recipe, out, kills = json.loads(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+die = lambda: os.kill(os.getpid(), signal.SIGKILL)
+save, replace, fit = torch.save, os.replace, stages.fit
+
+def session(where, name, call):
+    calls = []
+    def counted(found):
+        calls.extend([name] if found == name else [])
+        return found == name and len(calls) == call
+    def dying_save(value, part):
+        save(value, part)
+        if where == "half a checkpoint" and counted(part.name):
+            os.truncate(part, part.stat().st_size // 2)
+            die()
+    def dying_replace(part, path):
+        if where == "before the renaming" and counted(path.name):
+            die()
+        replace(part, path)
+    def dying_fit(objective, batch, *args, **options):
+        def dying_batch(rng, n):
+            if where == "in a step" and counted(options["name"]):
+                die()
+            return batch(rng, n)
+        return fit(objective, dying_batch, *args, **options)
+    torch.save, os.replace, stages.fit = dying_save, dying_replace, dying_fit
+    training = stages.Training(recipe, out, cpu=True)
+    for stage in STAGES["all"]:
+        getattr(training, stage)()
+
+for kill in [*kills, ("nowhere", "", 0)]:
+    child = os.fork()
+    if child == 0:
+        session(*kill)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    print(os.waitstatus_to_exitcode(status), flush=True)
+"""
+KILLS = [
+    ("before the renaming", "pictures.npy", 1),
+    ("before the renaming", "merges.txt", 1),
+    ("half a checkpoint", "clip.pt.part", 2),
+    ("in a step", "clip-reading", 2),  # before its first checkpoint
+    ("in a step", "clip-reading", 4),  # after it
+    ("half a checkpoint", "vae-corners.pt.part", 1),
+    ("in a step", "vae-whole", 5),
+    ("before the renaming", "latents.npz", 1),
+    ("before the renaming", "decoder.pt", 2),
+    ("in a step", "unet", 3),
+    ("half a checkpoint", "unet.pt.part", 2),  # the last: the session began at step 2
+    ("before the renaming", "model_index.json", 1),
+]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that forks")
+def test_all_stages_killed_by_sigkill_time_and_again_give_the_same_bits(finished, tmp_path):
+    """Weights, averages, optimizers, losses, latents and the model's files; and nothing half-written stays."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    words = [sys.executable, "-c", SESSIONS, json.dumps(small_recipe()), str(tmp_path / "run"), json.dumps(KILLS)]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == [str(-signal.SIGKILL)] * len(KILLS) + ["0"], done.stderr
+    assert same_bits(contents(tmp_path / "run"), contents(finished))
+
+
+def test_the_decoders_training_leaves_the_encoder_as_it_was(finished):
+    before, after = (checkpoint(finished / "checkpoints" / f"{name}.pt")["average"] for name in ("vae-whole", "decoder"))
+    changed = {name.split(".")[1] for name in after if not torch.equal(before[name], after[name])}
+    assert changed == {"decoder", "post_quant_conv", "n_averaged"} - {"n_averaged"}
+
+
+def test_the_u_nets_training_leaves_the_text_encoder_as_it_was(finished):
+    clip, unet = (checkpoint(finished / "checkpoints" / f"{name}.pt") for name in ("clip-reading", "unet"))
+    read = {name: x for name, x in unet["objective"].items() if name.startswith("text_encoder.text_model.")}
+    assert read and all(torch.equal(x, clip["average"][f"module.{name.removeprefix('text_encoder.')}"])
+                        for name, x in read.items())  # fmt: skip
+
+
+# ---- what each stage draws
+
+
+@pytest.fixture
+def drawing(training, monkeypatch):
+    """Runs a stage without training; returns the batch function of one of its phases."""
+
+    def batch_of(stage, phase):
+        batches = {}
+
+        def fake_fit(objective, batch, out, *, name, **_):
+            batches[name] = batch
+            return {"losses": [], "seconds": 0.0}
+
+        with monkeypatch.context() as patch:
+            patch.setattr(stages, "fit", fake_fit)
+            patch.setattr(stages, "write_json", lambda value, path: None)
+            getattr(training, stage)()
+        return batches[phase]
+
+    return batch_of
+
+
+def test_a_tenth_of_the_u_nets_captions_is_left_out(drawing, training):
+    batch, rng, tokenizer = drawing("unet", "unet"), np.random.default_rng(0), training.tokenizer()
+    ids = torch.cat([batch(rng, 100)[0] for _ in range(40)])
+    empty = (ids == tokenizer("")).all(dim=1)
+    assert ids.shape == (4000, 77) and 0.085 < empty.float().mean().item() < 0.115  # three standard deviations
+
+
+def test_the_u_net_sees_every_timestep_of_the_schedule(drawing):
+    batch, rng = drawing("unet", "unet"), np.random.default_rng(0)
+    t = torch.cat([batch(rng, 500)[-1] for _ in range(20)])
+    assert t.dtype == torch.int64 and t.min() == 0 and t.max() == 999
+
+
+def test_the_u_net_reads_the_latents_of_the_picture_that_its_caption_is_of(drawing, training):
+    mean, std, _ = training.latents()
+    ids, its_mean, its_std, *_ = drawing("unet", "unet")(np.random.default_rng(1), 40)
+    for row, m, s in zip(ids, its_mean, its_std, strict=True):
+        (i,) = [i for i in range(PICTURES) if np.array_equal(mean[i], m.numpy())]
+        assert np.array_equal(std[i], s.numpy())
+        if text := training.tokenizer().decode(row):
+            assert parse(text).admits(training.scenes[i])
+
+
+@pytest.fixture(scope="module")
+def judge():
+    return Judge.load()
+
+
+@pytest.fixture
+def clip_batch(drawing, training, judge):
+    """A batch as CLIP is shown it, and what its captions and pictures say when read back."""
+    ids, images, also_true, seen, stated = drawing("clip", "clip")(np.random.default_rng(3), 16)
+    tokenizer = training.tokenizer()
+    return [parse(tokenizer.decode(row)) for row in ids], judge.read(images), also_true, seen, stated
+
+
+def test_clip_reads_each_pictures_own_caption_and_a_wrong_one(clip_batch):
+    said, shown, *_ = clip_batch
+    assert len(said) == 2 * len(shown) == 32
+    assert [said[i].admits(scene) for i, scene in enumerate(shown)] == 16 * [True]
+    assert [said[16 + i].admits(scene) for i, scene in enumerate(shown)] == 16 * [False]
+
+
+def test_clip_leaves_out_the_other_captions_that_fit(clip_batch):
+    said, shown, also_true, *_ = clip_batch
+    fits = torch.tensor([[text.admits(scene) for text in said] for scene in shown]) & ~torch.eye(16, 32, dtype=bool)
+    assert fits.any() and torch.equal(also_true, fits)
+
+
+def test_clip_is_asked_what_captions_state_and_pictures_show(clip_batch):
+    said, shown, _, seen, stated = clip_batch
+    assert seen.tolist() == [labels(scene) for scene in shown]
+    assert stated.tolist() == [labels(scene) for scene in said]
+
+
+# ---- the objectives
+
+
+class FakeVAE(nn.Module):
+    """Says the posterior and paints the pictures that it is given."""
+
+    def __init__(self, posterior, painted):
+        super().__init__()
+        self.posterior, self.painted = posterior, painted
+
+    def encode(self, pictures):
+        return self.posterior
+
+    def decode(self, z):
+        self.z = z
+        return self.painted
+
+
+def noise(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_the_vaes_loss_on_a_perfect_picture_is_the_divergence_that_torch_computes():
+    """In nats a latent number, times its weight."""
+    pictures, posterior = noise(3, 3, 8, 8), Posterior(noise(3, 4, 2, 2, seed=1), noise(3, 4, 2, 2, seed=2))
+    theirs = kl_divergence(Normal(posterior.mean, posterior.std), Normal(0.0, 1.0)).mean()
+    loss = VAEObjective(FakeVAE(posterior, pictures), 0.25, 1.0)(pictures, noise(3, 4, 2, 2))
+    assert loss.shape == () and loss.item() == pytest.approx(0.25 * theirs.item(), rel=1e-6)
+
+
+def test_a_standard_normal_posterior_and_a_perfect_picture_cost_nothing():
+    pictures, zeros = noise(2, 3, 8, 8), torch.zeros(2, 4, 1, 1)
+    assert VAEObjective(FakeVAE(Posterior(zeros, zeros), pictures), 1.0, 1.0)(pictures, zeros).item() == 0
+
+
+def test_the_vae_decodes_its_mean_plus_noise_times_its_deviation():
+    pictures, draw = torch.zeros(1, 3, 8, 8), noise(1, 4, 1, 1)
+    net = FakeVAE(Posterior(torch.full((1, 4, 1, 1), 2.0), torch.full((1, 4, 1, 1), 2 * math.log(3))), pictures)
+    VAEObjective(net, 1.0, 1.0)(pictures, draw)
+    torch.testing.assert_close(net.z, 2 + 3 * draw)
+
+
+@pytest.mark.parametrize("painted, edge_weight, loss", [
+    ([[0.5, 0.5], [0.5, 0.5]], 1.0, 0.5 + 4 * 0.25),  # everywhere alike: no edge is wrong
+    ([[1.0, 0.0], [0.0, 0.0]], 0.0, 0.25 + 4 * 0.25),
+    ([[1.0, 0.0], [0.0, 0.0]], 1.0, 0.25 + 4 * 0.25 + 0.5 + 0.5),  # one of two edges each way
+    ([[1.0, 1.0], [0.0, 0.0]], 0.5, 0.5 + 4 * 0.5 + 0.5 * 1.0),  # both edges down, none across
+])  # fmt: skip
+def test_the_painting_loss_is_the_one_computed_by_hand(painted, edge_weight, loss):
+    painted = torch.tensor([[painted]])
+    assert painting_loss(painted, torch.zeros(1, 1, 2, 2), edge_weight).item() == pytest.approx(loss)
+
+
+class FakeUNet(nn.Module):
+    """Predicts what it is told to, and keeps what it was shown."""
+
+    def __init__(self, prediction):
+        super().__init__()
+        self.prediction = prediction
+
+    def forward(self, z, t, context):
+        self.shown = z, t, context
+        return self.prediction
+
+
+GAMMA, SCALE = 5.0, 0.5
+T = torch.tensor([0, 1, 100, 500, 999])
+
+
+def unet_loss(error):
+    """The loss of a U-Net that is wrong by `error`, and what it was shown."""
+    torch.manual_seed(0)
+    reader = TextEncoder({"vocab_size": 9, "hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1,
+                          "num_attention_heads": 1, "projection_dim": 4, "max_position_embeddings": 3})  # fmt: skip
+    ids, mean, std, draw, true = torch.ones(5, 3, dtype=torch.long), *(noise(5, 4, 2, 2, seed=i) for i in range(4))
+    net = FakeUNet(true + error)
+    loss = UNetObjective(net, reader, NoiseSchedule.scaled_linear(), SCALE, GAMMA)(ids, mean, std, draw, true, T)
+    return loss, net.shown, (mean, std, draw, true, reader(ids))
+
+
+def snr():
+    """Signal-to-noise ratios of T, from Stable Diffusion's betas in double precision."""
+    alpha_bar = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)[T.numpy()]
+    return alpha_bar / (1 - alpha_bar)
+
+
+def test_a_u_net_that_finds_the_true_noise_has_no_loss():
+    assert unet_loss(0.0)[0].item() == 0
+
+
+def test_errors_are_weighed_by_the_smaller_of_snr_and_gamma_over_snr():
+    expected = np.minimum(snr(), GAMMA) / snr()
+    assert expected[0] < 0.01 and expected[-1] == 1  # nearly clean, nearly noise
+    assert unet_loss(1.0)[0].item() == pytest.approx(expected.mean(), rel=1e-4)
+    only_one = torch.tensor([0.0, 0.0, 2.0, 0.0, 0.0]).view(5, 1, 1, 1)
+    assert unet_loss(only_one)[0].item() == pytest.approx(4 * expected[2] / 5, rel=1e-4)
+
+
+def test_the_u_net_is_shown_scaled_latents_with_noise_and_the_caption():
+    _, (z, t, context), (mean, std, draw, true, expected) = unet_loss(0.0)
+    alpha_bar = torch.from_numpy(snr() / (1 + snr())).float().view(5, 1, 1, 1)
+    noisy = alpha_bar.sqrt() * SCALE * (mean + std * draw) + (1 - alpha_bar).sqrt() * true
+    torch.testing.assert_close(z, noisy, rtol=1e-4, atol=1e-4)
+    assert torch.equal(t, T) and torch.equal(context, expected) and not context.requires_grad
+
+
+LOGITS = [[2.0, 0.5, 1.0, -1.0], [0.0, 3.0, -2.0, 1.5]]  # two images; two texts of theirs, two wrong ones
+
+
+def cross_entropy(true, *others):
+    return math.log(sum(math.exp(x) for x in (true, *others))) - true
+
+
+def test_the_contrastive_loss_is_the_one_computed_by_hand():
+    (a, b, c, d), (e, f, g, h) = LOGITS
+    images = cross_entropy(a, b, c, d) + cross_entropy(f, e, g, h)  # each chooses among all four texts
+    texts = cross_entropy(a, e) + cross_entropy(f, b)  # the wrong texts belong to no image: they choose none
+    assert contrastive_loss(torch.tensor(LOGITS)).item() == pytest.approx((images / 2 + texts / 2) / 2, rel=1e-6)
+
+
+def test_what_is_also_true_is_left_out_both_ways():
+    (a, b, c, d), (e, f, g, h) = LOGITS
+    also_true = torch.tensor([[False, True, False, False], [False, False, False, True]])
+    images, texts = cross_entropy(a, c, d) + cross_entropy(f, e, g), cross_entropy(a, e) + cross_entropy(f)
+    loss = contrastive_loss(torch.tensor(LOGITS), also_true)
+    assert loss.item() == pytest.approx((images / 2 + texts / 2) / 2, rel=1e-6)
+
+
+def reading_loss(logits, answers):
+    net = nn.Module()
+    net.config = {"projection_dim": 4}
+    return ReadingObjective(net, [2, 3]).reading_loss(logits, torch.tensor(answers))
+
+
+def test_the_reading_loss_is_the_one_computed_by_hand():
+    logits = torch.tensor([[1.0, 0.0, 0.0, 2.0, 1.0], [0.5, -1.0, 1.0, 0.0, 3.0]])
+    asked = cross_entropy(1.0, 0.0) + cross_entropy(1.0, 0.0, 2.0) + cross_entropy(0.0, 1.0, 3.0)
+    assert reading_loss(logits, [[0, 2], [NOT_ASKED, 1]]).item() == pytest.approx(asked / 2, rel=1e-6)
+
+
+def test_answers_to_questions_that_are_not_asked_learn_nothing():
+    logits = noise(2, 5).requires_grad_()
+    reading_loss(logits, [[0, NOT_ASKED], [NOT_ASKED, 1]]).backward()
+    assert (logits.grad != 0).tolist() == [[True, True, False, False, False], [False, False, True, True, True]]
+
+
+# ---- twins
+
+
+@pytest.fixture(scope="module")
+def families():
+    """Thirty families of two things, with their pictures."""
+    rng = np.random.default_rng(0)
+    scenes = [scene for scene in training_scenes(200, 5) if len(scene.things) == 2][:30]
+    return [twins(scene, picture, rng) for scene, picture in zip(scenes, render_many(scenes, range(30)), strict=True)]
+
+
+def test_a_family_is_a_scene_its_colours_swapped_and_both_flipped(families):
+    for family in families:
+        scenes = [scene for scene, _ in family]
+        expected = [scenes[0], scenes[0].flipped()]
+        if len(family) > 2:
+            swapped = scenes[0].colours_swapped()
+            expected += [swapped, swapped.flipped()]
+        assert scenes == expected
+    assert {len(family) for family in families} == {2, 4}
+
+
+def test_a_flipped_scene_has_the_mirror_image_as_its_picture(families):
+    for family in families:
+        for (_, picture), (_, flipped) in zip(family[::2], family[1::2], strict=True):
+            assert np.array_equal(flipped, picture[:, ::-1])
+
+
+def test_the_judge_reads_every_relatives_scene_from_its_picture(families, judge):
+    scenes, pictures = zip(*[member for family in families for member in family])
+    wrong = [(a, b) for a, b in zip(judge.read(np.stack(pictures)), scenes, strict=True) if a != b]
+    assert len(wrong) <= 0.03 * len(scenes), wrong  # the judge's own error on whole scenes is below 2 %
+
+
+def test_one_thing_alone_has_no_relatives():
+    scene = next(scene for scene in training_scenes(50, 0) if len(scene.things) == 1)
+    picture = np.zeros((128, 128, 3), np.uint8)
+    assert twins(scene, picture, np.random.default_rng(0)) == [(scene, picture)]
+
+
+def test_no_family_holds_a_pair_that_is_held_out(monkeypatch):
+    monkeypatch.setattr(stages, "render", lambda scene, seed: np.zeros((1, 1, 3), np.uint8))
+    rng, drawn = np.random.default_rng(0), []
+    for scene in training_scenes(1000, 9):
+        drawn += [(t.colour, t.kind) for s, _ in twins(scene, np.zeros((1, 1, 3), np.uint8), rng) for t in s.things]
+    assert len(set(drawn)) == 64 - len(HELD_OUT) and not set(drawn) & set(HELD_OUT)
+
+
+# ---- the data
+
+
+def test_training_scenes_are_the_same_for_a_seed_and_others_for_another():
+    assert training_scenes(50, 3) == training_scenes(50, 3) != training_scenes(50, 4)
+
+
+def test_a_scene_does_not_depend_on_how_many_are_drawn():
+    assert training_scenes(50, 3)[:7] == training_scenes(7, 3)
+
+
+def test_training_scenes_are_complete_and_hold_every_pair_but_those_held_out():
+    scenes = training_scenes(1500, 0)
+    pairs = {(thing.colour, thing.kind) for scene in scenes for thing in scene.things}
+    assert len(pairs) == 64 - len(HELD_OUT) and not pairs & set(HELD_OUT)
+    assert all(scene == scene.complete(np.random.default_rng(0)) for scene in scenes)
+
+
+def test_to_tensor_turns_bytes_into_numbers_from_minus_one_to_one():
+    pictures = np.zeros((2, 3, 4, 3), np.uint8)
+    pictures[1, 2, 3] = [255, 51, 0]
+    x = to_tensor(pictures)
+    assert x.shape == (2, 3, 3, 4) and x.dtype == torch.float32
+    assert x[1, :, 2, 3].tolist() == [1.0, pytest.approx(-0.6), -1.0] and (x[0] == -1).all()
+
+
+def test_to_tensor_takes_mirrored_pictures_and_mapped_ones_silently(finished):
+    mapped = np.load(finished / "pictures.npy", mmap_mode="r")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(to_tensor(mapped[:2, :, ::-1]), to_tensor(mapped[:2]).flip(3))
+
+
+def test_pictures_are_rendered_once_and_mapped_from_then_on(tmp_path, monkeypatch):
+    scenes = training_scenes(5, 0)
+    first = training_pictures(scenes, 7, tmp_path / "run" / "pictures.npy")
+    kill_at(monkeypatch, data, "render_many", 1)
+    second = training_pictures(scenes, 7, tmp_path / "run" / "pictures.npy")
+    assert isinstance(second, np.memmap) and not second.flags.writeable
+    assert second.shape == (5, 128, 128, 3) and second.dtype == np.uint8
+    assert np.array_equal(first, second) and np.array_equal(first, render_many(scenes, range(7, 12)))
+
+
+def test_an_interrupted_rendering_leaves_no_file_that_is_taken_for_whole(tmp_path, monkeypatch):
+    scenes, path = training_scenes(5, 0), tmp_path / "pictures.npy"
+    monkeypatch.setattr(data, "CHUNK", 2)
+    with monkeypatch.context() as patch:
+        kill_at(patch, data, "render_many", 3)
+        with pytest.raises(Killed):
+            training_pictures(scenes, 0, path)
+    assert not path.exists()
+    assert np.array_equal(training_pictures(scenes, 0, path), render_many(scenes, range(5)))
+    assert [file.name for file in tmp_path.iterdir()] == ["pictures.npy"]
+
+
+def test_pictures_of_another_number_of_scenes_are_refused(finished):
+    with pytest.raises(ValueError, match=r"pictures.npy holds 12 pictures, and 13 are asked for; .*another --out"):
+        training_pictures(training_scenes(13, 0), 0, finished / "pictures.npy")
+
+
+# ---- the latents and the model folder
+
+
+def test_latents_are_those_of_the_trained_vae(training):
+    mean, std, _ = training.latents()
+    with torch.inference_mode():
+        posterior = training.vae().encode(to_tensor(training.pictures()))
+    for stored, exact in ((mean, posterior.mean), (std, posterior.std)):
+        assert stored.shape == (PICTURES, 4, 16, 16) and stored.dtype == np.float16
+        np.testing.assert_allclose(stored, exact, rtol=2e-3, atol=1e-4)  # float16 keeps 11 bits
+
+
+def test_the_scale_makes_sampled_latents_of_unit_deviation(training):
+    with torch.inference_mode():
+        posterior = training.vae().encode(to_tensor(training.pictures()))
+    generator = torch.Generator().manual_seed(0)
+    sampled = torch.cat([posterior.sample(generator) for _ in range(30)])
+    assert (sampled * training.latents()[2]).std().item() == pytest.approx(1, rel=5e-3)
+
+
+def test_the_exported_vae_holds_the_scale(training, finished):
+    config = json.loads((finished / "model" / "vae" / "config.json").read_text())
+    assert config["scaling_factor"] == training.latents()[2]
+
+
+@pytest.mark.parametrize("folder, file, phase", [
+    ("text_encoder", "model", "clip-reading"), ("unet", "diffusion_pytorch_model", "unet"),
+    ("vae", "diffusion_pytorch_model", "decoder"),
+])  # fmt: skip
+def test_the_exported_weights_are_the_averages_in_half_precision(finished, folder, file, phase):
+    average = checkpoint(finished / "checkpoints" / f"{phase}.pt")["average"]
+    tensors = load_file(finished / "model" / folder / f"{file}.safetensors")
+    assert tensors and all(torch.equal(x, average[f"module.{name}"].half()) for name, x in tensors.items())
+
+
+@pytest.fixture(scope="module")
+def exported(finished):
+    return StableDiffusion.from_pretrained(finished / "model", device="cpu")
+
+
+def test_the_exported_model_opens_and_paints(exported):
+    picture = exported("a red house", num_inference_steps=2, output_type="np")
+    assert picture.shape == (1, 128, 128, 3) and np.isfinite(picture).all()
+    assert exported.guidance_scale == small_recipe()["guidance_scale"]
+
+
+def test_diffusers_opens_the_exported_model_and_paints_the_same(finished, exported):
+    theirs = diffusers.StableDiffusionPipeline.from_pretrained(finished / "model")
+    theirs.set_progress_bar_config(disable=True)
+    options = {"num_inference_steps": 2, "latents": noise(1, 4, 16, 16), "output_type": "np", "guidance_scale": 4.0}
+    assert np.abs(exported("a red house", **options) - theirs("a red house", **options).images).max() <= 1e-4
+
+
+# ---- the committed recipe
+
+
+def test_tinys_networks_fit_into_the_megabytes_it_may_have():
+    recipe = read_recipe()
+    text = {**recipe["clip"]["text_config"], "vocab_size": recipe["tokenizer"]["size"]}
+    with torch.device("meta"):
+        nets = [TextEncoder(text), AutoencoderKL(recipe["vae"]["config"]), UNet(recipe["unet"]["config"])]
+    assert 2 * sum(x.numel() for net in nets for x in net.state_dict().values()) < 12e6
+
+
+def test_tinys_networks_fit_together():
+    recipe = read_recipe()
+    unet, vae, clip = recipe["unet"]["config"], recipe["vae"]["config"], recipe["clip"]
+    assert unet["cross_attention_dim"] == clip["text_config"]["hidden_size"]
+    assert clip["vision_config"]["image_size"] == vae["sample_size"] == 8 * unet["sample_size"] == 128
+    assert unet["in_channels"] == unet["out_channels"] == vae["latent_channels"]
