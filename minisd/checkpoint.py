@@ -54,13 +54,17 @@ def read_json(path: Path) -> dict:
     return value
 
 
-def save_model(model: nn.Module, folder: Path, weights: str, class_name: str, dtype: torch.dtype) -> None:
+def save_model(
+    model: nn.Module, folder: Path, weights: str, class_name: str, dtype: torch.dtype, without: str | None = None
+) -> None:
     """Write a network's config.json and weights; tensors are stored as `dtype`.
 
     `class_name` is the network's in diffusers or transformers, which write it under different keys.
+    Tensors whose names begin with `without` are left out: they stand in another file of the model.
     """
     named = {"_class_name": class_name} if weights == WEIGHTS else {"architectures": [class_name]}
-    tensors = {name: value.detach().to("cpu", dtype).contiguous() for name, value in model.state_dict().items()}
+    tensors = {name: value.detach().to("cpu", dtype).contiguous() for name, value in model.state_dict().items()
+               if without is None or not name.startswith(without)}  # fmt: skip
     with whole(folder / weights) as part:
         save_file(tensors, part, metadata={"format": "pt"})
         write_json({**model.config, **named}, folder / "config.json")
@@ -94,10 +98,13 @@ class Unfilled(TorchFunctionMode):
         return kwargs["tensor"] if function is nn.init.normal_ else function(*args, **kwargs)
 
 
-def load_model(build: type[nn.Module], folder: Path, weights: str, device: str, dtype: torch.dtype) -> nn.Module:
+def load_model(
+    build: type[nn.Module], folder: Path, weights: str, device: str, dtype: torch.dtype, more: Path | None = None
+) -> nn.Module:
     """Build a network from a folder's config.json and fill it from its weights, every tensor accounted for.
 
     Nothing is initialised first: the parameters are made without memory, then taken from the file.
+    `more` is a second file of weights: tiny's CLIP takes its text half from text_encoder/.
     """
     config = read_json(folder / "config.json")
     try:
@@ -105,7 +112,10 @@ def load_model(build: type[nn.Module], folder: Path, weights: str, device: str, 
             model = build({key: value for key, value in config.items() if not key.startswith("_")})
     except ValueError as error:
         raise ValueError(f"{folder / 'config.json'}: {error}") from None
-    fill(model, published_names(read_tensors(folder / weights)), folder / weights, device, dtype)
+    tensors = published_names(read_tensors(folder / weights))
+    if more is not None:
+        tensors |= published_names(read_tensors(more))
+    fill(model, tensors, folder / weights, device, dtype)
     return model
 
 

@@ -32,13 +32,13 @@ STRIP_WIDEST = 256  # pixels; wider pictures are made smaller on a strip
 NAME_BYTES = 60  # of the prompt in a file's name
 STAGES = {  # what `minisd train` accepts, and the methods of training.stages.Training that it stands for
     "tokenizer": ["tokenizer"],
-    "clip": ["clip"],
+    "clip": ["text_encoder", "clip"],
     "vae": ["vae", "latents", "decoder"],
     "unet": ["unet", "export"],
-    "all": ["tokenizer", "clip", "vae", "latents", "decoder", "unet", "export"],
+    "all": ["tokenizer", "text_encoder", "clip", "vae", "latents", "decoder", "unet", "export"],
 }
 TINY_RECIPE = Path(__file__).with_name("training") / "tiny.toml"
-RECIPE_KEYS = ("seed", "pictures", "tokenizer", "clip", "vae", "decoder", "unet")
+RECIPE_KEYS = ("seed", "pictures", "guidance_scale", "tokenizer", "text", "clip", "vae", "decoder", "unet")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -19,16 +19,16 @@ from torch.distributions import Normal, kl_divergence
 
 from minisd import AutoencoderKL, StableDiffusion, TextEncoder, UNet
 from minisd.cli import STAGES
-from minisd.clip import contrastive_loss
-from minisd.scenes import HELD_OUT, parse, render_many
-from minisd.scenes.judge import NOT_ASKED, QUESTIONS, Judge, labels
+from minisd.clip import CLIP, LOGIT_SCALE, contrastive_loss
+from minisd.scenes import HELD_OUT, Scene, Thing, parse, render_many
+from minisd.scenes.judge import Judge
 from minisd.schedule import NoiseSchedule
 from minisd.teaching.book import ROOT
 from minisd.training import data, loop, stages
 from minisd.training.data import to_tensor, training_pictures, training_scenes
 from minisd.training.loop import fit, learning_rate
 from minisd.training.objectives import ReadingObjective, UNetObjective, VAEObjective, painting_loss
-from minisd.training.stages import Training, read_recipe, twins
+from minisd.training.stages import QUESTIONS, Training, answers, read_recipe, twins
 from minisd.vae import Posterior
 
 PICTURES, STEPS, SAVE_EVERY = 12, 5, 2  # checkpoints after 2, 4 and 5 steps
@@ -61,19 +61,17 @@ def half_a_file(value, path):
 torch_save = torch.save
 
 
-def same_bits(a, b):
-    """Equality of nested dictionaries and lists of tensors, arrays and numbers: no tolerance."""
-    assert type(a) is type(b)
-    if isinstance(a, dict):
-        assert a.keys() == b.keys()
-        return all(same_bits(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same_bits, a, b))
-    if isinstance(a, torch.Tensor):
-        return a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, np.ndarray):
-        return a.dtype == b.dtype and np.array_equal(a, b)
-    return a == b
+def differences(a, b, where=""):
+    """The places where nested dictionaries and lists of tensors, arrays and numbers differ in a single bit."""
+    if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
+        return [found for key in a for found in differences(a[key], b[key], f"{where}/{key}")]
+    if isinstance(a, (list, tuple)) and type(a) is type(b) and len(a) == len(b):
+        return [found for i, (x, y) in enumerate(zip(a, b)) for found in differences(x, y, f"{where}/{i}")]
+    if isinstance(a, (torch.Tensor, np.ndarray)) and type(a) is type(b) and a.dtype == b.dtype:
+        same = torch.equal(a, b) if isinstance(a, torch.Tensor) else np.array_equal(a, b)
+    else:
+        same = type(a) is type(b) and a == b
+    return [] if same else [where]
 
 
 def checkpoint(path):
@@ -129,8 +127,8 @@ def test_a_killed_training_ends_as_if_it_had_not_been(tmp_path, monkeypatch, uni
             train_toy(tmp_path)
     objective, done = train_toy(tmp_path)
     state, weights, losses = uninterrupted
-    assert same_bits(checkpoint(tmp_path / "toy.pt"), state)
-    assert same_bits(objective.net.state_dict(), weights)
+    assert differences(checkpoint(tmp_path / "toy.pt"), state) == []
+    assert differences(objective.net.state_dict(), weights) == []
     assert done["losses"] == losses
     assert [path.name for path in tmp_path.iterdir()] == ["toy.pt"]
 
@@ -142,7 +140,7 @@ def test_a_training_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path, 
             with pytest.raises(Killed):
                 train_toy(tmp_path)
     train_toy(tmp_path)
-    assert same_bits(checkpoint(tmp_path / "toy.pt"), uninterrupted[0])
+    assert differences(checkpoint(tmp_path / "toy.pt"), uninterrupted[0]) == []
 
 
 def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path, monkeypatch):
@@ -167,7 +165,7 @@ def test_how_often_it_saves_changes_neither_weights_nor_losses(tmp_path, monkeyp
         with pytest.raises(Killed):
             train_toy(tmp_path / "killed", save_every=save_every)
     killed, again = train_toy(tmp_path / "killed", save_every=save_every)
-    assert same_bits(killed.net.state_dict(), straight.net.state_dict())
+    assert differences(killed.net.state_dict(), straight.net.state_dict()) == []
     assert again["losses"] == done["losses"] and len(done["losses"]) == 3
 
 
@@ -176,7 +174,8 @@ def test_a_finished_training_returns_at_once(tmp_path, monkeypatch):
     kill_at(monkeypatch, loop, "learning_rate", 1)
     kill_at(monkeypatch, torch, "save", 1)
     second, again = train_toy(tmp_path)
-    assert again == done and same_bits(first.net.state_dict(), second.net.state_dict())
+    assert again == done
+    assert differences(first.net.state_dict(), second.net.state_dict()) == []
 
 
 def test_every_step_draws_another_batch(tmp_path):
@@ -290,18 +289,16 @@ def small_recipe():
     recipe = read_recipe()
     recipe["pictures"] = PICTURES
     recipe["tokenizer"]["captions"] = 300
-    clip, vae, unet = recipe["clip"], recipe["vae"], recipe["unet"]
-    for tower in (clip["text_config"], clip["vision_config"]):
+    text, clip, vae, unet = recipe["text"], recipe["clip"], recipe["vae"], recipe["unet"]
+    for tower in (text["config"], clip["vision_config"]):
         tower |= {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "projection_dim": 16}
     clip["vision_config"]["patch_size"] = 32
     vae["config"] |= {"block_out_channels": [4, 4, 8, 8], "norm_num_groups": 4}
     vae["corners"]["crop"] = 32
     unet["config"] |= {"block_out_channels": [8, 16], "cross_attention_dim": 16}
-    phases = {"clip": clip, "reading": clip["reading"], "corners": vae["corners"], "whole": vae["whole"],
-              "decoder": recipe["decoder"], "unet": unet}  # fmt: skip
-    sizes = {"clip": 8, "reading": 8, "corners": 4, "whole": 2, "decoder": 2, "unet": 4}
-    for name, phase in phases.items():
-        phase |= {"steps": STEPS, "save_every": SAVE_EVERY, "warmup": 2, "batch_size": sizes[name]}
+    sizes = [(text, 8), (clip, 8), (vae["corners"], 4), (vae["whole"], 2), (recipe["decoder"], 2), (unet, 4)]
+    for phase, size in sizes:
+        phase |= {"steps": STEPS, "save_every": SAVE_EVERY, "warmup": 2, "batch_size": size}
     return recipe
 
 
@@ -340,7 +337,7 @@ def training(finished):
 
 def test_two_trainings_from_nothing_give_the_same_bits(finished, tmp_path):
     train_all(tmp_path)
-    assert same_bits(contents(tmp_path), contents(finished))
+    assert differences(contents(tmp_path), contents(finished)) == []
 
 
 def test_every_phase_takes_its_steps_and_moves_its_weights(finished):
@@ -410,9 +407,9 @@ for kill in [*kills, ("nowhere", "", 0)]:
 KILLS = [
     ("before the renaming", "pictures.npy", 1),
     ("before the renaming", "merges.txt", 1),
-    ("half a checkpoint", "clip.pt.part", 2),
-    ("in a step", "clip-reading", 2),  # before its first checkpoint
-    ("in a step", "clip-reading", 4),  # after it
+    ("half a checkpoint", "text.pt.part", 2),
+    ("in a step", "clip", 2),  # before its first checkpoint
+    ("in a step", "clip", 4),  # after it
     ("half a checkpoint", "vae-corners.pt.part", 1),
     ("in a step", "vae-whole", 5),
     ("before the renaming", "latents.npz", 1),
@@ -430,20 +427,26 @@ def test_all_stages_killed_by_sigkill_time_and_again_give_the_same_bits(finished
     words = [sys.executable, "-c", SESSIONS, json.dumps(small_recipe()), str(tmp_path / "run"), json.dumps(KILLS)]
     done = subprocess.run(words, env=environment, capture_output=True, text=True)
     assert done.stdout.split() == [str(-signal.SIGKILL)] * len(KILLS) + ["0"], done.stderr
-    assert same_bits(contents(tmp_path / "run"), contents(finished))
+    assert differences(contents(tmp_path / "run"), contents(finished)) == []
 
 
 def test_the_decoders_training_leaves_the_encoder_as_it_was(finished):
     before, after = (checkpoint(finished / "checkpoints" / f"{name}.pt")["average"] for name in ("vae-whole", "decoder"))
-    changed = {name.split(".")[1] for name in after if not torch.equal(before[name], after[name])}
-    assert changed == {"decoder", "post_quant_conv", "n_averaged"} - {"n_averaged"}
+    changed = {name.split(".")[1] for name in after if not torch.equal(before[name], after[name])}  # "module.encoder..."
+    assert changed == {"decoder", "post_quant_conv"}
 
 
 def test_the_u_nets_training_leaves_the_text_encoder_as_it_was(finished):
-    clip, unet = (checkpoint(finished / "checkpoints" / f"{name}.pt") for name in ("clip-reading", "unet"))
-    read = {name: x for name, x in unet["objective"].items() if name.startswith("text_encoder.text_model.")}
-    assert read and all(torch.equal(x, clip["average"][f"module.{name.removeprefix('text_encoder.')}"])
-                        for name, x in read.items())  # fmt: skip
+    text, unet = (checkpoint(finished / "checkpoints" / f"{name}.pt") for name in ("text", "unet"))
+    after = {name: x for name, x in unet["objective"].items() if name.startswith("text_encoder.")}
+    assert after and all(torch.equal(x, text["average"][name.replace("text_encoder", "module")])
+                         for name, x in after.items())  # fmt: skip
+
+
+def test_clips_training_leaves_the_text_encoder_as_it_was(finished):
+    text, clip = (checkpoint(finished / "checkpoints" / f"{name}.pt")["average"] for name in ("text", "clip"))
+    assert all(torch.equal(x, clip[name]) for name, x in text.items())
+    assert not torch.equal(clip["module.logit_scale"], torch.tensor(LOGIT_SCALE))
 
 
 # ---- what each stage draws
@@ -497,31 +500,40 @@ def judge():
     return Judge.load()
 
 
+CLIP_SEED = 3  # of a batch whose pictures the judge reads without an error
+
+
 @pytest.fixture
 def clip_batch(drawing, training, judge):
     """A batch as CLIP is shown it, and what its captions and pictures say when read back."""
-    ids, images, also_true, seen, stated = drawing("clip", "clip")(np.random.default_rng(3), 16)
+    ids, images, also_true = drawing("clip", "clip")(np.random.default_rng(CLIP_SEED), 16)
     tokenizer = training.tokenizer()
-    return [parse(tokenizer.decode(row)) for row in ids], judge.read(images), also_true, seen, stated
+    return [parse(tokenizer.decode(row)) for row in ids], judge.read(images), also_true
 
 
 def test_clip_reads_each_pictures_own_caption_and_a_wrong_one(clip_batch):
-    said, shown, *_ = clip_batch
+    said, shown, _ = clip_batch
     assert len(said) == 2 * len(shown) == 32
     assert [said[i].admits(scene) for i, scene in enumerate(shown)] == 16 * [True]
     assert [said[16 + i].admits(scene) for i, scene in enumerate(shown)] == 16 * [False]
 
 
 def test_clip_leaves_out_the_other_captions_that_fit(clip_batch):
-    said, shown, also_true, *_ = clip_batch
+    said, shown, also_true = clip_batch
     fits = torch.tensor([[text.admits(scene) for text in said] for scene in shown]) & ~torch.eye(16, 32, dtype=bool)
     assert fits.any() and torch.equal(also_true, fits)
 
 
-def test_clip_is_asked_what_captions_state_and_pictures_show(clip_batch):
-    said, shown, _, seen, stated = clip_batch
-    assert seen.tolist() == [labels(scene) for scene in shown]
-    assert stated.tolist() == [labels(scene) for scene in said]
+def test_the_text_encoder_is_asked_what_its_captions_say(drawing, training):
+    ids, truth = drawing("text_encoder", "text")(np.random.default_rng(0), 50)
+    said = [parse(training.tokenizer().decode(row)) for row in ids]
+    assert truth.tolist() == [answers(scene) for scene in said]
+
+
+def test_captions_are_cut_only_after_the_end_of_the_longest(drawing, training):
+    ids, _ = drawing("text_encoder", "text")(np.random.default_rng(0), 50)
+    ends = ids == training.tokenizer().eos
+    assert ends[:, -1].all() and not ends[:, -2].all()
 
 
 # ---- the objectives
@@ -652,22 +664,37 @@ def test_what_is_also_true_is_left_out_both_ways():
     assert loss.item() == pytest.approx((images / 2 + texts / 2) / 2, rel=1e-6)
 
 
-def reading_loss(logits, answers):
-    net = nn.Module()
-    net.config = {"projection_dim": 4}
-    return ReadingObjective(net, [2, 3]).reading_loss(logits, torch.tensor(answers))
+class FakeReader(nn.Module):
+    """A text encoder whose vector at each token is the token's id, twice."""
+
+    width = 2
+
+    def forward(self, ids):
+        return ids[:, :, None].expand(-1, -1, 2).float()
 
 
 def test_the_reading_loss_is_the_one_computed_by_hand():
-    logits = torch.tensor([[1.0, 0.0, 0.0, 2.0, 1.0], [0.5, -1.0, 1.0, 0.0, 3.0]])
-    asked = cross_entropy(1.0, 0.0) + cross_entropy(1.0, 0.0, 2.0) + cross_entropy(0.0, 1.0, 3.0)
-    assert reading_loss(logits, [[0, 2], [NOT_ASKED, 1]]).item() == pytest.approx(asked / 2, rel=1e-6)
+    """Two questions with two and three answers, from the vector at the first end token, which has the highest id."""
+    objective = ReadingObjective(FakeReader(), [2, 3])
+    with torch.no_grad():
+        objective.answers.weight.copy_(torch.tensor([[0.1, 0.1], [0, 0], [0, 0.2], [0.1, 0], [-0.1, 0]]))
+        objective.answers.bias.zero_()
+    ids, truth = torch.tensor([[7, 1, 9, 9], [7, 9, 9, 9], [7, 1, 2, 5]]), torch.tensor([[0, 0], [0, 0], [1, 2]])
+    nine = cross_entropy(1.8, 0.0) + cross_entropy(1.8, 0.9, -0.9)
+    seven = cross_entropy(0.0, 1.4) + cross_entropy(-0.7, 1.4, 0.7)  # without an end the highest id is read
+    assert objective(ids, truth).item() == pytest.approx((nine + nine + seven) / 3, rel=1e-6)
 
 
-def test_answers_to_questions_that_are_not_asked_learn_nothing():
-    logits = noise(2, 5).requires_grad_()
-    reading_loss(logits, [[0, NOT_ASKED], [NOT_ASKED, 1]]).backward()
-    assert (logits.grad != 0).tolist() == [[True, True, False, False, False], [False, False, True, True, True]]
+HOUSE, TENT = Thing("house", "red", "big"), Thing("tent", "blue")
+
+
+@pytest.mark.parametrize("scene, said", [
+    (Scene((HOUSE,), "snow", "night"), [1, True, "snow", "night", "house", "red", "big", None, None, None]),
+    (Scene((HOUSE, TENT)), [2, True, None, None, "house", "red", "big", "tent", "blue", None]),
+    (Scene((TENT, HOUSE), None, "day", ordered=False), [2, False, None, "day", "tent", "blue", None, "house", "red", "big"]),
+])  # fmt: skip
+def test_answers_are_what_the_scene_states_and_open_is_one_of_them(scene, said):
+    assert [choices[i] for choices, i in zip(QUESTIONS.values(), answers(scene), strict=True)] == said
 
 
 # ---- twins
@@ -698,10 +725,14 @@ def test_a_flipped_scene_has_the_mirror_image_as_its_picture(families):
             assert np.array_equal(flipped, picture[:, ::-1])
 
 
-def test_the_judge_reads_every_relatives_scene_from_its_picture(families, judge):
-    scenes, pictures = zip(*[member for family in families for member in family])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_judge_reads_every_relatives_scene_from_its_picture(families, judge, mirrored):
+    """It takes some mirrored tents, which no renderer drew, for other things; those are left out."""
+    members = [member for family in families for member in family[mirrored::2]]
+    members = [m for m in members if not mirrored or all(thing.kind != "tent" for thing in m[0].things)]
+    scenes, pictures = zip(*members)
     wrong = [(a, b) for a, b in zip(judge.read(np.stack(pictures)), scenes, strict=True) if a != b]
-    assert len(wrong) <= 0.03 * len(scenes), wrong  # the judge's own error on whole scenes is below 2 %
+    assert len(scenes) >= 30 and len(wrong) <= 0.02 * len(scenes), wrong  # its own error on whole scenes
 
 
 def test_one_thing_alone_has_no_relatives():
@@ -804,7 +835,7 @@ def test_the_exported_vae_holds_the_scale(training, finished):
 
 
 @pytest.mark.parametrize("folder, file, phase", [
-    ("text_encoder", "model", "clip-reading"), ("unet", "diffusion_pytorch_model", "unet"),
+    ("text_encoder", "model", "text"), ("clip", "model", "clip"), ("unet", "diffusion_pytorch_model", "unet"),
     ("vae", "diffusion_pytorch_model", "decoder"),
 ])  # fmt: skip
 def test_the_exported_weights_are_the_averages_in_half_precision(finished, folder, file, phase):
@@ -834,17 +865,30 @@ def test_diffusers_opens_the_exported_model_and_paints_the_same(finished, export
 # ---- the committed recipe
 
 
-def test_tinys_networks_fit_into_the_megabytes_it_may_have():
+@pytest.fixture
+def tiny():
+    """tiny.toml, and the networks that it describes, without memory for their weights."""
     recipe = read_recipe()
-    text = {**recipe["clip"]["text_config"], "vocab_size": recipe["tokenizer"]["size"]}
+    text = {**recipe["text"]["config"], "vocab_size": recipe["tokenizer"]["size"]}
+    image = recipe["clip"]["vision_config"]
     with torch.device("meta"):
-        nets = [TextEncoder(text), AutoencoderKL(recipe["vae"]["config"]), UNet(recipe["unet"]["config"])]
-    assert 2 * sum(x.numel() for net in nets for x in net.state_dict().values()) < 12e6
+        nets = {"text_encoder": TextEncoder(text), "vae": AutoencoderKL(recipe["vae"]["config"]),
+                "unet": UNet(recipe["unet"]["config"]),
+                "clip": CLIP({"text_config": text, "vision_config": image, "projection_dim": image["projection_dim"]})}  # fmt: skip
+    return recipe, nets
 
 
-def test_tinys_networks_fit_together():
-    recipe = read_recipe()
-    unet, vae, clip = recipe["unet"]["config"], recipe["vae"]["config"], recipe["clip"]
-    assert unet["cross_attention_dim"] == clip["text_config"]["hidden_size"]
-    assert clip["vision_config"]["image_size"] == vae["sample_size"] == 8 * unet["sample_size"] == 128
-    assert unet["in_channels"] == unet["out_channels"] == vae["latent_channels"]
+def half_bytes(net):
+    return 2 * sum(x.numel() for x in net.state_dict().values())
+
+
+def test_tinys_networks_fit_into_the_megabytes_it_may_have(tiny):
+    assert sum(half_bytes(tiny[1][name]) for name in ("text_encoder", "vae", "unet")) < 12e6
+
+
+def test_tinys_networks_fit_together(tiny):
+    recipe, nets = tiny
+    assert nets["unet"].context_dim == nets["text_encoder"].width
+    assert nets["unet"].in_channels == recipe["vae"]["config"]["latent_channels"]
+    size = recipe["clip"]["vision_config"]["image_size"]
+    assert size == recipe["vae"]["whole"]["crop"] == nets["vae"].downsampling * nets["unet"].sample_size == 128

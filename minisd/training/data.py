@@ -29,9 +29,13 @@ def training_pictures(scenes: list[Scene], seed: int, path: Path) -> np.ndarray:
             pictures[i : i + CHUNK] = render_many(scenes[i : i + CHUNK], range(seed + i, seed + i + len(scenes[i : i + CHUNK])))
         pictures.flush()
         os.replace(part, path)
-    return np.load(path, mmap_mode="r")
+    pictures = np.load(path, mmap_mode="r")
+    if len(pictures) != len(scenes):
+        raise ValueError(f"{path} holds {len(pictures)} pictures, and {len(scenes)} are asked for; "
+                         "give the old number or another --out folder")  # fmt: skip
+    return pictures
 
 
 def to_tensor(pictures: np.ndarray) -> Tensor:
     """uint8 (batch, height, width, 3) -> float (batch, 3, height, width) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(np.array(pictures, order="C")).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -49,7 +49,7 @@ def fit(
     seed: int = 0,
     cpu: bool = False,
 ) -> dict:
-    """Train `objective.net`, leave it with its averaged weights, and return {"losses": [...], "seconds": float}.
+    """Train `objective.net`, leave it with its averaged weights, and return {"losses": [...], "seconds": float, "processes": int}.
 
     `objective(*tensors)` is the loss of one batch, `batch(rng, n)` draws the tensors of n examples.
     The checkpoint `out / name.pt` is written every `save_every` steps and gone on from if it is there;
@@ -73,15 +73,16 @@ def fit(
     average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
     objective, optimizer = accelerator.prepare(objective, optimizer)
     average.to(accelerator.device)
-    first, losses, seconds = 0, [], 0.0
+    first, losses, recent, seconds = 0, [], [], 0.0  # recent: losses since the curve's last point
     if state is not None:
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         first, losses, seconds = state["step"], state["losses"], state["seconds"]
+        recent = state.get("recent", [])  # not in older checkpoints
 
     bar = tqdm(range(first, steps), initial=first, total=steps, desc=name, unit="step",
                disable=not accelerator.is_main_process)  # fmt: skip
-    recent, start = [], time.perf_counter()
+    start = time.perf_counter()
     for step in bar:
         rng = np.random.default_rng((seed, step, 1 + accelerator.process_index))
         for group in optimizer.param_groups:
@@ -101,12 +102,16 @@ def fit(
         if len(recent) == LOG_EVERY or step + 1 == steps:
             losses.append(float(np.mean(recent)))
             recent = []
-        if ((step + 1) % save_every == 0 or step + 1 == steps) and accelerator.is_main_process:
+        saving = (step + 1) % save_every == 0 or step + 1 == steps
+        if saving and not all(p.isfinite().all() for p in trained):
+            raise FloatingPointError(f"{name}: the weights are no numbers any more at step {step}; "
+                                     "try a lower learning_rate_peak in the config")  # fmt: skip
+        if saving and accelerator.is_main_process:
             save_atomically(
                 {"step": step + 1, "steps": steps, "objective": plain.state_dict(), "average": average.state_dict(),
-                 "optimizer": optimizer.state_dict(), "losses": losses,
+                 "optimizer": optimizer.state_dict(), "losses": losses, "processes": accelerator.num_processes, "recent": recent,
                  "seconds": seconds + time.perf_counter() - start}, path)  # fmt: skip
     accelerator.wait_for_everyone()
     done = torch.load(path, map_location="cpu", weights_only=True)
     net.load_state_dict({k.removeprefix("module."): v for k, v in done["average"].items() if k != "n_averaged"})
-    return {"losses": done["losses"], "seconds": done["seconds"]}
+    return {key: done[key] for key in ("losses", "seconds", "processes")}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -61,24 +62,31 @@ QUESTIONS = {
 
 
 class Training:
-    """One training run: a recipe and the folder that its pictures, checkpoints and results go to."""
+    """One training run: a recipe and the folder that its pictures, checkpoints and results go to.
+
+    Several processes may run it together (`accelerate launch`): what is no training loop is done by the
+    first of them, and the others read what it wrote.
+    """
 
     def __init__(self, recipe: dict, out: Path, cpu: bool = False):
         self.recipe, self.out, self.cpu = recipe, Path(out), cpu
+        self.processes = PartialState(cpu=cpu)
         self.scenes = training_scenes(recipe["pictures"], recipe["seed"])
 
     def pictures(self) -> np.ndarray:
-        return training_pictures(self.scenes, self.recipe["seed"], self.out / "pictures.npy")
+        """The training scenes' pictures, uint8 (pictures, 128, 128, 3)."""
+        with self.processes.main_process_first():
+            return training_pictures(self.scenes, self.recipe["seed"], self.out / "pictures.npy")
 
     def tokenizer(self) -> BPE:
         """Byte-pair encoding learned from captions."""
-        folder = self.out / "tokenizer"
-        if not (folder / "merges.txt").exists():
-            wanted = self.recipe["tokenizer"]
-            rng = np.random.default_rng(self.recipe["seed"])
-            scenes = (self.scenes[i % len(self.scenes)] for i in range(wanted["captions"]))
-            BPE.train((caption(loosened(s, rng), rng) for s in scenes), wanted["size"]).save(folder)
-        return BPE.from_files(folder)
+        folder, wanted = self.out / "tokenizer", self.recipe["tokenizer"]
+        with self.processes.main_process_first():
+            if not folder.exists():
+                rng = np.random.default_rng(self.recipe["seed"])
+                scenes = (self.scenes[i % len(self.scenes)] for i in range(wanted["captions"]))
+                BPE.train((caption(loosened(s, rng), rng) for s in scenes), wanted["size"]).save(folder)
+            return BPE.from_files(folder)
 
     def _new(self, build: type, config: dict):
         """A network with its first random weights, the same in every run of the recipe."""
@@ -93,7 +101,8 @@ class Training:
         keys = ("steps", "batch_size", "learning_rate_peak", "warmup", "ema_decay", "save_every")
         done = fit(objective, batch, self.out / "checkpoints", name=name, seed=self.recipe["seed"], cpu=self.cpu,
                    **{key: wanted[key] for key in keys if key in wanted})  # fmt: skip
-        write_json({**done, "machine": machine()}, self.out / f"{name}.json")
+        if self.processes.is_main_process:
+            write_json({**done, "machine": machine()}, self.out / f"{name}.json")
 
     def text_encoder(self) -> TextEncoder:
         """The text encoder, taught to read: to answer questions about what captions say."""
@@ -106,19 +115,15 @@ class Training:
 
         def batch(rng: np.random.Generator, n: int) -> tuple[Tensor, ...]:
             said = [loosened(self.scenes[i], rng) for i in rng.integers(len(self.scenes), size=n)]
-            return self._tokens(said, rng), torch.tensor([answers(scene) for scene in said])
+            return short_ids(tokenizer, said, rng), torch.tensor([answers(scene) for scene in said])
 
         self._fit("text", ReadingObjective(net, [len(choices) for choices in QUESTIONS.values()]), batch)
         return net.eval()
 
-    def _tokens(self, said: list[Scene], rng: np.random.Generator) -> Tensor:
-        """Captions of scenes as ids, cut after the longest: what follows the last end token changes nothing."""
-        ids = self.tokenizer()([caption(scene, rng) for scene in said])
-        return ids[:, : int(ids.argmax(dim=1).max()) + 1]
-
     def clip(self) -> CLIP:
         """The image encoder and both projections, beside the text encoder as it is (Zhai et al. 2022: locked)."""
-        pictures, wanted, text_encoder = self.pictures(), self.recipe["clip"], self.text_encoder()
+        pictures, wanted = self.pictures(), self.recipe["clip"]
+        tokenizer, text_encoder = self.tokenizer(), self.text_encoder()
         net = self._new(CLIP, {"text_config": text_encoder.config, "vision_config": wanted["vision_config"],
                                "projection_dim": wanted["vision_config"]["projection_dim"]})  # fmt: skip
         net.text_model.load_state_dict(text_encoder.text_model.state_dict())
@@ -136,7 +141,8 @@ class Training:
             said += [scene.altered(rng) for scene in said]
             also_true = torch.tensor([[text.admits(scene) for text in said] for scene, _ in shown])
             also_true.fill_diagonal_(False)
-            return self._tokens(said, rng), to_tensor(np.stack([picture for _, picture in shown])), also_true
+            images = to_tensor(np.stack([picture for _, picture in shown]))
+            return short_ids(tokenizer, said, rng), images, also_true
 
         self._fit("clip", CLIPObjective(net), batch)
         return net.eval()
@@ -167,21 +173,16 @@ class Training:
         The scale is 1 / the standard deviation of the sampled latents (Rombach et al. 2022, app. G):
         Stable Diffusion's 0.18215 was measured so.
         """
-        path = self.out / "latents.npz"
-        if not path.exists():
-            net, pictures, moments = self.vae(), self.pictures(), []
-            net.to(memory_format=torch.channels_last)
-            with torch.inference_mode():
-                for i in tqdm(range(0, len(pictures), ENCODE_BATCH), desc="latents", unit="batch"):
-                    posterior = net.encode(to_tensor(pictures[i : i + ENCODE_BATCH]))
-                    moments.append(torch.stack([posterior.mean, posterior.std]).half())
-            mean, std = torch.cat(moments, dim=1).numpy()
-            spread = np.sqrt(mean.astype(np.float64).var() + np.square(std.astype(np.float64)).mean())
-            part = path.with_suffix(".part.npz")
-            np.savez(part, mean=mean, std=std, scale=1 / spread)
-            os.replace(part, path)
-        with np.load(path) as file:
-            return file["mean"], file["std"], float(file["scale"])
+        path, net, pictures = self.out / "latents.npz", self.vae(), self.pictures()
+        with self.processes.main_process_first():
+            if not path.exists():
+                mean, std = encode_all(net.to(memory_format=torch.channels_last), pictures)
+                spread = np.sqrt(mean.astype(np.float64).var() + np.square(std.astype(np.float64)).mean())
+                part = path.with_suffix(".part.npz")
+                np.savez(part, mean=mean, std=std, scale=1 / spread)
+                os.replace(part, path)
+            with np.load(path) as file:
+                return file["mean"], file["std"], float(file["scale"])
 
     def decoder(self) -> AutoencoderKL:
         """The decoder trained on with the latents as they are: whole pictures, for its attention's sake.
@@ -223,15 +224,34 @@ class Training:
         return net.eval()
 
     def export(self) -> Path:
-        """All parts as the model folder `out / model`, in half precision, CLIP's own part beside them."""
+        """All parts as the model folder `out / model`, in half precision; CLIP beside them, without its text half."""
         tokenizer, clip, folder = self.tokenizer(), self.clip(), self.out / "model"
         model = StableDiffusion(tokenizer, self.text_encoder(), self.unet(), self.decoder(), SCHEDULE,
                                 self.recipe["guidance_scale"])  # fmt: skip
-        model.save_pretrained(folder, torch.float16)
-        index = read_json(folder / "model_index.json")
-        write_json({**index, "_world": "minisd.scenes"}, folder / "model_index.json")
-        save_model(clip, folder / "clip", TEXT_WEIGHTS, "CLIPModel", torch.float16)
+        with self.processes.main_process_first():
+            if self.processes.is_main_process:
+                model.save_pretrained(folder, torch.float16)
+                save_model(clip, folder / "clip", TEXT_WEIGHTS, "CLIPModel", torch.float16, without="text_model.")
+                index = read_json(folder / "model_index.json")
+                write_json({**index, "_world": "minisd.scenes"}, folder / "model_index.json")
         return folder
+
+
+def encode_all(net: AutoencoderKL, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of every picture's latents, float16."""
+    moments = []
+    with torch.inference_mode():
+        for i in tqdm(range(0, len(pictures), ENCODE_BATCH), desc="latents", unit="batch"):
+            posterior = net.encode(to_tensor(pictures[i : i + ENCODE_BATCH]))
+            moments.append(torch.stack([posterior.mean, posterior.std]).half())
+    mean, std = torch.cat(moments, dim=1).numpy()
+    return mean, std
+
+
+def short_ids(tokenizer: BPE, said: list[Scene], rng: np.random.Generator) -> Tensor:
+    """Captions of scenes as ids, cut after the longest: what follows the last end token changes nothing."""
+    ids = tokenizer([caption(scene, rng) for scene in said])
+    return ids[:, : int(ids.argmax(dim=1).max()) + 1]
 
 
 def answers(scene: Scene) -> list[int]:
