@@ -26,6 +26,7 @@ from minisd.pipeline import to_pil
 from minisd.scenes import Scene, Thing, caption, render_many, sample
 from minisd.scenes.judge import Judge
 from minisd.sheets import labelled_sheet
+from minisd.teaching.book import between
 from minisd.training.data import training_scenes
 from minisd.training.stages import read_recipe
 
@@ -38,6 +39,7 @@ GROUPS = {  # split and number of things
 ROOM = 100_000  # seeds that each group has to itself
 ATTRIBUTES = ("count", "kind", "colour", "size", "order", "ground", "hour")
 SAMPLER = "ddim"
+RECIPE = "minisd/training/tiny.toml"  # whose training scenes the prompts are compared with
 SHOWN = 24  # failures on the sheet
 SCORES_START, SCORES_END = "<!-- scores -->", "<!-- /scores -->"
 
@@ -136,11 +138,12 @@ def plan(n: int, scale_n: int, default: float, scales: list[float]) -> list[tupl
     return [(group, scale, size) for group in GROUPS for scale, size in sizes.items()]
 
 
-def drawn_in_training(n: int) -> dict[str, int]:
-    """How many of each group's scenes are also among the training scenes of the committed recipe."""
-    recipe = read_recipe()
+def distinct_scenes(n: int) -> dict[str, dict[str, int]]:
+    """How many scenes each group's n prompts tell apart, and how many of those training by RECIPE draws too."""
+    recipe = read_recipe(ROOT / RECIPE)
     known = set(training_scenes(recipe["pictures"], recipe["seed"]))
-    return {group: sum(prompt.scene in known for prompt in prompts(group, n)) for group in GROUPS}
+    scenes = {group: {prompt.scene for prompt in prompts(group, n)} for group in GROUPS}
+    return {group: {"distinct": len(found), "in_training": len(found & known)} for group, found in scenes.items()}
 
 
 def estimate(pipe: StableDiffusion, todo: list, steps: int, batch: int) -> None:
@@ -194,26 +197,37 @@ def scales_of(results: dict) -> list[float]:
 
 
 def summary(results: dict) -> str:
-    """One table: everything right at the default scale, the judge's own reading, the other scales."""
+    """One table: everything right at the default scale, the judge's own reading, the other scales, the scenes."""
     settings = results["settings"]
     default, scales = settings["guidance_scale"], scales_of(results)
     others = [scale for scale in scales if scale != default]
     head = ["everything right, %", f"guidance {default:g}", "the judge on true renders"]
     rows = [
         [group, with_interval(cell_of(results, group, default)), percent(cell_of(results, group, None)),
-         *(percent(cell_of(results, group, scale)) for scale in others)]
+         *(percent(cell_of(results, group, scale)) for scale in others),
+         *(str(results["scenes"][group][name]) for name in ("distinct", "in_training"))]
         for group in GROUPS
     ]  # fmt: skip
-    return table(head + [f"guidance {scale:g}" for scale in others], rows)
+    head += [f"guidance {scale:g}" for scale in others]
+    return table([*head, "distinct scenes", "of them drawn in training"], rows)
+
+
+def asked_for(results: dict) -> str:
+    """What the rows of the summary are made of, in words."""
+    s = results["settings"]
+    others = f" ({min(s['n'], s['scale_n'])} at the other guidance scales)" if len(scales_of(results)) > 1 else ""
+    return (
+        f"{s['n']} prompts a row{others}, new in wording and noise; the world is small, so the table tells how many "
+        f"distinct scenes they state, and how many of those were drawn in training, by `{results['recipe']}`"
+    )
 
 
 def readme_block(results: dict) -> str:
     """What stands between the README's score marks."""
     s = results["settings"]
-    others = f", {s['scale_n']} at the other guidance scales" if len(scales_of(results)) > 1 else ""
     return (
         f"{summary(results)}\n\n"
-        f"{s['n']} fresh prompts a row{others}; {s['steps']} DDIM steps; in brackets the 95 % interval. "
+        f"{asked_for(results)}. {s['steps']} DDIM steps; in brackets the 95 % interval. "
         "More: [where it fails](benchmarks/adherence.md), [the autoencoder and the text encoder by "
         "themselves](benchmarks/parts.md), [speed](benchmarks/speed.md)."
     )
@@ -233,13 +247,15 @@ def markdown(results: dict) -> str:
     seconds, pictures = sum(cell["seconds"] for cell in painted), sum(cell["n"] for cell in painted)
     sweep = [[group, *(f"{with_interval(cell)}, n = {cell['n']}" for cell in
                        (cell_of(results, group, scale) for scale in scales_of(results)))] for group in GROUPS]  # fmt: skip
-    known = [[group, f"{number} of {s['n']}"] for group, number in results["drawn_in_training"].items()]
     return f"""# Does the picture show what the prompt says?
 
 Written by `python benchmarks/adherence.py`; the figures are those of `adherence.json`.
 
-Model `{results['model']['name']}`, {results['date']}, {on_machine(results['machine'])}. {s['n']} fresh prompts of each
-group, {s['steps']} {s['sampler'].upper()} steps. A picture counts only if the judge finds everything that its prompt states: kinds,
+Model `{results['model']['name']}`, {results['date']}, {on_machine(results['machine'])}.
+
+{asked_for(results)}. No held-out pair is in a training scene.
+
+{s['steps']} {s['sampler'].upper()} steps. A picture counts only if the judge finds everything that its prompt states: kinds,
 colours, sizes, number, order, ground, hour. In brackets: 95 % intervals (Wilson). On true renders of the same scenes
 the judge errs too, and a painter without fault would score what stands in that column.
 
@@ -259,29 +275,19 @@ The judge on true renders:
 
 ## Guidance
 
-The same prompts and seeds at every scale, the first {s['scale_n']} of them where n is smaller.
+The same prompts and seeds at every scale, the first {min(s['n'], s['scale_n'])} of them where n is smaller.
 
 {table(["everything right, %", *(f"{scale:g}" for scale in scales_of(results))], sweep)}
 
-## How fresh the scenes are
-
-The prompts' wording, the noise and the renders are new. The little world is small, though: some of the scenes, as their
-captions state them, were among those that training drew as well. No held-out pair was.
-
-{table(["", "scenes that training drew too"], known)}
+## Time
 
 Painting and judging took {seconds / pictures:.2f} s a picture, {seconds:.0f} s for {pictures} pictures in batches of {s['batch']}.
 """
 
 
 def with_scores(text: str, block: str) -> str:
-    """The README with the block between its score marks; ValueError where the marks are not there once each."""
-    if text.count(SCORES_START) != 1 or text.count(SCORES_END) != 1:
-        raise ValueError(f"README.md needs {SCORES_START} and {SCORES_END}, once each and in this order")
-    before, rest = text.split(SCORES_START)
-    if SCORES_END not in rest:
-        raise ValueError(f"README.md needs {SCORES_START} before {SCORES_END}")
-    return f"{before}{SCORES_START}\n{block}\n{SCORES_END}{rest.split(SCORES_END)[1]}"
+    """The README with the block between its score marks."""
+    return between(text, SCORES_START, SCORES_END, block)
 
 
 def failures(results: dict) -> list[Prompt]:
@@ -338,7 +344,7 @@ def main(arguments: list[str] | None = None) -> None:
     fresh = {**heading(options.model, str(pipe.device)), "settings": settings, "cells": []}
     unfinished = options.out.with_suffix(".unfinished.json")
     results = measure(pipe, judge, start_or_resume(fresh, unfinished), unfinished)
-    results["drawn_in_training"] = drawn_in_training(options.n)
+    results |= {"scenes": distinct_scenes(options.n), "recipe": RECIPE}
     write_json(results, options.out)
     write_text(markdown(results), options.out.with_suffix(".md"))
     unfinished.unlink()

@@ -24,6 +24,15 @@ from minisd.training.loop import LOG_EVERY
 from minisd.training.stages import read_recipe
 
 SCORES = ("adherence", "parts", "speed")
+COMMANDS = {"tokenizer": (), "clip": ("text", "clip"), "vae": ("vae", "decoder"), "unet": ("unet",)}  # CLI: sections
+# True of the weights that ship since 0.1.0; goes when the autoencoder is trained again.
+UNSEEDED = (
+    "The autoencoder's first phase (vae-corners) was started before its first weights were seeded, so that it does not "
+    "repeat bit for bit."
+)
+READING = """The text encoder first learns to answer what a caption says (kinds, colours, sizes, order, ground, hour), from the
+grammar's own labels. CLIP's image encoder is then trained by the contrastive loss to agree with it, the text half
+frozen. OpenAI's CLIP learns both from pairs alone."""
 HEADER = """---
 license: apache-2.0
 library_name: diffusers
@@ -48,7 +57,7 @@ def stages(recipe: dict) -> dict[str, dict]:
 
 
 def collect(run: Path, recipe: dict) -> dict:
-    """What each stage of a training left in RUN/STAGE.json: seconds, losses, machine.
+    """What each stage of a training left in RUN/STAGE.json: seconds, losses, processes, machine.
 
     Raises FileNotFoundError for a stage that is not finished, ValueError for one of another recipe.
     """
@@ -74,15 +83,40 @@ def read_scores(folder: Path) -> dict[str, dict]:
 
 
 def training_table(recipe: dict, training: dict) -> str:
-    """A row for each stage: steps, batch, learning rate, last loss, seconds, machine."""
+    """A row for each stage: steps, batch, learning rate, last loss, seconds, processes, machine."""
     sections = stages(recipe)
     rows = [
         [name, f"{sections[name]['steps']:,}", str(sections[name]["batch_size"]),
          f"{sections[name]['learning_rate_peak']:g}", f"{stage['losses'][-1]:.4f}", f"{stage['seconds']:,.0f}",
-         on_machine(stage["machine"])]
+         str(stage["processes"]), on_machine(stage["machine"])]
         for name, stage in training.items()
     ]  # fmt: skip
-    return table(["stage", "steps", "batch", "peak learning rate", "last loss", "seconds", "machine"], rows)
+    return table(["stage", "steps", "batch", "peak learning rate", "last loss", "seconds", "processes", "machine"], rows)
+
+
+def commands(training: dict) -> str:
+    """What to type to train it again, with as many processes as each command's stages had at the most."""
+    lines = []
+    for command, sections in COMMANDS.items():
+        most = max((stage["processes"] for name, stage in training.items() if name.split("-")[0] in sections), default=1)
+        shared = f"OMP_NUM_THREADS=1 torchrun --nproc_per_node {most} --no-python " if most > 1 else ""
+        lines.append(f"{shared}minisd train {command} --out runs/tiny")
+    return "\n".join(lines)
+
+
+def repeatable(training: dict) -> str:
+    """How near a training by the same recipe comes to these weights."""
+    shared = [name for name, stage in training.items() if stage["processes"] > 1]
+    if not shared:
+        return UNSEEDED
+    alone = [name for name in training if name not in shared and any(
+        name.split("-")[0] in sections and any(other.split("-")[0] in sections for other in shared)
+        for sections in COMMANDS.values())]  # fmt: skip
+    mixed = f" A command's processes share all its stages; here {' and '.join(alone)} had one." if alone else ""
+    return (
+        f"Several processes shared {' and '.join(shared)}.{mixed} Two processes draw other batches than one, so that the "
+        f"weights of a retraining with another number of them differ though the recipe is the same. {UNSEEDED}"
+    )
 
 
 def parameters(weights: Path) -> int:
@@ -130,6 +164,7 @@ def card(recipe: dict, training: dict, scores: dict[str, dict], folder: Path = T
     pairs = ", ".join(f"{colour} {kind}" for colour, kind in HELD_OUT)
     seconds = sum(stage["seconds"] for stage in training.values())
     judged = scores["adherence"]
+    few = judged["scenes"]["one object, seen pairs"]
     return f"""{HEADER}
 
 # tiny
@@ -153,16 +188,21 @@ own guidance scale is {settings['guidance_scale']:g}, kept as `_guidance_scale` 
 package: no photograph, nothing downloaded. A scene holds one or two things ({phrase(KINDS)}), in {phrase(COLOURS)}, small
 or big, on {phrase(GROUNDS)}; it is {phrase(HOURS)}. Captions are drawn anew from a grammar at every step.
 
-Held out, in no picture of the training: {pairs}. The words of such pairs occur
-in training only as wrong captions among CLIP's hard negatives.
+Held out, in no picture of the training: {pairs}. The text encoder and the
+U-Net read captions of training scenes only. CLIP's altered captions may name a held-out pair, always as a wrong caption:
+there is no picture of it.
 
 ## Training
+
+{READING}
 
 The recipe is `minisd/training/tiny.toml`. From nothing:
 
 ```sh
-minisd train all --out runs/tiny
+{commands(training)}
 ```
+
+{repeatable(training)}
 
 {training_table(recipe, training)}
 
@@ -175,7 +215,7 @@ minisd train all --out runs/tiny
 ## Scores
 
 A judge, a network trained on renders alone, reads each picture back; a picture counts only if everything in its caption
-is right. {settings['n']} fresh prompts a row, {settings['steps']} DDIM steps, in brackets 95 % intervals.
+is right. {settings['steps']} DDIM steps, in brackets 95 % intervals. {adherence.asked_for(judged)}.
 Measured on {judged['date']}: {on_machine(judged['machine'])}.
 
 ```sh
@@ -206,7 +246,7 @@ guidance {settings['guidance_scale']:g}:
 {limits(judged)}
 
 The judge errs as well; its reading of true renders stands beside the scores. There are few one-object scenes: of the
-{settings['n']} seen ones asked for here, training had drawn {judged['drawn_in_training']['one object, seen pairs']}, so the held-out rows tell more.
+{few['distinct']} distinct seen ones asked for here, training had drawn {few['in_training']}, so the held-out rows tell more.
 
 ## Licence
 

@@ -2,7 +2,8 @@
 
     python benchmarks/speed.py                       measure, write speed.json and speed.md
 
-Run it on a machine that does nothing else: the load average before the start is written down too.
+Run it on a machine that does nothing else: the load average before the start is written down too, where the
+system keeps one.
 """
 
 import argparse
@@ -21,17 +22,17 @@ from tqdm import tqdm
 from minisd import StableDiffusion
 from minisd.checkpoint import write_json
 from minisd.scenes import render_many, sample
-from minisd.training.machine import cores
 
 PROMPT = "a red house left of a yellow tent in the snow at night"
 FIRST_SEED = SEED + 2_000_000  # above the seeds of the other benchmarks
 ALL_RENDERS = 10_000
+FEWEST_RENDERS = 64  # fewer are drawn in one process
 LOAD = """
 import sys, time, torch
-start = time.perf_counter()
+start, start_cpu = time.perf_counter(), time.process_time()
 from minisd import StableDiffusion
 StableDiffusion.from_pretrained(sys.argv[1], sys.argv[2])
-print(time.perf_counter() - start)
+print(time.perf_counter() - start, time.process_time() - start_cpu)
 """  # in a process of its own: all that comes after `import torch`, importing minisd too
 
 
@@ -42,14 +43,15 @@ def timed(task: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def load_seconds(model: str, device: str) -> float:
-    """Importing minisd and loading the model, in a fresh process that has imported torch."""
+def load_seconds(model: str, device: str) -> tuple[float, float]:
+    """Importing minisd and loading the model, in a fresh process that has imported torch: seconds, CPU seconds."""
     paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     done = subprocess.run([sys.executable, "-c", LOAD, model, device], env={**os.environ, "PYTHONPATH": paths},
                           capture_output=True, encoding="utf-8")  # fmt: skip
     if done.returncode != 0:
         raise RuntimeError(f"loading {model} failed: {done.stderr.strip().splitlines()[-1]}")
-    return float(done.stdout)
+    seconds, cpu_seconds = map(float, done.stdout.split())
+    return seconds, cpu_seconds
 
 
 def spread(seconds: list[float]) -> dict:
@@ -58,33 +60,36 @@ def spread(seconds: list[float]) -> dict:
 
 
 def measure_render(n: int) -> dict:
-    """Seconds to draw n scenes as training does, on all cores, and what that makes for 10,000."""
+    """Seconds to draw n scenes as training does, a process for each core, and what that makes for 10,000."""
     scenes = [sample(np.random.default_rng(FIRST_SEED + i), full=True) for i in range(n)]
-    seconds = timed(lambda: render_many(scenes, range(FIRST_SEED, FIRST_SEED + n)))
-    return {"pictures": n, "seconds": seconds, "workers": cores(), "seconds_for_10000": seconds * ALL_RENDERS / n}
+    workers = os.cpu_count() or 1
+    seconds = timed(lambda: render_many(scenes, range(FIRST_SEED, FIRST_SEED + n), workers=workers))
+    return {"pictures": n, "seconds": seconds, "workers": workers, "seconds_for_10000": seconds * ALL_RENDERS / n}
 
 
 def speed_table(results: dict) -> str:
     """All figures, a row each."""
     picture, load, render = results["picture"], results["load"], results["render"]
-    drawn = "measured" if render["pictures"] == ALL_RENDERS else f"extrapolated from {render['pictures']}"
+    drawn = "measured" if render["pictures"] == ALL_RENDERS else f"extrapolated from {render['pictures']:,}"
+    workers = f"{render['workers']} process{'es' if render['workers'] != 1 else ''}"
     row = lambda name, found: [name, f"{found['median']:.2f}", f"{found['least']:.2f}", str(found["runs"])]
     return table(["seconds", "median", "least", "runs"], [
         row(f"one picture, {picture['steps']} DDIM steps, guidance {picture['guidance_scale']:g}", picture),
         row("loading the model, after `import torch`", load),
-        [f"rendering {ALL_RENDERS:,} training pictures ({drawn}; {render['workers']} processes)",
+        [f"rendering {ALL_RENDERS:,} training pictures ({drawn}; {workers})",
          f"{render['seconds_for_10000']:.0f}", "", "1"],
     ])  # fmt: skip
 
 
 def markdown(results: dict) -> str:
     """The whole of speed.md."""
+    load = results["load_average"]
+    before = "" if load is None else f"; load average\nbefore the start {load:.2f}"
     return f"""# Speed
 
 Written by `python benchmarks/speed.py`; the figures are those of `speed.json`.
 
-Model `{results['model']['name']}`, {results['date']}, {on_machine(results['machine'])}, {results['machine']['threads']} threads; load average
-before the start {results['load_average']:.2f}.
+Model `{results['model']['name']}`, {results['date']}, {on_machine(results['machine'])}, {results['machine']['threads']} threads{before}.
 
 {speed_table(results)}
 
@@ -102,15 +107,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--render", type=int, default=2000, help="pictures rendered; the time is scaled to 10,000")
     parser.add_argument("--out", type=Path, default=HERE / "speed.json", help="the table goes beside it, as .md")
     options = parser.parse_args(arguments)
-    if min(options.runs, options.loads, options.render) < 1:
-        parser.error("--runs, --loads and --render must be at least 1")
+    if min(options.runs, options.loads) < 1 or options.render < FEWEST_RENDERS:
+        parser.error(f"--runs and --loads must be at least 1, --render at least {FEWEST_RENDERS}")
 
-    load_average = os.getloadavg()[0]
+    load_average = os.getloadavg()[0] if hasattr(os, "getloadavg") else None  # Windows has none
     pipe = StableDiffusion.from_pretrained(options.model, options.device)
     paint = lambda: timed(lambda: pipe(PROMPT, num_inference_steps=options.steps))
     first = paint()
     pictures = [paint() for _ in tqdm(range(options.runs), desc="painting")]
-    loads = [load_seconds(options.model, str(pipe.device)) for _ in tqdm(range(options.loads), desc="loading")]
+    loads = [load_seconds(options.model, str(pipe.device))[0] for _ in tqdm(range(options.loads), desc="loading")]
     results = {
         **heading(options.model, str(pipe.device)),
         "load_average": load_average,

@@ -53,7 +53,7 @@ class PictureAttention(Attention):
 
 
 class GEGLU(nn.Module):
-    """value * GELU(gate), both from one linear layer, value first (Shazeer 2020, eq. 6; the exact GELU)."""
+    """value * GELU(gate), both from one linear layer, value first (Shazeer 2020, eq. 5, writes the gate first)."""
 
     def __init__(self, width: int, inner: int):
         super().__init__()
@@ -65,7 +65,7 @@ class GEGLU(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a GEGLU between, four times as wide inside."""
+    """GEGLU, four times as wide, and a linear layer back (Shazeer 2020, eq. 6, there without biases)."""
 
     def __init__(self, width: int):
         super().__init__()

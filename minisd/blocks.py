@@ -60,9 +60,9 @@ class Upsample(nn.Module):
 
 
 def timestep_embedding(t: Tensor, width: int) -> Tensor:
-    """Sines and cosines of the timestep at `width` / 2 frequencies from 1 down to 1/10000.
+    """Cosines, then sines of t at the frequencies 10000^(-2i / width), i = 0 ... width / 2 - 1.
 
-    t (batch,) -> (batch, width), cosines first (DDPM app. B, after Vaswani et al. 2017, section 3.5).
+    t (batch,) -> (batch, width) (DDPM app. B, after Vaswani et al. 2017, section 3.5).
     """
     exponent = torch.arange(width // 2, dtype=torch.float32, device=t.device) / (width // 2)
     angles = t[:, None].float() * torch.exp(-torch.log(torch.tensor(10000.0)) * exponent)[None, :]

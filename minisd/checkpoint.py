@@ -9,9 +9,6 @@
 """
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -20,23 +17,14 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from .files import whole
+
 TEXT_WEIGHTS, WEIGHTS = "model.safetensors", "diffusion_pytorch_model.safetensors"
 KEYS_SHOWN = 3  # how many names an error lists before it says how many more there are
 
 
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Another name to write under, which becomes `path` at the end; a writing that fails leaves nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def write_json(value: dict, path: Path) -> None:
+    """Write a JSON file, whole or not at all."""
     with whole(path) as part:
         part.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
@@ -67,7 +55,7 @@ def save_model(
                if without is None or not name.startswith(without)}  # fmt: skip
     with whole(folder / weights) as part:
         save_file(tensors, part, metadata={"format": "pt"})
-        write_json({**model.config, **named}, folder / "config.json")
+    write_json({**model.config, **named}, folder / "config.json")
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:

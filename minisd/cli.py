@@ -29,6 +29,7 @@ BATCH = 8  # pictures painted at a time
 MOMENTS = 8  # pictures in a strip
 ENLARGED = 256  # pixels; narrower pictures are shown at twice their size on a sheet
 STRIP_WIDEST = 256  # pixels; wider pictures are made smaller on a strip
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # torch's words: GPU, CPU, CPU on Windows
 NAME_BYTES = 60  # of the prompt in a file's name
 STAGES = {  # what `minisd train` accepts, and the methods of training.stages.Training that it stands for
     "tokenizer": ["tokenizer"],
@@ -59,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError, FloatingPointError) as error:
         problem = one_line(error)
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+        if isinstance(error, RuntimeError) and not any(words in str(error) for words in NO_MEMORY):
             raise
         problem = "there is not enough memory for that; ask for smaller pictures or batches"
     print(f"minisd: error: {problem}", file=sys.stderr)
@@ -377,7 +378,7 @@ def save_png(picture, path: Path, text: str) -> None:
     """Write a PNG file with its parameters, under another name first: no half-written file is left."""
     from PIL.PngImagePlugin import PngInfo
 
-    from .checkpoint import whole as written_whole
+    from .files import whole as written_whole
 
     info = PngInfo()
     info.add_text("parameters", text)  # a tEXt chunk; iTXt by itself where Latin-1 has not all the letters

@@ -222,6 +222,7 @@ class ImageEncoder(nn.Module):
 class CLIP(nn.Module):
     """Both encoders, their projections into one space, and the temperature.
 
+    OpenAI's training also keeps exp(logit_scale) below 100 (section 2.5); ours has no such bound.
     `config` has the keys text_config, vision_config and projection_dim, as transformers' CLIPModel.
     """
 

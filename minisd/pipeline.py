@@ -20,6 +20,7 @@ from .unet import UNet
 from .vae import AutoencoderKL
 
 TINY = Path(__file__).with_name("tiny")
+LARGEST_SEED = 2**32 - 1  # torch's CPU generator reads 32 bits: seed 2**32 would paint seed 0's picture
 GUIDANCE_SCALE = 7.5  # Stable Diffusion's customary scale; a model_index.json may name its own
 OUTPUT_TYPES = ("pil", "np", "latent")
 # What our samplers compute; a scheduler_config.json that asks for anything else is refused.
@@ -80,7 +81,7 @@ class StableDiffusion:
     ) -> "StableDiffusion":
         """Load "tiny", which ships with minisd, or a folder in diffusers layout.
 
-        device: "cpu", "cuda", "mps"; by default a GPU where there is one. dtype: float32 by default.
+        device: "cpu", "cuda", "mps"; by default CUDA where there is one, else the CPU. dtype: float32 by default.
         Raises FileNotFoundError or ValueError, in one line, for a folder that is not a whole model.
         """
         folder = TINY if str(model) == "tiny" else Path(model)
@@ -173,7 +174,7 @@ class StableDiffusion:
 
         Picture i of the batch starts from noise drawn with seed + i, in float32 on the CPU, so that a
         seed means the same picture alone, in a batch, and on every device. `latents`, (batch, 4,
-        height / 8, width / 8) of unit variance, replace that noise. guidance_scale None: the model's own.
+        height / 8, width / 8 in Stable Diffusion) of unit variance, replace that noise. guidance_scale None: the model's own.
         Raises ValueError for a size, sampler, number of steps or batch that can't be painted.
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
@@ -190,8 +191,9 @@ class StableDiffusion:
         scale = self.guidance_scale if guidance_scale is None else guidance_scale
         if not math.isfinite(scale):
             raise ValueError(f"guidance_scale must be a finite number, got {scale}; 7.5 is customary, 1 turns it off")
-        if not 0 <= seed <= 2**64 - len(prompts):
-            raise ValueError(f"seed must be between 0 and 2**64 - {len(prompts)}, got {seed}")
+        largest = LARGEST_SEED + 1 - len(prompts)
+        if not 0 <= seed <= largest:
+            raise ValueError(f"seed must be between 0 and {largest} for a batch of {len(prompts)}, got {seed}")
         offset = self.scheduler_config.get("steps_offset", 0)
         timesteps = leading_timesteps(num_inference_steps, self.schedule.steps, offset)
         shape = self._latent_shape(len(prompts), height, width)

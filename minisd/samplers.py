@@ -31,6 +31,7 @@ def leading_timesteps(number: int, train_steps: int = 1000, offset: int = 1) -> 
 
     50 of 1000 are 981, 961, ..., 1: Stable Diffusion's "leading" spacing with `steps_offset` 1. With
     number == T there is no room for the shift, and all timesteps are taken as they are.
+    Raises ValueError for a number below 1 or above T.
     """
     if not 1 <= number <= train_steps:
         raise ValueError(f"num_inference_steps must be between 1 and {train_steps}, got {number}")
@@ -59,8 +60,8 @@ def ddim(
     latents: Tensor,
     schedule: NoiseSchedule,
     timesteps: list[int],
-    eta: float = 0.0,
-    draw: Callable[[], Tensor] | None = None,
+    eta: float,
+    draw: Callable[[], Tensor],
 ) -> Iterator[Step]:
     """DDIM: deterministic at eta 0, as random as DDPM at eta 1 (Song et al. 2021).
 
@@ -80,8 +81,8 @@ def ddpm(
     latents: Tensor,
     schedule: NoiseSchedule,
     timesteps: list[int],
-    eta: float = 0.0,
-    draw: Callable[[], Tensor] | None = None,
+    eta: float,
+    draw: Callable[[], Tensor],
 ) -> Iterator[Step]:
     """Ancestral sampling: draw from q(x_{t_prev} | x_t, predicted x_0) (DDPM, algorithm 2 and eq. 7).
 

@@ -51,7 +51,7 @@ class NoiseSchedule:
         return torch.cumprod(self.alphas, dim=0)
 
     def snr(self, t: Tensor | int) -> Tensor:
-        """Signal-to-noise ratio alpha-bar_t / (1 - alpha-bar_t) (Kingma et al. 2021, eq. 1)."""
+        """Signal-to-noise ratio alpha-bar_t / (1 - alpha-bar_t) (Kingma et al. 2021, eq. 2)."""
         ab = self.alphas_cumprod[t]
         return ab / (1 - ab)
 

@@ -9,7 +9,6 @@ the vocabulary).
 from __future__ import annotations
 
 import json
-import os
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -18,12 +17,14 @@ from typing import TYPE_CHECKING
 
 import regex  # as the standard `re`, with the Unicode classes \p{L} (letters) and \p{N} (numbers)
 
+from .files import whole
+
 if TYPE_CHECKING:
     import torch
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"  # closes the last symbol of a word, so that "car" and "car|pet" differ
-MAX_LENGTH = 77  # CLIP (Radford et al. 2021), section 2.4: 76 tokens predicted from 76, plus one
+MAX_LENGTH = 77  # OpenAI's CLIP: its code's context_length; the paper's section 2.4 says 76
 
 SPECIALS = regex.compile(r"(<\|startoftext\|>|<\|endoftext\|>)")
 WORDS = regex.compile(
@@ -245,7 +246,6 @@ class BPE:
         that an interrupted save never leaves half a file.
         """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         # normalized: looked for in the cleaned text, so "<|ENDOFTEXT|>" counts, as in the original CLIP
         start, end = (
             {"content": name, "lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
@@ -267,9 +267,8 @@ class BPE:
             "special_tokens_map.json": json.dumps(specials, indent=2),
         }
         for name, content in files.items():
-            temporary = folder / f".{name}.{os.getpid()}"
-            temporary.write_text(content, encoding="utf-8", newline="\n")
-            os.replace(temporary, folder / name)
+            with whole(folder / name) as part:
+                part.write_text(content, encoding="utf-8", newline="\n")
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, without start and end, however long.

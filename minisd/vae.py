@@ -34,7 +34,7 @@ FIXED = {"act_fn": "silu", "mid_block_add_attention": True, "use_quant_conv": Tr
 class Posterior:
     """The Gaussian q(z | x) with diagonal covariance (Kingma and Welling 2014, eq. 9).
 
-    mean, std: (batch, latent_channels, height / 8, width / 8).
+    mean, logvar (and std): (batch, latent_channels, h, w), in Stable Diffusion h = height / 8, w = width / 8.
     """
 
     mean: Tensor
@@ -54,7 +54,7 @@ class Posterior:
         return self.mean
 
     def kl(self) -> Tensor:
-        """KL(q(z | x) || N(0, 1)) in nats, summed over each picture's latents: (batch,)."""
+        """KL(q(z | x) || N(0, 1)) in nats, summed over each picture's latents: (batch,) (the same, app. B)."""
         terms = self.mean.square() + self.logvar.exp() - 1 - self.logvar
         return 0.5 * terms.sum(dim=(1, 2, 3))
 

@@ -508,12 +508,13 @@ def test_train_runs_the_stages_in_order(monkeypatch, capsys, here):
 
     monkeypatch.setattr("minisd.training.stages.Training", Recorder)
     assert main(["train", "all", "--out", "run", "--cpu"]) == 0
-    assert ran == [(0, "run", True), "tokenizer", "clip", "vae", "latents", "decoder", "unet", "export"]
+    stages = ["tokenizer", "text_encoder", "clip", "vae", "latents", "decoder", "unet", "export"]
+    assert ran == [(0, "run", True), *stages]
     out = capsys.readouterr().out
     assert str(here / "run" / "model") in out and "--model run/model" in out
     ran.clear()
     assert main(["train", "clip"]) == 0
-    assert ran == [(0, "runs/tiny", False), "clip"]
+    assert ran == [(0, "runs/tiny", False), "text_encoder", "clip"]
 
 
 @pytest.mark.parametrize(

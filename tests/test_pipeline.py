@@ -1,7 +1,5 @@
 """The whole machine against diffusers: one saved folder, the same picture; and what it refuses."""
 
-import time
-
 import diffusers
 import numpy as np
 import pytest
@@ -196,13 +194,13 @@ def test_a_prompt_that_fits_warns_of_nothing(ours):
     ours(75 * "a ", num_inference_steps=1, output_type="latent")
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_paints_on_the_cpu(saved, ours, dtype):
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float16, 0.02), (torch.bfloat16, 0.2)])
+def test_half_precision_paints_on_the_cpu(saved, ours, dtype, tolerance):
     pipe = StableDiffusion.from_pretrained(saved, device="cpu", dtype=dtype)
     options = {"num_inference_steps": 3, "guidance_scale": 2, "seed": 1}
     assert pipe(HOUSE, output_type="latent", **options).dtype == dtype
     half, full = pipe(HOUSE, output_type="np", **options), ours(HOUSE, output_type="np", **options)
-    assert half.dtype == np.float32 and np.abs(half - full).mean() < 0.02
+    assert half.dtype == np.float32 and np.abs(half - full).max() < tolerance
 
 
 # ---- what is refused
@@ -253,35 +251,25 @@ def test_parts_of_different_models_are_refused():
 
 # ---- the model that ships
 
-tiny_is_there = pytest.mark.skipif(not (TINY / "model_index.json").exists(), reason="minisd/tiny is not trained yet")
 MEGABYTES = 12
-SECONDS = 1.0
-LOADED_MACHINE = 2  # the claim is 1 s; a machine busy with other work may take twice that
 
 
-@tiny_is_there
+@pytest.fixture(scope="module")
+def tiny():
+    assert (TINY / "model_index.json").is_file(), f"{TINY} is missing, and it ships with the package: fetch it again"
+    return StableDiffusion.from_pretrained("tiny", device="cpu")
+
+
 @pytest.mark.parametrize("prompt, options", [
     ("a red house and a yellow tent in the snow at night", {}),
     ("a blue car on the sand", {"guidance_scale": 1.0}),
     (["a green tree by day", "a white balloon at sunset"], {"guidance_scale": 7.5, "negative_prompt": "a red house"}),
 ])  # fmt: skip
-def test_tiny_paints_in_diffusers_what_it_paints_here(prompt, options):
-    ours, theirs = StableDiffusion.from_pretrained("tiny", device="cpu"), open_diffusers(TINY)
-    options = {"guidance_scale": ours.guidance_scale, **options}
+def test_tiny_paints_in_diffusers_what_it_paints_here(tiny, prompt, options):
+    options = {"guidance_scale": tiny.guidance_scale, **options}
     latents = noise(1 if isinstance(prompt, str) else 2, 4, 16, 16)
-    assert_same_picture(*paint_both(ours, theirs, prompt, 10, latents=latents, **options))
+    assert_same_picture(*paint_both(tiny, open_diffusers(TINY), prompt, 10, latents=latents, **options))
 
 
-@tiny_is_there
-def test_tiny_is_small():
+def test_tiny_is_small(tiny):
     assert sum(path.stat().st_size for path in TINY.rglob("*") if path.is_file()) <= MEGABYTES * 1e6
-
-
-@tiny_is_there
-def test_tiny_loads_within_a_second():
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        StableDiffusion.from_pretrained("tiny", device="cpu")
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < LOADED_MACHINE * SECONDS

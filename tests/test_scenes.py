@@ -222,7 +222,7 @@ def test_many_pictures_equal_single_ones():
 
 
 @given(all_scenes(), st.integers(0, 10_000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_open_attributes_are_filled_from_the_seed(scene, seed):
     full = scene.complete(np.random.default_rng(seed))
     assert np.abs(render(scene, seed).astype(int) - render(full, seed)).max() == 0

@@ -27,7 +27,7 @@ from minisd.teaching.book import ROOT
 from minisd.training import data, loop, stages
 from minisd.training.data import to_tensor, training_pictures, training_scenes
 from minisd.training.loop import fit, learning_rate
-from minisd.training.objectives import ReadingObjective, UNetObjective, VAEObjective, painting_loss
+from minisd.training.objectives import PaintingLoss, ReadingObjective, UNetObjective, VAEObjective
 from minisd.training.stages import QUESTIONS, Training, answers, read_recipe, twins
 from minisd.vae import Posterior
 
@@ -330,9 +330,22 @@ def finished(tmp_path_factory):
     return out
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def training(finished):
     return Training(small_recipe(), finished, cpu=True)
+
+
+@pytest.fixture(scope="module")
+def latents(training):
+    """Mean, deviation and scale, as they were stored."""
+    return training.latents()
+
+
+@pytest.fixture(scope="module")
+def posterior(training):
+    """What the trained encoder says of the pictures."""
+    with torch.inference_mode():
+        return training.vae().encode(to_tensor(training.pictures()))
 
 
 def test_two_trainings_from_nothing_give_the_same_bits(finished, tmp_path):
@@ -405,17 +418,13 @@ for kill in [*kills, ("nowhere", "", 0)]:
     print(os.waitstatus_to_exitcode(status), flush=True)
 """
 KILLS = [
-    ("before the renaming", "pictures.npy", 1),
     ("before the renaming", "merges.txt", 1),
     ("half a checkpoint", "text.pt.part", 2),
-    ("in a step", "clip", 2),  # before its first checkpoint
-    ("in a step", "clip", 4),  # after it
-    ("half a checkpoint", "vae-corners.pt.part", 1),
-    ("in a step", "vae-whole", 5),
+    ("in a step", "clip", 4),
+    ("in a step", "vae-whole", 2),  # before its first checkpoint
     ("before the renaming", "latents.npz", 1),
     ("before the renaming", "decoder.pt", 2),
-    ("in a step", "unet", 3),
-    ("half a checkpoint", "unet.pt.part", 2),  # the last: the session began at step 2
+    ("half a checkpoint", "unet.pt.part", 2),
     ("before the renaming", "model_index.json", 1),
 ]
 
@@ -452,42 +461,40 @@ def test_clips_training_leaves_the_text_encoder_as_it_was(finished):
 # ---- what each stage draws
 
 
-@pytest.fixture
-def drawing(training, monkeypatch):
-    """Runs a stage without training; returns the batch function of one of its phases."""
+@pytest.fixture(scope="module")
+def batches(training, latents):
+    """The batch function of every phase: stages run without training, on the stored latents."""
+    found = {}
 
-    def batch_of(stage, phase):
-        batches = {}
+    def fake_fit(objective, batch, out, *, name, **_):
+        found[name] = batch
+        return {"losses": [], "seconds": 0.0}
 
-        def fake_fit(objective, batch, out, *, name, **_):
-            batches[name] = batch
-            return {"losses": [], "seconds": 0.0}
-
-        with monkeypatch.context() as patch:
-            patch.setattr(stages, "fit", fake_fit)
-            patch.setattr(stages, "write_json", lambda value, path: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, "fit", fake_fit)
+        patch.setattr(stages, "write_json", lambda value, path: None)
+        patch.setattr(training, "latents", lambda: latents)
+        for stage in ("clip", "vae", "unet"):
             getattr(training, stage)()
-        return batches[phase]
-
-    return batch_of
+    return found
 
 
-def test_a_tenth_of_the_u_nets_captions_is_left_out(drawing, training):
-    batch, rng, tokenizer = drawing("unet", "unet"), np.random.default_rng(0), training.tokenizer()
+def test_a_tenth_of_the_u_nets_captions_is_left_out(batches, training):
+    batch, rng, tokenizer = batches["unet"], np.random.default_rng(0), training.tokenizer()
     ids = torch.cat([batch(rng, 100)[0] for _ in range(40)])
     empty = (ids == tokenizer("")).all(dim=1)
     assert ids.shape == (4000, 77) and 0.085 < empty.float().mean().item() < 0.115  # three standard deviations
 
 
-def test_the_u_net_sees_every_timestep_of_the_schedule(drawing):
-    batch, rng = drawing("unet", "unet"), np.random.default_rng(0)
+def test_the_u_net_sees_every_timestep_of_the_schedule(batches):
+    batch, rng = batches["unet"], np.random.default_rng(0)
     t = torch.cat([batch(rng, 500)[-1] for _ in range(20)])
     assert t.dtype == torch.int64 and t.min() == 0 and t.max() == 999
 
 
-def test_the_u_net_reads_the_latents_of_the_picture_that_its_caption_is_of(drawing, training):
-    mean, std, _ = training.latents()
-    ids, its_mean, its_std, *_ = drawing("unet", "unet")(np.random.default_rng(1), 40)
+def test_the_u_net_reads_the_latents_of_the_picture_that_its_caption_is_of(batches, training, latents):
+    mean, std, _ = latents
+    ids, its_mean, its_std, *_ = batches["unet"](np.random.default_rng(1), 40)
     for row, m, s in zip(ids, its_mean, its_std, strict=True):
         (i,) = [i for i in range(PICTURES) if np.array_equal(mean[i], m.numpy())]
         assert np.array_equal(std[i], s.numpy())
@@ -504,9 +511,9 @@ CLIP_SEED = 3  # of a batch whose pictures the judge reads without an error
 
 
 @pytest.fixture
-def clip_batch(drawing, training, judge):
+def clip_batch(batches, training, judge):
     """A batch as CLIP is shown it, and what its captions and pictures say when read back."""
-    ids, images, also_true = drawing("clip", "clip")(np.random.default_rng(CLIP_SEED), 16)
+    ids, images, also_true = batches["clip"](np.random.default_rng(CLIP_SEED), 16)
     tokenizer = training.tokenizer()
     return [parse(tokenizer.decode(row)) for row in ids], judge.read(images), also_true
 
@@ -524,14 +531,14 @@ def test_clip_leaves_out_the_other_captions_that_fit(clip_batch):
     assert fits.any() and torch.equal(also_true, fits)
 
 
-def test_the_text_encoder_is_asked_what_its_captions_say(drawing, training):
-    ids, truth = drawing("text_encoder", "text")(np.random.default_rng(0), 50)
+def test_the_text_encoder_is_asked_what_its_captions_say(batches, training):
+    ids, truth = batches["text"](np.random.default_rng(0), 50)
     said = [parse(training.tokenizer().decode(row)) for row in ids]
     assert truth.tolist() == [answers(scene) for scene in said]
 
 
-def test_captions_are_cut_only_after_the_end_of_the_longest(drawing, training):
-    ids, _ = drawing("text_encoder", "text")(np.random.default_rng(0), 50)
+def test_captions_are_cut_only_after_the_end_of_the_longest(batches, training):
+    ids, _ = batches["text"](np.random.default_rng(0), 50)
     ends = ids == training.tokenizer().eos
     assert ends[:, -1].all() and not ends[:, -2].all()
 
@@ -562,31 +569,32 @@ def test_the_vaes_loss_on_a_perfect_picture_is_the_divergence_that_torch_compute
     """In nats a latent number, times its weight."""
     pictures, posterior = noise(3, 3, 8, 8), Posterior(noise(3, 4, 2, 2, seed=1), noise(3, 4, 2, 2, seed=2))
     theirs = kl_divergence(Normal(posterior.mean, posterior.std), Normal(0.0, 1.0)).mean()
-    loss = VAEObjective(FakeVAE(posterior, pictures), 0.25, 1.0)(pictures, noise(3, 4, 2, 2))
+    loss = VAEObjective(FakeVAE(posterior, pictures), PaintingLoss(4.0, 1.0), 0.25)(pictures, noise(3, 4, 2, 2))
     assert loss.shape == () and loss.item() == pytest.approx(0.25 * theirs.item(), rel=1e-6)
 
 
 def test_a_standard_normal_posterior_and_a_perfect_picture_cost_nothing():
     pictures, zeros = noise(2, 3, 8, 8), torch.zeros(2, 4, 1, 1)
-    assert VAEObjective(FakeVAE(Posterior(zeros, zeros), pictures), 1.0, 1.0)(pictures, zeros).item() == 0
+    objective = VAEObjective(FakeVAE(Posterior(zeros, zeros), pictures), PaintingLoss(4.0, 1.0), 1.0)
+    assert objective(pictures, zeros).item() == 0
 
 
 def test_the_vae_decodes_its_mean_plus_noise_times_its_deviation():
     pictures, draw = torch.zeros(1, 3, 8, 8), noise(1, 4, 1, 1)
     net = FakeVAE(Posterior(torch.full((1, 4, 1, 1), 2.0), torch.full((1, 4, 1, 1), 2 * math.log(3))), pictures)
-    VAEObjective(net, 1.0, 1.0)(pictures, draw)
+    VAEObjective(net, PaintingLoss(4.0, 1.0), 1.0)(pictures, draw)
     torch.testing.assert_close(net.z, 2 + 3 * draw)
 
 
-@pytest.mark.parametrize("painted, edge_weight, loss", [
-    ([[0.5, 0.5], [0.5, 0.5]], 1.0, 0.5 + 4 * 0.25),  # everywhere alike: no edge is wrong
-    ([[1.0, 0.0], [0.0, 0.0]], 0.0, 0.25 + 4 * 0.25),
-    ([[1.0, 0.0], [0.0, 0.0]], 1.0, 0.25 + 4 * 0.25 + 0.5 + 0.5),  # one of two edges each way
-    ([[1.0, 1.0], [0.0, 0.0]], 0.5, 0.5 + 4 * 0.5 + 0.5 * 1.0),  # both edges down, none across
+@pytest.mark.parametrize("painted, squared, edge, loss", [
+    ([[0.5, 0.5], [0.5, 0.5]], 4.0, 1.0, 0.5 + 4 * 0.25),  # everywhere alike: no edge is wrong
+    ([[1.0, 0.0], [0.0, 0.0]], 4.0, 0.0, 0.25 + 4 * 0.25),
+    ([[1.0, 0.0], [0.0, 0.0]], 2.0, 1.0, 0.25 + 2 * 0.25 + 0.5 + 0.5),  # one of two edges each way
+    ([[1.0, 1.0], [0.0, 0.0]], 0.0, 0.5, 0.5 + 0.5 * 1.0),  # both edges down, none across
 ])  # fmt: skip
-def test_the_painting_loss_is_the_one_computed_by_hand(painted, edge_weight, loss):
+def test_the_painting_loss_is_the_one_computed_by_hand(painted, squared, edge, loss):
     painted = torch.tensor([[painted]])
-    assert painting_loss(painted, torch.zeros(1, 1, 2, 2), edge_weight).item() == pytest.approx(loss)
+    assert PaintingLoss(squared, edge)(painted, torch.zeros(1, 1, 2, 2)).item() == pytest.approx(loss)
 
 
 class FakeUNet(nn.Module):
@@ -812,26 +820,21 @@ def test_pictures_of_another_number_of_scenes_are_refused(finished):
 # ---- the latents and the model folder
 
 
-def test_latents_are_those_of_the_trained_vae(training):
-    mean, std, _ = training.latents()
-    with torch.inference_mode():
-        posterior = training.vae().encode(to_tensor(training.pictures()))
-    for stored, exact in ((mean, posterior.mean), (std, posterior.std)):
+def test_latents_are_those_of_the_trained_vae(latents, posterior):
+    for stored, exact in zip(latents, (posterior.mean, posterior.std)):
         assert stored.shape == (PICTURES, 4, 16, 16) and stored.dtype == np.float16
         np.testing.assert_allclose(stored, exact, rtol=2e-3, atol=1e-4)  # float16 keeps 11 bits
 
 
-def test_the_scale_makes_sampled_latents_of_unit_deviation(training):
-    with torch.inference_mode():
-        posterior = training.vae().encode(to_tensor(training.pictures()))
+def test_the_scale_makes_sampled_latents_of_unit_deviation(latents, posterior):
     generator = torch.Generator().manual_seed(0)
     sampled = torch.cat([posterior.sample(generator) for _ in range(30)])
-    assert (sampled * training.latents()[2]).std().item() == pytest.approx(1, rel=5e-3)
+    assert (sampled * latents[2]).std().item() == pytest.approx(1, rel=5e-3)
 
 
-def test_the_exported_vae_holds_the_scale(training, finished):
+def test_the_exported_vae_holds_the_scale(latents, finished):
     config = json.loads((finished / "model" / "vae" / "config.json").read_text())
-    assert config["scaling_factor"] == training.latents()[2]
+    assert config["scaling_factor"] == latents[2]
 
 
 @pytest.mark.parametrize("folder, file, phase", [

@@ -108,15 +108,19 @@ def chapter_map(book: Book, root: Path = ROOT) -> str:
     return "\n".join(rows)
 
 
+def between(text: str, start: str, end: str, block: str) -> str:
+    """`text` with `block` between its markers; BookError where they do not stand there once each, in this order."""
+    if text.count(start) != 1 or text.count(end) != 1:
+        raise BookError(f"the text needs {start} and {end}, once each")
+    before, rest = text.split(start)
+    if end not in rest:
+        raise BookError(f"{end} stands before {start}")
+    return f"{before}{start}\n{block}\n{end}{rest.split(end)[1]}"
+
+
 def with_map(text: str, table: str) -> str:
     """`text` with `table` between its two map markers."""
-    if text.count(MAP_START) != 1 or text.count(MAP_END) != 1:
-        raise BookError(f"expected one {MAP_START} and one {MAP_END} around the map")
-    before, rest = text.split(MAP_START)
-    if MAP_END not in rest:
-        raise BookError(f"{MAP_END} stands before {MAP_START}")
-    after = rest.split(MAP_END)[1]
-    return f"{before}{MAP_START}\n{table}\n{MAP_END}{after}"
+    return between(text, MAP_START, MAP_END, table)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,6 +1,5 @@
 """What is trained on: scenes of the little world, their pictures, their captions."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..files import whole
 from ..scenes import Scene, render_many, sample
 
 CHUNK = 1000  # pictures that are rendered between two moves of the progress bar
@@ -21,14 +21,13 @@ def training_scenes(number: int, seed: int) -> list[Scene]:
 def training_pictures(scenes: list[Scene], seed: int, path: Path) -> np.ndarray:
     """The scenes' pictures, uint8 (number, 128, 128, 3), rendered once and then mapped from `path`."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        shape = (len(scenes), 128, 128, 3)
-        pictures = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-        for i in tqdm(range(0, len(scenes), CHUNK), desc="rendering", unit="k pictures"):
-            pictures[i : i + CHUNK] = render_many(scenes[i : i + CHUNK], range(seed + i, seed + i + len(scenes[i : i + CHUNK])))
-        pictures.flush()
-        os.replace(part, path)
+        with whole(path) as part:
+            shape = (len(scenes), 128, 128, 3)
+            pictures = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+            for i in tqdm(range(0, len(scenes), CHUNK), desc="rendering", unit="k pictures"):
+                some = scenes[i : i + CHUNK]
+                pictures[i : i + CHUNK] = render_many(some, range(seed + i, seed + i + len(some)))
+            pictures.flush()
     pictures = np.load(path, mmap_mode="r")
     if len(pictures) != len(scenes):
         raise ValueError(f"{path} holds {len(pictures)} pictures, and {len(scenes)} are asked for; "

@@ -1,11 +1,11 @@
 """One training loop for CLIP, the VAE and the U-Net: on accelerate, with a progress bar, resumable.
 
-Everything random in step k comes from a generator seeded by (seed, k), so a training that was killed
-and started again sees what an uninterrupted one would have seen, and ends with the same weights.
+Everything random in step k comes from a generator seeded by the seed, k and the process's number, so a
+training that was killed and started again sees what an uninterrupted one would have seen, and ends with
+the same weights.
 """
 
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +17,9 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from ..files import whole
+from .machine import machine
+
 LOG_EVERY = 50  # steps that are averaged into one point of the stored loss curve
 
 
@@ -27,19 +30,13 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
 
-def save_atomically(value: dict, path: Path) -> None:
-    """torch.save under another name, then rename: a kill in between leaves the old file whole."""
-    part = path.with_name(path.name + ".part")
-    torch.save(value, part)
-    os.replace(part, path)
-
-
 def fit(
     objective: nn.Module,
     batch: Callable[[np.random.Generator, int], tuple[torch.Tensor, ...]],
     out: Path,
     *,
     name: str,
+    settings: dict,
     steps: int,
     batch_size: int,
     learning_rate_peak: float,
@@ -49,15 +46,21 @@ def fit(
     seed: int = 0,
     cpu: bool = False,
 ) -> dict:
-    """Train `objective.net`, leave it with its averaged weights, and return {"losses": [...], "seconds": float, "processes": int}.
+    """Train `objective.net`, leave it on the CPU with its averaged weights, and say how it went.
 
+    Returns {"losses": [...], "seconds": float, "processes": int, "machine": {...}}.
     `objective(*tensors)` is the loss of one batch, `batch(rng, n)` draws the tensors of n examples.
     The checkpoint `out / name.pt` is written every `save_every` steps and gone on from if it is there;
     a finished training returns at once. Under `accelerate launch` every process takes its share of
     the batch and the gradients are averaged. The averaged weights are the exponential moving average.
+    `settings` are kept in the checkpoint. Raises ValueError for a checkpoint of other settings or another
+    number of processes, and for a batch that can't be shared out; FloatingPointError if it diverges.
     """
     accelerator = Accelerator(cpu=cpu)
-    share = batch_size // accelerator.num_processes
+    share, rest = divmod(batch_size, accelerator.num_processes)
+    if rest:
+        raise ValueError(f"{name}: a batch of {batch_size} can't be shared by {accelerator.num_processes} processes")
+    settings = {**settings, "steps": steps}
     objective = objective.to(memory_format=torch.channels_last)
     plain, net = objective, objective.net  # as they are before accelerate wraps them
     trained = [p for p in objective.parameters() if p.requires_grad]
@@ -66,9 +69,15 @@ def fit(
     path.parent.mkdir(parents=True, exist_ok=True)
     state = torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
     if state is not None:
-        if state["steps"] != steps:
-            raise ValueError(f"{path} was trained towards {state['steps']} steps, now {steps} are asked for; "
-                             "give the old number or another --out folder")  # fmt: skip
+        for key in sorted(settings.keys() | state["settings"].keys()):
+            if settings.get(key) != state["settings"].get(key):
+                raise ValueError(f"{path} was trained with {key} = {state['settings'].get(key)}, now it is "
+                                 f"{settings.get(key)}; give the old value or another --out folder")  # fmt: skip
+        if state["step"] == steps:
+            return finish(net, state)
+        if state["processes"] != accelerator.num_processes:
+            raise ValueError(f"{path} was begun by {state['processes']} processes, now there are "
+                             f"{accelerator.num_processes}; start as many as before")  # fmt: skip
         objective.load_state_dict(state["objective"])
     average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
     objective, optimizer = accelerator.prepare(objective, optimizer)
@@ -78,7 +87,7 @@ def fit(
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         first, losses, seconds = state["step"], state["losses"], state["seconds"]
-        recent = state.get("recent", [])  # not in older checkpoints
+        recent = state["recent"]
 
     bar = tqdm(range(first, steps), initial=first, total=steps, desc=name, unit="step",
                disable=not accelerator.is_main_process)  # fmt: skip
@@ -107,11 +116,26 @@ def fit(
             raise FloatingPointError(f"{name}: the weights are no numbers any more at step {step}; "
                                      "try a lower learning_rate_peak in the config")  # fmt: skip
         if saving and accelerator.is_main_process:
-            save_atomically(
-                {"step": step + 1, "steps": steps, "objective": plain.state_dict(), "average": average.state_dict(),
-                 "optimizer": optimizer.state_dict(), "losses": losses, "processes": accelerator.num_processes, "recent": recent,
-                 "seconds": seconds + time.perf_counter() - start}, path)  # fmt: skip
+            done = {
+                "step": step + 1,
+                "settings": settings,
+                "objective": plain.state_dict(),
+                "average": average.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "losses": losses,
+                "recent": recent,
+                "seconds": seconds + time.perf_counter() - start,
+                "processes": accelerator.num_processes,
+                "machine": machine(str(accelerator.device)),
+            }
+            with whole(path) as part:
+                torch.save(done, part)
     accelerator.wait_for_everyone()
-    done = torch.load(path, map_location="cpu", weights_only=True)
-    net.load_state_dict({k.removeprefix("module."): v for k, v in done["average"].items() if k != "n_averaged"})
-    return {key: done[key] for key in ("losses", "seconds", "processes")}
+    plain.cpu()
+    return finish(net, torch.load(path, map_location="cpu", weights_only=True))
+
+
+def finish(net: nn.Module, state: dict) -> dict:
+    """Give the network the averaged weights of a finished training's checkpoint; returns what `fit` returns."""
+    net.load_state_dict({k.removeprefix("module."): v for k, v in state["average"].items() if k != "n_averaged"})
+    return {key: state[key] for key in ("losses", "seconds", "processes", "machine")}

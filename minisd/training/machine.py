@@ -16,8 +16,8 @@ def cpu_model() -> str:
 
 
 def cores() -> int:
-    """How many processors this process may use."""
-    return getattr(os, "process_cpu_count", os.cpu_count)() or 1
+    """How many processors this process may use, where the system tells; else how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine(device: str = "cpu") -> dict:
@@ -29,5 +29,5 @@ def machine(device: str = "cpu") -> dict:
         "gpu": torch.cuda.get_device_name() if device.startswith("cuda") else None,
         "system": platform.platform(),
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
     }

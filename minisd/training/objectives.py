@@ -14,8 +14,8 @@ class ReadingObjective(nn.Module):
     """Say what a caption says: what stands first and second, in which colour, at what hour?
 
     One linear layer answers every question from the vector at the caption's end token. `questions`
-    are the numbers of answers of each. Trained by the contrastive loss alone, our text encoder took
-    captions for bags of words: it never came to tell left from right.
+    are the numbers of answers of each. A contrastive loss alone has little reason to heed the order of
+    words (Yuksekgonul et al. 2023), and left and right are nothing else.
     """
 
     def __init__(self, net: TextEncoder, questions: list[int]):
@@ -40,44 +40,46 @@ class CLIPObjective(nn.Module):
         return contrastive_loss(self.net(ids, images), also_true)
 
 
-SQUARED = 4.0  # weighs the squared error about as much as the absolute one at 28 dB
-
-
-def painting_loss(painted: Tensor, pictures: Tensor, edge_weight: float) -> Tensor:
-    """Absolute and squared error of every value, and the absolute error of every edge.
+class PaintingLoss(nn.Module):
+    """Absolute error of every value, squared error, and absolute error of every edge, weighed and added.
 
     The squared error is what a Gaussian decoder's likelihood asks for (Kingma and Welling 2014, app. C.2);
     the other two keep outlines sharp.
     """
-    loss = F.l1_loss(painted, pictures) + SQUARED * F.mse_loss(painted, pictures)
-    for axis in (2, 3):
-        loss = loss + edge_weight * F.l1_loss(painted.diff(dim=axis), pictures.diff(dim=axis))
-    return loss
+
+    def __init__(self, squared_weight: float, edge_weight: float):
+        super().__init__()
+        self.squared_weight, self.edge_weight = squared_weight, edge_weight
+
+    def forward(self, painted: Tensor, pictures: Tensor) -> Tensor:
+        loss = F.l1_loss(painted, pictures) + self.squared_weight * F.mse_loss(painted, pictures)
+        for axis in (2, 3):
+            loss = loss + self.edge_weight * F.l1_loss(painted.diff(dim=axis), pictures.diff(dim=axis))
+        return loss
 
 
 class VAEObjective(nn.Module):
-    """Give the picture back, and keep the latents near N(0, 1), lightly (`kl_weight`)."""
+    """Give the picture back, and keep the latents near N(0, 1), lightly (`kl_weight`, for each latent number)."""
 
-    def __init__(self, net: AutoencoderKL, kl_weight: float, edge_weight: float):
+    def __init__(self, net: AutoencoderKL, painting: PaintingLoss, kl_weight: float):
         super().__init__()
-        self.net, self.kl_weight, self.edge_weight = net, kl_weight, edge_weight
+        self.net, self.painting, self.kl_weight = net, painting, kl_weight
 
     def forward(self, pictures: Tensor, noise: Tensor) -> Tensor:
         posterior = self.net.encode(pictures)
         painted = self.net.decode(posterior.mean + posterior.std * noise)
-        kl = posterior.kl().mean() / noise[0].numel()
-        return painting_loss(painted, pictures, self.edge_weight) + self.kl_weight * kl
+        return self.painting(painted, pictures) + self.kl_weight * posterior.kl().mean() / noise[0].numel()
 
 
 class DecoderObjective(nn.Module):
     """Give the picture back from latents that stay as they are."""
 
-    def __init__(self, net: AutoencoderKL, edge_weight: float):
+    def __init__(self, net: AutoencoderKL, painting: PaintingLoss):
         super().__init__()
-        self.net, self.edge_weight = net, edge_weight
+        self.net, self.painting = net, painting
 
     def forward(self, pictures: Tensor, z: Tensor) -> Tensor:
-        return painting_loss(self.net.decode(z), pictures, self.edge_weight)
+        return self.painting(self.net.decode(z), pictures)
 
 
 class UNetObjective(nn.Module):

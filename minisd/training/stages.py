@@ -1,6 +1,6 @@
 """The stages, each from a section of the config; every stage goes on from what is in `out`."""
 
-import os
+import math
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from ..checkpoint import TEXT_WEIGHTS, read_json, save_model, write_json
 from ..clip import CLIP, TextEncoder
+from ..files import whole
 from ..pipeline import StableDiffusion, schedule_of
 from ..scenes import COLOURS, GROUNDS, HELD_OUT, HOURS, KINDS, SIZES, Scene, caption, loosened, render
 from ..tokenizer import BPE
@@ -20,8 +21,7 @@ from ..unet import UNet
 from ..vae import AutoencoderKL
 from .data import to_tensor, training_pictures, training_scenes
 from .loop import fit
-from .machine import machine
-from .objectives import CLIPObjective, DecoderObjective, ReadingObjective, UNetObjective, VAEObjective
+from .objectives import CLIPObjective, DecoderObjective, PaintingLoss, ReadingObjective, UNetObjective, VAEObjective
 
 TINY = Path(__file__).with_name("tiny.toml")
 TOKEN_STD = 0.02  # of token and position embeddings before training; OpenAI's CLIP has 0.02 and 0.01
@@ -82,7 +82,7 @@ class Training:
         """Byte-pair encoding learned from captions."""
         folder, wanted = self.out / "tokenizer", self.recipe["tokenizer"]
         with self.processes.main_process_first():
-            if not folder.exists():
+            if not (folder / "special_tokens_map.json").exists():  # the last of its files
                 rng = np.random.default_rng(self.recipe["seed"])
                 scenes = (self.scenes[i % len(self.scenes)] for i in range(wanted["captions"]))
                 BPE.train((caption(loosened(s, rng), rng) for s in scenes), wanted["size"]).save(folder)
@@ -95,14 +95,15 @@ class Training:
 
     def _fit(self, name: str, objective: nn.Module, batch: Callable) -> None:
         """Train by the recipe's section `name` ("vae-whole" is whole within vae), keep curve and seconds."""
-        wanted = self.recipe
+        section, settings = self.recipe, {"seed": self.recipe["seed"], "pictures": self.recipe["pictures"]}
         for part in name.split("-"):
-            wanted = wanted[part]
+            section = section[part]
+            settings |= section
         keys = ("steps", "batch_size", "learning_rate_peak", "warmup", "ema_decay", "save_every")
-        done = fit(objective, batch, self.out / "checkpoints", name=name, seed=self.recipe["seed"], cpu=self.cpu,
-                   **{key: wanted[key] for key in keys if key in wanted})  # fmt: skip
+        done = fit(objective, batch, self.out / "checkpoints", name=name, settings=settings, seed=settings["seed"],
+                   cpu=self.cpu, **{key: section[key] for key in keys if key in section})  # fmt: skip
         if self.processes.is_main_process:
-            write_json({**done, "machine": machine()}, self.out / f"{name}.json")
+            write_json(done, self.out / f"{name}.json")
 
     def text_encoder(self) -> TextEncoder:
         """The text encoder, taught to read: to answer questions about what captions say."""
@@ -121,7 +122,7 @@ class Training:
         return net.eval()
 
     def clip(self) -> CLIP:
-        """The image encoder and both projections, beside the text encoder as it is (Zhai et al. 2022: locked)."""
+        """The image encoder and both projections, the text encoder as it is: LiT (Zhai et al. 2022) the other way round."""
         pictures, wanted = self.pictures(), self.recipe["clip"]
         tokenizer, text_encoder = self.tokenizer(), self.text_encoder()
         net = self._new(CLIP, {"text_config": text_encoder.config, "vision_config": wanted["vision_config"],
@@ -163,7 +164,7 @@ class Training:
                 noise = rng.standard_normal((n, channels, small, small), dtype=np.float32)
                 return to_tensor(np.stack(corners)), torch.from_numpy(noise)
 
-            objective = VAEObjective(net, wanted["kl_weight"], wanted[name]["edge_weight"])
+            objective = VAEObjective(net, painting_loss(wanted[name]), wanted["kl_weight"])
             self._fit(f"vae-{name}", objective, batch)
         return net.eval()
 
@@ -171,17 +172,19 @@ class Training:
         """Mean and deviation of every picture's latents, float16 (pictures, 4, 16, 16), and their scale.
 
         The scale is 1 / the standard deviation of the sampled latents (Rombach et al. 2022, app. G):
-        Stable Diffusion's 0.18215 was measured so.
+        Stable Diffusion's 0.18215 was measured so, on one batch.
         """
         path, net, pictures = self.out / "latents.npz", self.vae(), self.pictures()
+        mark = sum(float(p.detach().double().abs().sum()) for p in net.encoder.parameters())
         with self.processes.main_process_first():
             if not path.exists():
                 mean, std = encode_all(net.to(memory_format=torch.channels_last), pictures)
                 spread = np.sqrt(mean.astype(np.float64).var() + np.square(std.astype(np.float64)).mean())
-                part = path.with_suffix(".part.npz")
-                np.savez(part, mean=mean, std=std, scale=1 / spread)
-                os.replace(part, path)
+                with whole(path) as part, open(part, "wb") as file:
+                    np.savez(file, mean=mean, std=std, scale=1 / spread, encoder=mark)
             with np.load(path) as file:
+                if not math.isclose(file["encoder"], mark, rel_tol=1e-9):
+                    raise ValueError(f"{path} was made by another encoder; delete it to make it again")
                 return file["mean"], file["std"], float(file["scale"])
 
     def decoder(self) -> AutoencoderKL:
@@ -201,7 +204,7 @@ class Training:
             z = mean[chosen] + std[chosen] * rng.standard_normal((n, *mean.shape[1:]), dtype=np.float32)
             return to_tensor(pictures[chosen]), torch.from_numpy(z)
 
-        self._fit("decoder", DecoderObjective(net, wanted["edge_weight"]), batch)
+        self._fit("decoder", DecoderObjective(net, painting_loss(wanted)), batch)
         return net.eval()
 
     def unet(self) -> UNet:
@@ -228,13 +231,18 @@ class Training:
         tokenizer, clip, folder = self.tokenizer(), self.clip(), self.out / "model"
         model = StableDiffusion(tokenizer, self.text_encoder(), self.unet(), self.decoder(), SCHEDULE,
                                 self.recipe["guidance_scale"])  # fmt: skip
-        with self.processes.main_process_first():
-            if self.processes.is_main_process:
-                model.save_pretrained(folder, torch.float16)
-                save_model(clip, folder / "clip", TEXT_WEIGHTS, "CLIPModel", torch.float16, without="text_model.")
-                index = read_json(folder / "model_index.json")
-                write_json({**index, "_world": "minisd.scenes"}, folder / "model_index.json")
+        if self.processes.is_main_process:
+            model.save_pretrained(folder, torch.float16)
+            save_model(clip, folder / "clip", TEXT_WEIGHTS, "CLIPModel", torch.float16, without="text_model.")
+            index = read_json(folder / "model_index.json")
+            write_json({**index, "_world": "minisd.scenes"}, folder / "model_index.json")
+        self.processes.wait_for_everyone()
         return folder
+
+
+def painting_loss(wanted: dict) -> PaintingLoss:
+    """The loss of a section of the recipe that trains the VAE."""
+    return PaintingLoss(wanted["squared_weight"], wanted["edge_weight"])
 
 
 def encode_all(net: AutoencoderKL, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
