@@ -35,9 +35,9 @@ COLUMNS, SCALE = 4, 1.5
 
 
 def label(prompt: str) -> str:
-    """The prompt, and what training never showed of it."""
+    """The prompt, and which pairs in it are held out of training."""
     unseen = [f"{t.colour} {t.kind}" for t in parse(prompt).things if (t.colour, t.kind) in HELD_OUT]
-    return "\n".join([prompt, *(f"{pair}: never seen in training" for pair in unseen)])
+    return "\n".join([prompt, *(f"{pair}: held out" for pair in unseen)])
 
 
 def main(arguments: list[str] | None = None) -> None:

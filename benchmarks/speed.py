@@ -84,12 +84,13 @@ def speed_table(results: dict) -> str:
 def markdown(results: dict) -> str:
     """The whole of speed.md."""
     load = results["load_average"]
+    threads = f"{results['machine']['threads']} thread{'s' if results['machine']['threads'] != 1 else ''}"
     before = "" if load is None else f"; load average\nbefore the start {load:.2f}"
     return f"""# Speed
 
 Written by `python benchmarks/speed.py`; the figures are those of `speed.json`.
 
-Model `{results['model']['name']}`, {results['date']}, {on_machine(results['machine'])}, {results['machine']['threads']} threads{before}.
+Model `{results['model']['name']}`, {results['date']}, {on_machine(results['machine'])}, {threads}{before}.
 
 {speed_table(results)}
 

@@ -221,7 +221,7 @@ def test_the_sheet_shows_all_of_the_world_and_two_held_out_pairs():
     for values, all_of in (({t.kind for t in things}, KINDS), ({t.colour for t in things}, COLOURS),
                            ({s.ground for s in scenes}, GROUNDS), ({s.hour for s in scenes}, HOURS)):  # fmt: skip
         assert set(all_of) <= values
-    assert sum("never seen" in sheet.label(prompt) for prompt in sheet.PROMPTS) == 2
+    assert sum("held out" in sheet.label(prompt) for prompt in sheet.PROMPTS) == 2
 
 
 @pytest.mark.parametrize("load", [0.5, None])

@@ -405,6 +405,15 @@ def test_a_write_that_fails_leaves_the_old_file(paint, here, monkeypatch, failur
     assert files(here) == ["a.png"] and (here / "a.png").read_bytes() == b"old"
 
 
+def test_an_error_that_only_mentions_memory_is_a_bug(paint, monkeypatch):
+    def break_down(*_, **__):
+        raise RuntimeError("unsupported memory format option")
+
+    monkeypatch.setattr(StableDiffusion, "stream", break_down)
+    with pytest.raises(RuntimeError, match="memory format"):
+        paint(HOUSE)
+
+
 def test_too_little_memory(paint, here, monkeypatch):
     def decode(*_):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")

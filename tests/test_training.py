@@ -1,5 +1,6 @@
 """Training: it survives being killed, repeats itself bit for bit, and asks each network the right thing."""
 
+import contextlib
 import json
 import math
 import os
@@ -63,8 +64,9 @@ torch_save = torch.save
 
 def differences(a, b, where=""):
     """The places where nested dictionaries and lists of tensors, arrays and numbers differ in a single bit."""
-    if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
-        return [found for key in a for found in differences(a[key], b[key], f"{where}/{key}")]
+    if isinstance(a, dict) and isinstance(b, dict):
+        found = [f"{where}/{key} is in one only" for key in a.keys() ^ b.keys()]
+        return found + [f for key in a.keys() & b.keys() for f in differences(a[key], b[key], f"{where}/{key}")]
     if isinstance(a, (list, tuple)) and type(a) is type(b) and len(a) == len(b):
         return [found for i, (x, y) in enumerate(zip(a, b)) for found in differences(x, y, f"{where}/{i}")]
     if isinstance(a, (torch.Tensor, np.ndarray)) and type(a) is type(b) and a.dtype == b.dtype:
@@ -75,9 +77,9 @@ def differences(a, b, where=""):
 
 
 def checkpoint(path):
-    """All that a checkpoint holds, its seconds aside."""
+    """All that a checkpoint holds, less its seconds and its machine."""
     state = torch.load(path, weights_only=True)
-    assert state.pop("seconds") > 0
+    assert state.pop("seconds") > 0 and state.pop("machine")["torch"] == torch.__version__
     return state
 
 
@@ -102,7 +104,8 @@ def noise_batch(rng, n):
 
 def train_toy(out, objective=None, batch=noise_batch, **options):
     objective = objective or Toy()
-    options = {"steps": 8, "batch_size": 4, "learning_rate_peak": 0.01, "warmup": 2, "save_every": 3, **options}
+    options = {"steps": 8, "batch_size": 4, "learning_rate_peak": 0.01, "warmup": 2, "save_every": 3,
+               "settings": {"width": 4}, **options}  # fmt: skip
     return objective, fit(objective, batch, out, name="toy", cpu=True, **options)
 
 
@@ -189,11 +192,24 @@ def test_another_seed_gives_other_weights(tmp_path):
     assert not torch.equal(a.net[0].weight, b.net[0].weight)
 
 
-@pytest.mark.parametrize("asked", [4, 9])
-def test_another_number_of_steps_is_refused(tmp_path, asked):
-    train_toy(tmp_path)
-    with pytest.raises(ValueError, match=f"towards 8 steps, now {asked} are asked for; give the old number or"):
-        train_toy(tmp_path, steps=asked)
+@pytest.mark.parametrize("begun", [0, 4, 8])
+@pytest.mark.parametrize("options, said", [
+    ({"steps": 6}, "steps = 8, now it is 6"), ({"steps": 9}, "steps = 8, now it is 9"),
+    ({"settings": {"width": 5}}, "width = 4, now it is 5"), ({"settings": {}}, "width = 4, now it is None"),
+])  # fmt: skip
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path, monkeypatch, begun, options, said):
+    """Of a finished training as of one that was killed; without a checkpoint there is nothing to refuse."""
+    with monkeypatch.context() as patch:
+        kill_at(patch, loop, "learning_rate", begun + 1)
+        with contextlib.suppress(Killed):
+            train_toy(tmp_path)
+    if begun == 0:
+        train_toy(tmp_path, **options)
+        return
+    before = checkpoint(tmp_path / "toy.pt")
+    with pytest.raises(ValueError, match=f"toy.pt was trained with {said}; give the old value or another --out folder"):
+        train_toy(tmp_path, **options)
+    assert differences(checkpoint(tmp_path / "toy.pt"), before) == []
 
 
 def spoilt_at(step, value):
@@ -356,7 +372,7 @@ def test_two_trainings_from_nothing_give_the_same_bits(finished, tmp_path):
 def test_every_phase_takes_its_steps_and_moves_its_weights(finished):
     for path in (finished / "checkpoints").iterdir():
         state = checkpoint(path)
-        assert (state["step"], state["steps"], state["average"]["n_averaged"].item()) == (STEPS, STEPS, STEPS)
+        assert (state["step"], state["settings"]["steps"], state["average"]["n_averaged"].item()) == (STEPS,) * 3
         assert len(state["losses"]) == 1 and math.isfinite(state["losses"][0])
         moved = [name for name, raw in state["objective"].items()
                  if f"module.{name.removeprefix('net.')}" in state["average"]
@@ -425,7 +441,6 @@ KILLS = [
     ("before the renaming", "latents.npz", 1),
     ("before the renaming", "decoder.pt", 2),
     ("half a checkpoint", "unet.pt.part", 2),
-    ("before the renaming", "model_index.json", 1),
 ]
 
 
@@ -479,17 +494,24 @@ def batches(training, latents):
     return found
 
 
-def test_a_tenth_of_the_u_nets_captions_is_left_out(batches, training):
-    batch, rng, tokenizer = batches["unet"], np.random.default_rng(0), training.tokenizer()
-    ids = torch.cat([batch(rng, 100)[0] for _ in range(40)])
-    empty = (ids == tokenizer("")).all(dim=1)
+@pytest.fixture(scope="module")
+def u_nets_draws(batches):
+    """Ids and timesteps of 4,000 examples that the U-Net is shown."""
+    rng = np.random.default_rng(0)
+    drawn = [batches["unet"](rng, 100) for _ in range(40)]
+    return torch.cat([ids for ids, *_ in drawn]), torch.cat([t for *_, t in drawn])
+
+
+def test_a_tenth_of_the_u_nets_captions_is_left_out(u_nets_draws, training):
+    ids, _ = u_nets_draws
+    empty = (ids == training.tokenizer()("")).all(dim=1)
     assert ids.shape == (4000, 77) and 0.085 < empty.float().mean().item() < 0.115  # three standard deviations
 
 
-def test_the_u_net_sees_every_timestep_of_the_schedule(batches):
-    batch, rng = batches["unet"], np.random.default_rng(0)
-    t = torch.cat([batch(rng, 500)[-1] for _ in range(20)])
-    assert t.dtype == torch.int64 and t.min() == 0 and t.max() == 999
+def test_the_u_net_sees_timesteps_of_the_whole_schedule(u_nets_draws):
+    _, t = u_nets_draws
+    assert t.dtype == torch.int64 and 0 <= t.min() < 5 and 995 <= t.max() <= 999
+    assert t.float().mean().item() == pytest.approx(499.5, abs=15)  # three standard deviations
 
 
 def test_the_u_net_reads_the_latents_of_the_picture_that_its_caption_is_of(batches, training, latents):
