@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import diffusers
 import numpy as np
@@ -120,8 +119,9 @@ def uninterrupted(tmp_path_factory):
 @pytest.mark.parametrize("owner, name, call, before", [
     (loop, "learning_rate", 1, None), (loop, "learning_rate", 3, None), (loop, "learning_rate", 4, None),
     (loop, "learning_rate", 8, None), (loop.AveragedModel, "update_parameters", 3, None),
-    (loop.AveragedModel, "update_parameters", 5, None), (torch, "save", 1, half_a_file), (torch, "save", 2, half_a_file),
-    (torch, "save", 3, half_a_file), (os, "replace", 1, None), (os, "replace", 2, None), (os, "replace", 3, None),
+    (loop.AveragedModel, "update_parameters", 5, None),
+    (torch, "save", 1, half_a_file), (torch, "save", 2, half_a_file), (torch, "save", 3, half_a_file),
+    (os, "replace", 1, None), (os, "replace", 2, None), (os, "replace", 3, None),
 ])  # fmt: skip
 def test_a_killed_training_ends_as_if_it_had_not_been(tmp_path, monkeypatch, uninterrupted, owner, name, call, before):
     with monkeypatch.context() as patch:
@@ -455,8 +455,9 @@ def test_all_stages_killed_by_sigkill_time_and_again_give_the_same_bits(finished
 
 
 def test_the_decoders_training_leaves_the_encoder_as_it_was(finished):
-    before, after = (checkpoint(finished / "checkpoints" / f"{name}.pt")["average"] for name in ("vae-whole", "decoder"))
-    changed = {name.split(".")[1] for name in after if not torch.equal(before[name], after[name])}  # "module.encoder..."
+    folder = finished / "checkpoints"
+    before, after = (checkpoint(folder / f"{name}.pt")["average"] for name in ("vae-whole", "decoder"))
+    changed = {name.split(".")[1] for name in after if not torch.equal(before[name], after[name])}
     assert changed == {"decoder", "post_quant_conv"}
 
 
@@ -721,7 +722,8 @@ HOUSE, TENT = Thing("house", "red", "big"), Thing("tent", "blue")
 @pytest.mark.parametrize("scene, said", [
     (Scene((HOUSE,), "snow", "night"), [1, True, "snow", "night", "house", "red", "big", None, None, None]),
     (Scene((HOUSE, TENT)), [2, True, None, None, "house", "red", "big", "tent", "blue", None]),
-    (Scene((TENT, HOUSE), None, "day", ordered=False), [2, False, None, "day", "tent", "blue", None, "house", "red", "big"]),
+    (Scene((TENT, HOUSE), None, "day", ordered=False),
+     [2, False, None, "day", "tent", "blue", None, "house", "red", "big"]),
 ])  # fmt: skip
 def test_answers_are_what_the_scene_states_and_open_is_one_of_them(scene, said):
     assert [choices[i] for choices, i in zip(QUESTIONS.values(), answers(scene), strict=True)] == said
@@ -896,10 +898,10 @@ def tiny():
     recipe = read_recipe()
     text = {**recipe["text"]["config"], "vocab_size": recipe["tokenizer"]["size"]}
     image = recipe["clip"]["vision_config"]
+    both = {"text_config": text, "vision_config": image, "projection_dim": image["projection_dim"]}
     with torch.device("meta"):
-        nets = {"text_encoder": TextEncoder(text), "vae": AutoencoderKL(recipe["vae"]["config"]),
-                "unet": UNet(recipe["unet"]["config"]),
-                "clip": CLIP({"text_config": text, "vision_config": image, "projection_dim": image["projection_dim"]})}  # fmt: skip
+        nets = {"text_encoder": TextEncoder(text), "clip": CLIP(both),
+                "vae": AutoencoderKL(recipe["vae"]["config"]), "unet": UNet(recipe["unet"]["config"])}  # fmt: skip
     return recipe, nets
 
 

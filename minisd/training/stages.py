@@ -98,7 +98,8 @@ class Training:
         section, settings = self.recipe, {"seed": self.recipe["seed"], "pictures": self.recipe["pictures"]}
         for part in name.split("-"):
             section = section[part]
-            settings |= section
+            settings |= {key: value for key, value in section.items()
+                         if key != "save_every" and not (isinstance(value, dict) and "steps" in value)}  # fmt: skip
         keys = ("steps", "batch_size", "learning_rate_peak", "warmup", "ema_decay", "save_every")
         done = fit(objective, batch, self.out / "checkpoints", name=name, settings=settings, seed=settings["seed"],
                    cpu=self.cpu, **{key: section[key] for key in keys if key in section})  # fmt: skip
@@ -110,7 +111,7 @@ class Training:
         tokenizer = self.tokenizer()
         ids = {"bos_token_id": tokenizer.bos, "eos_token_id": tokenizer.eos, "pad_token_id": tokenizer.eos}
         net = self._new(TextEncoder, {**self.recipe["text"]["config"], **ids, "vocab_size": len(tokenizer),
-                                      "model_type": "clip_text_model"})  # fmt: skip
+                                      "model_type": "clip_text_model", "torch_dtype": "float32"})  # fmt: skip
         torch.nn.init.normal_(net.text_model.embeddings.token_embedding.weight, std=TOKEN_STD)
         torch.nn.init.normal_(net.text_model.embeddings.position_embedding.weight, std=TOKEN_STD)
 
