@@ -1,6 +1,7 @@
 """The `minisd` command: what it writes and prints, and that bad input ends in one line and no file."""
 
 import errno
+import functools
 import json
 import os
 import re
@@ -454,7 +455,10 @@ def test_loading_does_not_import_the_compiler(model):
 
 
 def test_ctrl_c_while_painting(model, here):
-    process = run_minisd("paint", "a dragon", "--model", str(model), "--steps", "1000", "--grid", "100")
+    # A shell starts its background jobs deaf to SIGINT, and their children with them: hear it again.
+    hearing = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = run_minisd("paint", "a dragon", "--model", str(model), "--steps", "1000", "--grid", "100",
+                         preexec_fn=hearing)  # fmt: skip
     while "try" not in process.stderr.readline():  # the note on the dragon ends here; painting comes next
         assert process.poll() is None
     process.send_signal(signal.SIGINT)

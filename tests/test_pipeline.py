@@ -239,7 +239,12 @@ def test_what_cannot_be_painted_is_refused_in_one_line(ours, options, words):
 
 
 def test_the_largest_seed_paints(ours):
-    assert ours(HOUSE, num_inference_steps=1, seed=2**64 - 1, output_type="latent").isfinite().all()
+    assert ours(HOUSE, num_inference_steps=1, seed=2**32 - 1, output_type="latent").isfinite().all()
+
+
+def test_a_seed_that_torch_would_cut_to_32_bits_is_refused(ours):
+    with pytest.raises(ValueError, match="seed must be between 0 and 4294967294 for a batch of 2"):
+        ours([HOUSE, HOUSE], num_inference_steps=1, seed=2**32 - 1)
 
 
 def test_parts_of_different_models_are_refused():
@@ -263,7 +268,7 @@ def tiny():
 @pytest.mark.parametrize("prompt, options", [
     ("a red house and a yellow tent in the snow at night", {}),
     ("a blue car on the sand", {"guidance_scale": 1.0}),
-    (["a green tree by day", "a white balloon at sunset"], {"guidance_scale": 7.5, "negative_prompt": "a red house"}),
+    (["a green tree by day", "a white balloon at sunset"], {"guidance_scale": 7.5, "negative_prompt": ["a red house"] * 2}),
 ])  # fmt: skip
 def test_tiny_paints_in_diffusers_what_it_paints_here(tiny, prompt, options):
     options = {"guidance_scale": tiny.guidance_scale, **options}
