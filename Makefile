@@ -3,7 +3,10 @@
 #
 #   make demo                        paint a picture
 #   make demo PROMPT="a blue car on the sand"
-#   make test                        the tests                 make test ARGS="-k schedule -x"
+#   make test                        the tests, then every notebook of the book
+#   make test ARGS="-k schedule -x"  some tests, no notebooks
+#   make book                        open the book in JupyterLab
+#   make notebooks                   run the notebooks and keep their outputs; make exercises/ from solutions/
 #   make clean                       remove .venv
 #
 # PYTHON names the interpreter that makes .venv:  make demo PYTHON=python3.12
@@ -15,10 +18,12 @@ ARGS ?=
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
+NOTEBOOKS := $(wildcard chapters/*.ipynb solutions/*.ipynb)
+
 # The prompt reaches the shell as a variable, so that it may hold quotes.
 export PROMPT
 
-.PHONY: demo test clean
+.PHONY: demo test book notebooks clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -26,6 +31,18 @@ demo: .venv/installed
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest $(ARGS)
+ifeq ($(strip $(ARGS)),)
+ifneq ($(NOTEBOOKS),)
+	MINISD_QUIET=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 900 $(NOTEBOOKS)
+endif
+endif
+
+book: .venv/installed-book
+	$(BIN)/jupyter lab $(firstword $(wildcard chapters/*.ipynb) chapters/README.md)
+
+notebooks: .venv/installed-book
+	$(BIN)/python -m minisd.teaching.notebooks
+	$(BIN)/python -m minisd.teaching.book --write
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("minisd needs Python 3.11 or newer, this is %d.%d: name another with PYTHON=..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -36,6 +53,9 @@ test: .venv/installed-test
 
 .venv/installed-test: pyproject.toml constraints.txt | .venv/bin/python
 	@start=$$SECONDS; $(PIP_INSTALL) -e '.[test]' && echo "install: $$((SECONDS - start)) s" && touch .venv/installed $@
+
+.venv/installed-book: pyproject.toml constraints.txt | .venv/bin/python
+	@start=$$SECONDS; $(PIP_INSTALL) -e '.[book]' && echo "install: $$((SECONDS - start)) s" && touch .venv/installed $@
 
 clean:
 	rm -rf .venv

@@ -8,16 +8,19 @@ if TYPE_CHECKING:
     from .pipeline import StableDiffusion
     from .samplers import SAMPLERS
     from .schedule import NoiseSchedule
+    from .sd15 import SD15
     from .unet import UNet
     from .vae import AutoencoderKL
 
 __version__ = "0.1.0"
-__all__ = ["CLIP", "SAMPLERS", "AutoencoderKL", "ImageEncoder", "NoiseSchedule", "StableDiffusion", "TextEncoder", "UNet"]
+__all__ = ["CLIP", "SAMPLERS", "SD15", "AutoencoderKL", "ImageEncoder", "NoiseSchedule", "StableDiffusion",
+           "TextEncoder", "UNet"]  # fmt: skip
 
 # Where each name lives. They are imported when first asked for (PEP 562), because nearly all of them
 # need torch, which takes seconds, and `minisd --help` and `minisd.scenes` do not.
 _HOMES = {"CLIP": "clip", "ImageEncoder": "clip", "TextEncoder": "clip", "StableDiffusion": "pipeline",
-          "SAMPLERS": "samplers", "NoiseSchedule": "schedule", "UNet": "unet", "AutoencoderKL": "vae"}  # fmt: skip
+          "SAMPLERS": "samplers", "NoiseSchedule": "schedule", "SD15": "sd15", "UNet": "unet",
+          "AutoencoderKL": "vae"}  # fmt: skip
 _MODULES = {*_HOMES.values(), "checkpoint", "tokenizer"}
 
 

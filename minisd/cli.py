@@ -5,6 +5,7 @@ command needs it: `minisd --help` and a mistyped option answer at once.
 """
 
 import argparse
+import errno
 import math
 import os
 import re
@@ -22,6 +23,7 @@ from . import __version__
 
 EXAMPLE = "a big red house left of a yellow tent at sunset"
 ANOTHER = "a blue car on the sand by day"
+ASTRONAUT = "a photograph of an astronaut riding a horse"  # for models that were trained on photographs
 LARGEST_SEED = 2**32 - 1  # torch's CPU generator reads the low 32 bits: seed 2**32 would paint seed 0's picture
 MOST_STEPS = 1000  # the timesteps that Stable Diffusion is trained on
 MOST_PICTURES = 100  # on one sheet, for each prompt
@@ -31,6 +33,16 @@ ENLARGED = 256  # pixels; narrower pictures are shown at twice their size on a s
 STRIP_WIDEST = 256  # pixels; wider pictures are made smaller on a strip
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # torch's words: GPU, CPU, CPU on Windows
 NAME_BYTES = 60  # of the prompt in a file's name
+SAMPLER_NAMES = {  # pipeline's name: AUTOMATIC1111's
+    "ddpm": "DDPM",
+    "ddim": "DDIM",
+    "pndm": "PLMS",
+    "euler": "Euler",
+    "euler_a": "Euler a",
+    "lms": "LMS",
+    "dpmpp_2m": "DPM++ 2M",
+}
+STRENGTH = 0.8  # of --image, unless --strength says otherwise
 STAGES = {  # what `minisd train` accepts, and the methods of training.stages.Training that it stands for
     "tokenizer": ["tokenizer"],
     "clip": ["text_encoder", "clip"],
@@ -39,11 +51,12 @@ STAGES = {  # what `minisd train` accepts, and the methods of training.stages.Tr
     "all": ["tokenizer", "text_encoder", "clip", "vae", "latents", "decoder", "unet", "export"],
 }
 TINY_RECIPE = Path(__file__).with_name("training") / "tiny.toml"
+RELEASES = ("v1-1", "v1-2", "v1-3", "v1-4", "v1-5")  # of Stable Diffusion, for `minisd verify --as`
 RECIPE_KEYS = ("seed", "pictures", "guidance_scale", "tokenizer", "text", "clip", "vae", "decoder", "unet")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, 2 for bad input, 130 when interrupted.
+    """Run the command line; returns the exit code: 0, 1 if `verify` found a fault, 2 for bad input, 130 if interrupted.
 
     What went wrong is told in one line on stderr. Any other exception is a bug and shows its traceback.
     """
@@ -52,8 +65,7 @@ def main(argv: list[str] | None = None) -> int:
         args = build_parser().parse_args(argv)
         stopped = args.stopped
         with warnings_as_notes():
-            args.run(args)
-        return 0
+            return args.run(args) or 0
     except KeyboardInterrupt:
         print(f"minisd: stopped; {stopped}", file=sys.stderr)
         return 130
@@ -69,6 +81,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def one_line(error: Exception) -> str:
     """An error's message without line breaks; the operating system's errors with their file first."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "the disk is full; make room, or name a folder on another disk"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}; check the path and who may write there"
     return " ".join(str(error).split())
@@ -137,7 +151,11 @@ def build_parser() -> Parser:
         f'Try: minisd paint "{EXAMPLE}"'))  # fmt: skip
     add = paint_.add_argument
     add("prompt", nargs="+", metavar="PROMPT", help="the sentence to paint; several make a labelled sheet")
-    add("--model", default="tiny", metavar="tiny|FOLDER", help="tiny, or a folder in diffusers layout (default: tiny)")
+    add("--model", default="tiny", metavar="tiny|FOLDER|FILE|HUB-ID", help="tiny, a folder in diffusers layout, a "
+        ".safetensors or .ckpt file, or OWNER/NAME of the Hugging Face hub (default: tiny)")  # fmt: skip
+    add("--tokenizer", type=Path, metavar="FOLDER", help="a folder with merges.txt, for a FILE that has none beside it")
+    add("--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="to compute in (float32)")
+    add("--device", choices=("cpu", "cuda", "mps"), help="to compute on (default: cuda where there is one)")
     add("--out", type=Path, metavar="FILE", help="the PNG file to write; one that is there is replaced "
         "(default: a new file in this folder, named after the prompt and the seed)")  # fmt: skip
     add("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="N", help="number of the noise to start from (0)")
@@ -145,10 +163,15 @@ def build_parser() -> Parser:
     add("--guidance", type=number, metavar="S", help="how closely to follow the prompt; 1: no guidance "
         "(default: the model's own)")  # fmt: skip
     add("--negative", default="", metavar="TEXT", help="what to stay away from")
-    add("--sampler", default="ddim", metavar="NAME", help="ddim or ddpm (ddim)")
+    add("--sampler", choices=SAMPLER_NAMES, default="ddim", metavar="NAME",
+        help=f"{', '.join(SAMPLER_NAMES)} (ddim)")  # fmt: skip
     add("--eta", type=number, default=0.0, metavar="X", help="fresh noise in ddim's steps, from 0 to 1 (0)")
-    add("--height", type=whole(1), metavar="PIXELS", help="a multiple of 8 (default: the model's own)")
-    add("--width", type=whole(1), metavar="PIXELS", help="a multiple of 8 (default: the model's own)")
+    add("--height", type=whole(1), metavar="PIXELS", help="a multiple of 8 (default: the model's own, or --image's)")
+    add("--width", type=whole(1), metavar="PIXELS", help="a multiple of 8 (default: the model's own, or --image's)")
+    add("--image", type=Path, metavar="FILE", help="paint over this picture instead of from nothing")
+    add("--strength", type=number, metavar="X", help="how much of --image to paint anew: above 0 (nearly nothing) and "
+        f"at most 1 ({STRENGTH})")  # fmt: skip
+    add("--mask", type=Path, metavar="FILE", help="repaint --image only where this picture is white")
     add("--grid", type=whole(1, MOST_PICTURES), metavar="N", help="N pictures of each prompt on one labelled sheet, "
         "with the seeds from --seed on")  # fmt: skip
     add("--trace", action="store_true", help=f"a strip of the picture forming: {MOMENTS - 1} guesses at it on the way, "
@@ -164,6 +187,28 @@ def build_parser() -> Parser:
     add("--out", type=Path, default=Path("runs/tiny"), metavar="FOLDER", help="where all goes (runs/tiny)")
     add("--cpu", action="store_true", help="leave a GPU alone")
     train_.set_defaults(run=train, stopped="the same command goes on from the last checkpoint")
+
+    download_ = commands.add_parser("download", help="fetch a published model", description=(
+        "Fetch a published model from the Hugging Face hub, only the files that are needed, and check every byte. "
+        "One that was stopped goes on when the same command is given again. "
+        "Try: minisd download sd15 --fp16"))  # fmt: skip
+    add = download_.add_argument
+    add("model", metavar="sd15|v1-4|OWNER/NAME", help="Stable Diffusion 1.5 or 1.4, or another repository of the hub")
+    add("--fp16", action="store_true", help="weights in half precision (2.1 GB instead of 4.3)")
+    add("--dest", type=Path, metavar="FOLDER", help="a folder to fill (default: the hub's own cache)")
+    download_.set_defaults(run=download, stopped="the same command fetches the rest")
+
+    verify_ = commands.add_parser("verify", help="check a model, and print a report", description=(
+        "Check that a model is whole and, for Stable Diffusion 1.x, that minisd paints with it what diffusers paints: "
+        "three steps a picture, minutes on a CPU. Exit code 1 if a check failed."))  # fmt: skip
+    add = verify_.add_argument
+    add("model", metavar="MODEL", help="tiny, sd15, v1-4, a folder in diffusers layout, a file, or a hub's OWNER/NAME")
+    add("--as", dest="release", choices=RELEASES, help="which Stable Diffusion it is (default: by digest or name)")
+    add("--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="to compute in (float32)")
+    add("--device", metavar="NAME", help="cpu, cuda or mps (default: cuda where there is one)")
+    add("--tokenizer", type=Path, metavar="FOLDER", help="for a single file: a tokenizer/ folder with merges.txt")
+    add("--seconds", type=number, default=math.inf, metavar="S", help="begin no picture after so many seconds")
+    verify_.set_defaults(run=verify, stopped="the report is not whole")
     return parser
 
 
@@ -199,18 +244,19 @@ def paint(args: argparse.Namespace) -> None:
         raise ValueError(f"--grid {args.grid} counts its seeds up to {seeds[-1]}, and {LARGEST_SEED} is the largest; "
                          "give a smaller --seed")  # fmt: skip
     check_out(args.out or Path.cwd() / default_name(args))
+    given = given_pictures(args)
     seconds: dict[str, float] = {}
     with timed(seconds, "import"):
         from . import sheets  # noqa: F401  used further down; its time belongs here
         from .pipeline import StableDiffusion
     with timed(seconds, "loading"):
-        pipe = StableDiffusion.from_pretrained(args.model)
+        pipe = StableDiffusion.from_pretrained(args.model, *device_and_dtype(args), args.tokenizer)
     if args.guidance is None:
         args.guidance = pipe.guidance_scale
-    note_unknown_words(args.model, args.prompt)
     with timed(seconds, "reading"):  # `stream` reads the prompt again, in milliseconds; here its time can be told
         pipe.encode_prompt([*args.prompt, args.negative])
-    painted = paint_all(pipe, args, seeds, seconds)
+    note_unknown_words(args.model, args.prompt)
+    painted = paint_all(pipe, args, seeds, given, seconds)
     size = painted[0][-1][1].size
     path = args.out or free_name(Path.cwd() / default_name(args))
     replacing = " (in place of the file that was there)" if path.exists() else ""
@@ -220,28 +266,65 @@ def paint(args: argparse.Namespace) -> None:
     print("next     " + "\n         ".join(what_next(args)))
 
 
+def device_and_dtype(args: argparse.Namespace) -> tuple:
+    """What --device and --dtype stand for; ValueError for a device that this machine does not have."""
+    import torch
+
+    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if args.device in there and not there[args.device]():
+        raise ValueError(f"--device {args.device}: torch finds none on this machine; give cpu, or leave --device out")
+    return args.device, getattr(torch, args.dtype)
+
+
+def given_pictures(args: argparse.Namespace) -> dict:
+    """The options of `StableDiffusion.stream` that --image, --strength and --mask stand for."""
+    if args.image is None:
+        for option in ("strength", "mask"):
+            if getattr(args, option) is not None:
+                raise ValueError(f"--{option} has no meaning without --image; name the picture to paint over")
+        return {}
+    args.strength = STRENGTH if args.strength is None else args.strength
+    mask = None if args.mask is None else read_picture(args.mask, "--mask")
+    return {"image": read_picture(args.image, "--image"), "strength": args.strength, "mask_image": mask}
+
+
+def read_picture(path: Path, option: str):
+    """A picture file, turned as its EXIF data say."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as picture:
+            return ImageOps.exif_transpose(picture)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # all that Pillow raises
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ValueError(f"{option} {path} could not be read ({reason}); name a picture such as a PNG file") from None
+
+
 Moments = list[tuple[str, object]]  # of one picture: labels and PIL images, the finished one last
 
 
-def paint_all(pipe, args: argparse.Namespace, seeds: range, seconds: dict[str, float]) -> list[Moments]:
+def paint_all(pipe, args: argparse.Namespace, seeds: range, given: dict, seconds: dict[str, float]) -> list[Moments]:
     """Every prompt with every seed, prompt by prompt: for each picture its moments."""
     from tqdm import tqdm
 
     batches = [(prompt, seeds[i : i + BATCH]) for prompt in args.prompt for i in range(0, len(seeds), BATCH)]
     painted = []
+    steps = len(pipe.timesteps(args.steps, args.sampler, given.get("strength", 1.0)))
     # disable=None: no bar where stderr is a file.
-    with tqdm(total=len(batches) * args.steps, desc="painting", unit="step", disable=None, leave=False) as bar:
+    with tqdm(total=len(batches) * steps, desc="painting", unit="step", disable=None, leave=False) as bar:
         for prompt, batch in batches:
             with timed(seconds, "painting"):
-                moments = paint_batch(pipe, args, prompt, batch, bar.update)
+                shown = moments_shown(steps) if args.trace else []
+                moments = paint_batch(pipe, args, prompt, batch, given, shown, bar.update)
             with timed(seconds, "decoding"):
                 painted += decoded(pipe, moments)
     return painted
 
 
-def paint_batch(pipe, args: argparse.Namespace, prompt: str, seeds: range, tick: Callable) -> Moments:
+def paint_batch(
+    pipe, args: argparse.Namespace, prompt: str, seeds: range, given: dict, shown: list[int], tick: Callable
+) -> Moments:
     """Labels and latents, (batch, 4, height / 8, width / 8), of the moments to show; the finished ones last."""
-    shown = moments_shown(args.steps) if args.trace else []
     moments = []
     for step in pipe.stream(
         [prompt] * len(seeds),
@@ -253,9 +336,10 @@ def paint_batch(pipe, args: argparse.Namespace, prompt: str, seeds: range, tick:
         eta=args.eta,
         height=args.height,
         width=args.width,
+        **given,
     ):
         if step.index in shown:
-            moments.append((f"step {step.index + 1}\nt = {step.t}", step.predicted_original))
+            moments.append((f"step {step.index + 1}\nt = {step.t:.0f}", step.predicted_original))
         tick()
     # Reading a number off the latents also waits for a GPU to finish, so that the time is the true one.
     if not math.isfinite(float(step.latents.float().sum())):
@@ -304,8 +388,8 @@ def note_unknown_words(model: str, prompts: list[str]) -> None:
     from .checkpoint import read_json
     from .pipeline import TINY
 
-    folder = TINY if model == "tiny" else Path(model)
-    if read_json(folder / "model_index.json").get("_world") != "minisd.scenes":
+    index = (TINY if model == "tiny" else Path(model)) / "model_index.json"
+    if not index.is_file() or read_json(index).get("_world") != "minisd.scenes":
         return
     from .scenes import unknown_words
 
@@ -331,6 +415,7 @@ def world_in_words() -> str:
 def what_next(args: argparse.Namespace) -> list[str]:
     """What to try after a picture, in three lines."""
     model = [] if args.model == "tiny" else ["--model", args.model]
+    model += ["--tokenizer", str(args.tokenizer)] if args.tokenizer else []
     return [
         f"another picture  {command_line('paint', ANOTHER, *model)}",
         "the same again   with --trace: a strip of it forming; with --grid 9: nine, from other seeds",
@@ -395,9 +480,12 @@ def parameters(args: argparse.Namespace, seeds: range, size: tuple[int, int]) ->
 
     Prompts, one a line; the negative prompt; then `Steps: 30, Sampler: DDIM, ...` in one line.
     """
-    model = args.model if args.model == "tiny" else Path(args.model).resolve().name
-    facts = {"Steps": args.steps, "Sampler": args.sampler.upper(), "CFG scale": f"{args.guidance:g}",
+    path = Path(args.model)
+    model = args.model if args.model == "tiny" else path.stem if path.is_file() else path.resolve().name
+    facts = {"Steps": args.steps, "Sampler": SAMPLER_NAMES[args.sampler], "CFG scale": f"{args.guidance:g}",
              "Seed": seeds[0], "Size": f"{size[0]}x{size[1]}", "Model": model}  # fmt: skip
+    if args.image:
+        facts["Denoising strength"] = f"{args.strength:g}"
     if args.eta:
         facts["Eta DDIM"] = f"{args.eta:g}"
     if len(seeds) > 1:
@@ -447,6 +535,36 @@ def checked_recipe(path: Path) -> dict:
     if missing := [key for key in RECIPE_KEYS if key not in recipe]:
         raise ValueError(f"{path} lacks {', '.join(missing)}; compare it with {TINY_RECIPE}")
     return recipe
+
+
+# minisd download
+
+
+def download(args: argparse.Namespace) -> None:
+    """Fetch a published model and say where it is."""
+    from .hub import PUBLISHED, fetch
+
+    folder = fetch(args.model, fp16=args.fp16, dest=args.dest)
+    name = str(folder) if args.dest else PUBLISHED[args.model].repo if args.model in PUBLISHED else args.model
+    print(f"the model  {folder}")
+    print(f"next       {command_line('paint', ASTRONAUT, '--model', name)}")
+
+
+# minisd verify
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Print the report on a model; 1 if a check failed."""
+    import torch
+
+    from .verify import verify as report
+
+    failed = 0
+    for line in report(args.model, args.device, getattr(torch, args.dtype), args.release, args.seconds, args.tokenizer):
+        print(f"{line.result:<8} {line.subject:<22} {line.figures}", flush=True)
+        failed += line.result == "FAILED"
+    print(f"{failed or 'no'} check{'s'[:failed != 1]} failed")
+    return int(failed > 0)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,6 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"  # closes the last symbol of a word, so that "car" and "car|pet" differ
 MAX_LENGTH = 77  # OpenAI's CLIP: its code's context_length; the paper's section 2.4 says 76
 
-SPECIALS = regex.compile(r"(<\|startoftext\|>|<\|endoftext\|>)")
 WORDS = regex.compile(
     r"'s|'t|'re|'ve|'m|'ll|'d"  # English contractions
     r"|\p{L}+"  # a run of letters
@@ -70,16 +69,18 @@ def clean(text: str) -> str:
     return text.replace("Σ", "σ").lower().strip(" ")
 
 
-def split_words(text: str) -> list[str]:
+def split_words(text: str, whole_words: Collection[str] = (START, END)) -> list[str]:
     """Clean `text` and cut it into words; merges never cross from one word into the next.
 
-    "It's 2024!!" -> ["it", "'s", "2", "0", "2", "4", "!!"]. The names of the two special tokens
-    are found first, wherever they stand, and stay whole, as in transformers; the original CLIP
-    misses one that touches a symbol before it, as in "!<|endoftext|>".
+    "It's 2024!!" -> ["it", "'s", "2", "0", "2", "4", "!!"]. The `whole_words`, the names of the two
+    special tokens at least, are found first, the longest of two that begin together, and stay whole
+    wherever they stand, as in transformers; the original CLIP misses the name of a special token
+    that touches a symbol before it, as in "!<|endoftext|>".
     """
+    names = "|".join(regex.escape(word) for word in sorted(whole_words, key=len, reverse=True))
     words = []
-    for part in SPECIALS.split(clean(text)):
-        words += [part] if part in (START, END) else WORDS.findall(part)
+    for part in regex.split(f"({names})", clean(text)):
+        words += [part] if part in whole_words else WORDS.findall(part)
     return words
 
 
@@ -152,10 +153,11 @@ class BPE:
         if len(self._tokens) != len(tokens):
             raise ValueError("Two tokens of the vocabulary share an id: fetch the vocabulary again.")
         self.bos, self.eos = self.vocab[START], self.vocab[END]
+        self._whole = [START, END]  # the words that are found before all others
         self._cache = {START: [self.bos], END: [self.eos]}  # word -> ids
 
     def __len__(self) -> int:
-        return len(self.vocab)
+        return len(self._tokens)
 
     @classmethod
     def train(cls, texts: Iterable[str], size: int, max_length: int = MAX_LENGTH) -> BPE:
@@ -244,7 +246,11 @@ class BPE:
         `transformers.CLIPTokenizer.from_pretrained(folder)` and `BPE.from_files(folder)` read it
         and give the same ids. Each file is written under another name first, then renamed, so
         that an interrupted save never leaves half a file.
+
+        Raises: ValueError if words were added, for which these files have no place.
         """
+        if len(self) > len(self.vocab):
+            raise ValueError("Learned words are not saved: save the model before you add any.")
         folder = Path(folder)
         # normalized: looked for in the cleaned text, so "<|ENDOFTEXT|>" counts, as in the original CLIP
         start, end = (
@@ -270,6 +276,24 @@ class BPE:
             with whole(folder / name) as part:
                 part.write_text(content, encoding="utf-8", newline="\n")
 
+    def add(self, word: str, count: int = 1) -> list[int]:
+        """Give `word` `count` new ids of its own, which it becomes wherever it stands in a text.
+
+        As in the text itself, capitals don't matter. The ids follow the highest so far. Diffusers names
+        the second and later ones "WORD_1", "WORD_2" ..., and writes them behind the first.
+
+        Raises: ValueError if the word is empty, or a token already.
+        """
+        name = clean(word)
+        symbols = "".join(word_symbols(name)) if name else ""
+        if not name or not {name, symbols}.isdisjoint(self._tokens.values()):
+            raise ValueError(f"{word!r} is a token already, or empty: choose another word, such as '<new>'.")
+        ids = [max(self._tokens) + 1 + i for i in range(count)]
+        self._tokens |= dict.fromkeys(ids, "") | {ids[0]: symbols}
+        self._cache[name] = ids
+        self._whole.append(name)
+        return ids
+
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, without start and end, however long.
 
@@ -277,7 +301,7 @@ class BPE:
 
         Raises: TypeError if `text` is not a string, ValueError if it holds a lone surrogate.
         """
-        return [i for word in split_words(text) for i in self._encode_word(word)]
+        return [i for word in split_words(text, self._whole) for i in self._encode_word(word)]
 
     def _encode_word(self, word: str) -> list[int]:
         if word not in self._cache:

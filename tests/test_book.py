@@ -1,6 +1,7 @@
 """The book's order: book.toml is sound, and what is made from it is up to date."""
 
 import importlib
+import json
 import subprocess
 import sys
 import tomllib
@@ -8,7 +9,8 @@ from functools import reduce
 
 import pytest
 
-from minisd.teaching.book import MAP_END, MAP_START, ROOT, BookError, chapter_map, load_book, with_map
+from minisd.teaching.book import (CONTENTS, MAP_END, MAP_START, ROOT, BookError, chapter_map, contents, load_book,
+                                  with_map)  # fmt: skip
 
 SOUND = (ROOT / "book.toml").read_text(encoding="utf-8")
 
@@ -38,6 +40,25 @@ def test_the_readme_has_the_map():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     found = readme.split(MAP_START)[1].split(MAP_END)[0]
     assert found.strip() == made.strip(), "run: python -m minisd.teaching.book --write"
+
+
+def test_the_contents_are_up_to_date():
+    found = (ROOT / CONTENTS).read_text(encoding="utf-8")
+    assert found == contents(load_book()), "run: python -m minisd.teaching.book --write"
+
+
+def test_the_contents_count_exercises_and_equations(tmp_path):
+    book = load_book()
+    chapter = book.chapters[1]
+    assert "to come" in contents(book, tmp_path) and f"]({chapter.name})" not in contents(book, tmp_path)
+    texts = {"chapters": "<!-- eq 1.1 a -->\n$$ x $$\n\n<!-- eq 1.2 b -->\n$$ y $$", "solutions": "## 1.1 A\n\ntext"}
+    for folder, text in texts.items():
+        (tmp_path / folder).mkdir()
+        cells = [{"cell_type": "markdown", "source": text.splitlines(keepends=True)}]
+        (tmp_path / folder / chapter.name).write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    row = next(line for line in contents(book, tmp_path).splitlines() if line.startswith("| 01 "))
+    times = f"{chapter.reading} min | {chapter.running} min"
+    assert f"]({chapter.name})" in row and f"| {times} | [1](../exercises/{chapter.name}) | 2 |" in row
 
 
 def test_a_finished_chapter_has_its_file_and_its_names():
@@ -75,7 +96,10 @@ def test_a_chapter_that_exists_is_a_link(tmp_path):
         ('slug = "ddim"', 'slug = "../ddim"', "may hold a-z"),
         ('slug = "ddim"\n', "", "missing slug"),
         ('slug = "ddim"', 'slug = ""', "slug is empty"),
-        ('slug = "ddim"', 'slug = "ddim"\nminutes = 5', "unknown minutes"),
+        ('slug = "ddim"', 'slug = "ddim"\npages = 5', "unknown pages"),
+        ('slug = "ddim"', 'slug = "ddim"\nminutes = 5', "minutes should be of type dict"),
+        ('slug = "ddim"', 'slug = "ddim"\nminutes = { reading = 5 }', "minutes: missing running"),
+        ('slug = "ddim"', 'slug = "ddim"\nminutes = { reading = 5, running = 0.5 }', "running should be of type int"),
         ('part = "words"', 'part = "wrods"', "no part 'wrods'"),
         ('part = "noise"', 'part = "sd15"', "order of the parts"),
         ('state = "', 'state = "almost ', "is not one of planned, draft, done"),

@@ -1,6 +1,7 @@
 """Reading and writing model folders: bit for bit, and one clear line for everything that is broken."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -98,6 +99,67 @@ def test_the_names_of_transformers_5_are_read_too(folder):
     assert_equal_models(load(folder), small_pipeline())
 
 
+def test_the_old_names_of_the_vaes_attention_are_read_too(folder):
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    tensors = load_file(folder / VAE)
+    for new in old:
+        renamed = {name.replace(f".{new}.", f".{old[new]}."): tensor for name, tensor in tensors.items()}
+        assert len(renamed.keys() - tensors.keys()) >= 4  # weight and bias, in encoder and decoder
+        tensors = renamed
+    save_file(tensors, folder / VAE)
+    assert_equal_models(load(folder), small_pipeline())
+
+
+# ---- several files of one network
+
+STEMS = {UNET: "unet/diffusion_pytorch_model", VAE: "vae/diffusion_pytorch_model", TEXT: "text_encoder/model"}
+
+
+@pytest.mark.parametrize("dtype, order", [
+    (torch.float32, [".safetensors", ".bin", ".fp16.safetensors", ".fp16.bin"]),
+    (torch.bfloat16, [".safetensors", ".bin", ".fp16.safetensors", ".fp16.bin"]),
+    (torch.float16, [".fp16.safetensors", ".fp16.bin", ".safetensors", ".bin"]),
+])  # fmt: skip
+def test_which_of_several_files_is_read(folder, dtype, order):
+    """Each file holds another number, so that the model says which one was read."""
+    tensors = {file: load_file(folder / file) for file in STEMS}
+    pickled = {**STEMS, TEXT: "text_encoder/pytorch_model"}
+    paths = [[folder / (stem + ending) for stem in (pickled if ending.endswith("bin") else STEMS).values()]
+             for ending in order]  # fmt: skip
+    for number, ending in enumerate(order):
+        for held, path in zip(tensors.values(), paths[number]):
+            numbered = {name: torch.full_like(tensor, number) for name, tensor in held.items()}
+            (torch.save if ending.endswith("bin") else save_file)(numbered, path)
+    for number in range(len(order)):
+        pipe = StableDiffusion.from_pretrained(folder, "cpu", dtype)
+        for tensor in tensors_of(pipe).values():
+            assert tensor.dtype == dtype and (tensor == number).all()
+        for path in paths[number]:
+            path.unlink()
+    assert_refused(folder, TEXT, FileNotFoundError, "is missing: fetch the model again")
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before torch 1.6"])
+def test_weights_in_pickles_come_back_bit_for_bit(folder, zipped):
+    for file, name in ((UNET, "diffusion_pytorch_model.bin"), (VAE, "diffusion_pytorch_model.bin"),
+                       (TEXT, "pytorch_model.bin")):  # fmt: skip
+        torch.save(load_file(folder / file), (folder / file).with_name(name), _use_new_zipfile_serialization=zipped)
+        (folder / file).unlink()
+    assert_equal_models(load(folder), small_pipeline())
+
+
+def test_code_in_a_folders_pickle_is_not_run_and_its_twin_is_named(folder, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    (folder / TEXT).unlink()
+    torch.save({"a": Bomb()}, folder / "text_encoder/pytorch_model.bin")
+    assert_refused(folder, "text_encoder/pytorch_model.bin", ValueError,
+                   r"asks for \w+.mkdir, which could run any code .* as safetensors: model.safetensors$")  # fmt: skip
+    assert not (tmp_path / "ran").exists()
+
+
 def test_nothing_is_drawn_for_weights_that_a_file_replaces(saved):
     before = torch.get_rng_state()
     load(saved)
@@ -108,7 +170,7 @@ def test_nothing_is_drawn_for_weights_that_a_file_replaces(saved):
 
 
 def test_no_folder(tmp_path):
-    assert_refused(tmp_path / "nowhere", "", FileNotFoundError, "give 'tiny' or a folder in diffusers layout")
+    assert_refused(tmp_path / "nowhere", "", FileNotFoundError, "give 'tiny', a folder in diffusers layout, a .saf")
 
 
 def test_a_folder_that_is_no_model(tmp_path):
@@ -140,11 +202,23 @@ def test_a_truncated_weight_file(folder, file, keep):
     assert_refused(folder, file, ValueError, "not a whole safetensors file .*; fetch the file again")
 
 
-@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\x80\x02}q", b"version https://git-lfs.github.com/spec/v1\noid "],
-                         ids=["a zip file", "a pickle", "a git-lfs pointer"])  # fmt: skip
+@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\x80\x02}q", b"GGUF\x03\0\0\0"], ids=["zip", "pickle", "GGUF"])
 def test_a_weight_file_of_another_kind(folder, start):
     (folder / UNET).write_bytes(start + (folder / UNET).read_bytes()[len(start) :])
     assert_refused(folder, UNET, ValueError, "not a whole safetensors file")
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 3438167540\n"
+PAGES = [b"<!DOCTYPE html>\n<html lang=en>", b"\n  <html><head><title>Log in", b"<!doctype HTML PUBLIC>"]
+
+
+@pytest.mark.parametrize("data, words", [(LFS, "is a git-lfs pointer: run git lfs pull, or fetch"),
+                                         *((page, "is a web page: fetch the file itself") for page in PAGES)])  # fmt: skip
+@pytest.mark.parametrize("file", [UNET, TEXT, "unet/diffusion_pytorch_model.bin"])
+def test_what_a_download_left_in_place_of_the_weights(folder, file, data, words):
+    (folder / UNET).unlink()
+    (folder / file).write_bytes(data)
+    assert_refused(folder, file, ValueError, words)
 
 
 @pytest.mark.parametrize("file, name", [(UNET, "conv_in.weight"), (VAE, "quant_conv.bias"),
@@ -155,7 +229,7 @@ class TestTensors:
 
     def test_missing(self, folder, file, name):
         self.edit(folder, file, name, lambda tensor: None)
-        assert_refused(folder, file, ValueError, f"lacks {name};.*fetch both again")
+        assert_refused(folder, file, ValueError, f"lacks {name};.*fetch the model again")
 
     def test_too_many(self, folder, file, name):
         edit_tensors(folder / file, **{name + "s": torch.zeros(3)})
@@ -219,15 +293,16 @@ def test_a_config_of_another_model(folder, part, changes, words):
 ])  # fmt: skip
 def test_a_config_that_is_not_the_weights_own(folder, file, changes):
     edit_json((folder / file).with_name("config.json"), **changes)
-    assert_refused(folder, file, ValueError, "weights and config.json are not of one model: fetch both again")
+    assert_refused(folder, file, ValueError, "weights and config are not of one model: fetch the model again")
 
 
-def test_an_inpainting_unet_is_named_for_what_it_is(folder):
+def test_an_inpainting_unet_loads(folder):
     weight = load_file(folder / UNET)["conv_in.weight"]
-    edit_tensors(folder / UNET, conv_in__weight=torch.cat([weight, weight, weight[:, :1]], dim=1))
+    nine = torch.cat([weight, weight, weight[:, :1]], dim=1)
+    edit_tensors(folder / UNET, conv_in__weight=nine)
     edit_json(folder / "unet/config.json", in_channels=9)
-    with pytest.raises(ValueError, match="reads 9 channels .* the VAE's latents have 4: not a text-to-image model"):
-        load(folder)
+    pipe = load(folder)
+    assert pipe.unet.in_channels == 9 and torch.equal(pipe.unet.conv_in.weight, nine)
 
 
 def test_a_tokenizer_of_another_model(folder):

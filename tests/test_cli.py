@@ -10,15 +10,17 @@ import signal
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from small import small_pipeline
 
 import minisd
-from minisd import StableDiffusion, cli, scenes, sheets
+from minisd import StableDiffusion, cli, pipeline, scenes, sheets
 from minisd.cli import main
 from minisd.teaching.book import ROOT
 from minisd.training.stages import Training
@@ -123,6 +125,76 @@ def test_all_settings_reach_the_picture(paint, model, here):
         assert settings(picture)["Eta DDIM"] == "0.5"
     with Image.open("b.png") as picture:
         assert settings(picture)["Sampler"] == "DDPM"
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """A picture file in soft colours, 72x64 when it is turned as its EXIF data say."""
+    colours = np.random.default_rng(0).integers(0, 256, (4, 4, 3), np.uint8)
+    picture = Image.fromarray(colours).resize((64, 72))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turn it by 90 degrees
+    picture.save(tmp_path / "photo.png", exif=exif)
+    return tmp_path / "photo.png"
+
+
+@pytest.fixture
+def mask(tmp_path):
+    Image.fromarray(np.uint8([[255, 0], [0, 255]])).resize((50, 50)).save(tmp_path / "mask.png")
+    return tmp_path / "mask.png"
+
+
+def test_painting_over_a_picture(paint, model, here, photo, mask):
+    paint(HOUSE, "--out", "a.png", "--image", str(photo), steps="5")
+    options = ["--strength", "0.55", "--sampler", "pndm", "--image", str(photo)]
+    paint(HOUSE, "--out", "b.png", "--mask", str(mask), *options, steps="5")
+    paint(HOUSE, "--out", "c.png", "--width", "80", *options, steps="5")
+    pipe, turned = StableDiffusion.from_pretrained(model), Image.open(photo).transpose(Image.Transpose.ROTATE_270)
+    assert turned.size == (72, 64)
+    more = {"strength": 0.55, "sampler": "pndm"}
+    for name, size, strength, given in (("a.png", "72x64", "0.8", {}),
+                                        ("b.png", "72x64", "0.55", {"mask_image": Image.open(mask), **more}),
+                                        ("c.png", "80x64", "0.55", {"width": 80, **more})):  # fmt: skip
+        expected = pipe(HOUSE, num_inference_steps=5, image=turned, **given)[0]
+        with Image.open(name) as picture:
+            assert np.array_equal(np.asarray(picture), np.asarray(expected))
+            assert (settings(picture)["Denoising strength"], settings(picture)["Size"]) == (strength, size)
+
+
+def test_a_grid_and_a_trace_over_a_picture(paint, here, photo):
+    words = ["--image", str(photo), "--sampler", "pndm", "--strength"]
+    for name, strength, steps, shown in (("one.png", "0.1", "20", 3), ("all.png", "1", "5", 6)):
+        assert paint(HOUSE, "--grid", "2", "--trace", "--out", name, *words, strength, steps=steps)[0] == 0
+        with Image.open(name) as strip:  # pndm asks once more than it takes steps
+            assert strip.width == 2 * sheets.MARGIN + (shown + 1) * sheets.NARROWEST + shown * sheets.GAP
+
+
+@pytest.mark.parametrize("sampler, name", cli.SAMPLER_NAMES.items())
+def test_every_sampler_paints_and_is_named_as_in_the_web_ui(paint, model, here, sampler, name):
+    paint(HOUSE, "--out", "a.png", "--sampler", sampler, "--trace", steps="3")
+    with Image.open("a.png") as picture:
+        assert settings(picture)["Sampler"] == name and "Denoising strength" not in settings(picture)
+
+
+def test_the_samplers_named_are_those_there_are():
+    assert list(cli.SAMPLER_NAMES) == list(minisd.SAMPLERS) and cli.STRENGTH == pipeline.STRENGTH
+
+
+def test_where_and_in_what_to_compute_reaches_the_model(paint, here, monkeypatch, tmp_path):
+    asked, load = [], StableDiffusion.from_pretrained
+    monkeypatch.setattr(StableDiffusion, "from_pretrained", lambda *words: asked.append(words) or load(*words[:-1]))
+    assert paint(HOUSE, "--dtype", "bfloat16", "--device", "cpu", "--tokenizer", "words")[0] == 0
+    assert asked[0][1:] == ("cpu", torch.bfloat16, Path("words"))
+    assert "--tokenizer words" in paint(HOUSE, "--tokenizer", "words")[1] and asked[1][1:3] == (None, torch.float32)
+
+
+def test_a_model_in_one_file_is_named_without_its_ending(tmp_path):
+    (tmp_path / "dream.v1.safetensors").touch()
+    args = cli.build_parser().parse_args(["paint", "x", "--model", str(tmp_path / "dream.v1.safetensors")])
+    args.guidance = 7.5
+    assert "Model: dream.v1, " in cli.parameters(args, range(1), (8, 8))
+    cli.note_unknown_words(args.model, ["dragon"])  # it has no model_index.json to ask
+    assert cli.note_unknown_words("owner/name", ["dragon"]) is None
 
 
 @pytest.mark.parametrize("prompt, chunk", [("ein Häuschen", b"tEXt"), ("雪の中の赤い家 🏠", b"iTXt")])
@@ -314,6 +386,13 @@ def test_a_prompt_may_begin_with_a_dash(model, here):  # `make demo` passes it s
         (["--steps", "1001"], ["--steps", "between 1 and 1000"]),
         (["--steps", "1e3"], ["--steps"]),
         (["--sampler", "plms"], ["'plms'", "ddim"]),
+        (["--mask", "a.png"], ["--mask", "--image"]),
+        (["--strength", "0.5"], ["--strength", "--image"]),
+        (["--image", "missing.png"], ["--image missing.png", "No such file"]),
+        (["--image", "/"], ["--image /", "directory"]),
+        (["--image", __file__], ["--image", "cannot identify"]),
+        (["--device", "tpu"], ["--device", "cpu"]),
+        (["--dtype", "int8"], ["--dtype", "bfloat16"]),
         (["--eta", "1.5"], ["eta"]),
         (["--eta", "0.5", "--sampler", "ddpm"], ["eta", "ddim"]),
         (["--grid", "0"], ["--grid"]),
@@ -337,6 +416,28 @@ def test_a_prompt_may_begin_with_a_dash(model, here):  # `make demo` passes it s
 def test_bad_input_is_one_line_and_no_file(paint, here, words, said):
     steps = None if "--steps" in words else "2"
     assert_one_line_error(paint(HOUSE, *words, steps=steps), *said, folder=here)
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [(["--strength", "0"], ["strength", "above 0"]), (["--strength", "1.5"], ["strength", "at most 1"]),
+     (["--strength", "0.3"], ["strength 0.3 of 2 steps", "at least 0.5"]), (["--height", "50"], ["48 or 56"]),
+     (["--mask", "missing.png"], ["--mask missing.png", "No such file"])],  # fmt: skip
+)
+def test_bad_input_with_a_picture(paint, here, photo, words, said):
+    assert_one_line_error(paint(HOUSE, "--image", str(photo), *words), *said, folder=here)
+
+
+def test_a_picture_cut_short(paint, here, photo):
+    photo.write_bytes(photo.read_bytes()[:-200])
+    assert_one_line_error(paint(HOUSE, "--image", str(photo)), f"--image {photo}", "could not be read", folder=here)
+
+
+@pytest.mark.parametrize("device, there", [("cuda", torch.cuda.is_available), ("mps", torch.backends.mps.is_available)])
+def test_a_device_that_is_not_there(paint, here, device, there):
+    if there():
+        pytest.skip(f"{device} is there")
+    assert_one_line_error(paint(HOUSE, "--device", device), f"--device {device}", "cpu", folder=here)
 
 
 def test_out_is_a_folder(paint, tmp_path, here):

@@ -1,16 +1,21 @@
 """The whole machine against diffusers: one saved folder, the same picture; and what it refuses."""
 
+import copy
+import warnings
+
 import diffusers
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small import small_pipeline
+from small import SCHEDULER, randomise, small_pipeline
 
-from minisd import StableDiffusion
-from minisd.pipeline import TINY, guide, to_pil
+from minisd import SAMPLERS, StableDiffusion, UNet
+from minisd.pipeline import TINY, guide, prepare, schedule_of, to_pil
 
 TOLERANCE = 1e-4  # of a picture in [0, 1], before rounding
+EQUAL = 0.999  # the share of the numbers that must be the same after rounding to 8 bits
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' schedulers
 HOUSE, TENT = "a red house in the snow", "two yellow tents at night"
 
 
@@ -44,6 +49,7 @@ def noise(*shape, seed=3):
 def assert_same_picture(a, b, tolerance=TOLERANCE):
     assert a.shape == b.shape and a.dtype == b.dtype == np.float32
     assert np.abs(a - b).max() <= tolerance
+    assert ((a * 255).round() == (b * 255).round()).mean() >= EQUAL
     assert b.std() > 0.02  # two empty pictures would be equal too
 
 
@@ -111,6 +117,257 @@ def test_pil_pictures_equal_diffusers_rounding():
     theirs = diffusers.image_processor.VaeImageProcessor.numpy_to_pil(pictures)
     for a, b in zip(to_pil(pictures), theirs, strict=True):
         assert a.mode == "RGB" and np.array_equal(np.asarray(a), np.asarray(b))
+
+
+# ---- the same as diffusers: samplers, image to image, inpainting
+
+# SD 1.5's scheduler_config.json: it names no spacing, and every sampler takes its own.
+SD15_SCHEDULER = {"_class_name": "PNDMScheduler", "beta_end": 0.012, "beta_schedule": "scaled_linear",
+                  "beta_start": 0.00085, "num_train_timesteps": 1000, "set_alpha_to_one": False, "clip_sample": False,
+                  "skip_prk_steps": True, "steps_offset": 1, "trained_betas": None}  # fmt: skip
+LEADING = {**SD15_SCHEDULER, "timestep_spacing": "leading"}
+
+
+class LMS(diffusers.LMSDiscreteScheduler):
+    """diffusers' LMS with as many weights as it has predictions.
+
+    The original takes their number from the place in the whole list: in image to image, which begins on the way, its
+    first steps are too long (tests/test_samplers.py shows it). At strength 1 the two are one.
+    """
+
+    def step(self, model_output, timestep, sample, order=4, **options):
+        return super().step(model_output, timestep, sample, min(order, len(self.derivatives) + 1), **options)
+
+
+SCHEDULERS = {
+    "ddpm": diffusers.DDPMScheduler,
+    "ddim": diffusers.DDIMScheduler,
+    "pndm": diffusers.PNDMScheduler,
+    "euler": diffusers.EulerDiscreteScheduler,
+    "euler_a": diffusers.EulerAncestralDiscreteScheduler,
+    "lms": diffusers.LMSDiscreteScheduler,
+    "dpmpp_2m": diffusers.DPMSolverMultistepScheduler,
+}
+STRENGTHS = [0.1, 0.5, 0.99, 1.0]
+LONG = 90 * "house " + TENT
+
+
+@pytest.fixture(scope="module")
+def inpainting(tmp_path_factory):
+    """A folder with a model whose U-Net reads 9 channels."""
+    folder = tmp_path_factory.mktemp("small") / "inpainting"
+    p = small_pipeline()
+    unet = randomise(UNet({**p.unet.config, "in_channels": 9}))
+    StableDiffusion(p.tokenizer, p.text_encoder, unet, p.vae, SCHEDULER).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wide(inpainting):
+    return StableDiffusion.from_pretrained(inpainting, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def wide_theirs(inpainting):
+    pipe = diffusers.DiffusionPipeline.from_pretrained(inpainting)
+    assert type(pipe) is diffusers.StableDiffusionInpaintPipeline
+    return pipe
+
+
+def with_scheduler(pipe, config):
+    return StableDiffusion(pipe.tokenizer, pipe.text_encoder, pipe.unet, pipe.vae, config)
+
+
+def diffusers_paints(kind, pipe, sampler, config, prompts, seed=5, **options):
+    """With one generator for each picture, which is what a seed means here."""
+    scheduler = SCHEDULERS[sampler].from_config(config)
+    if sampler == "lms" and options.get("strength", 1) < 1:
+        scheduler = LMS.from_config(config)
+    painter = getattr(diffusers, f"StableDiffusion{kind}Pipeline")(
+        **{**pipe.components, "scheduler": scheduler}, requires_safety_checker=False)  # fmt: skip
+    painter.set_progress_bar_config(disable=True)
+    count = len(prompts) * options.get("num_images_per_prompt", 1)
+    generators = [torch.Generator().manual_seed(seed + i) for i in range(count)]
+    return painter(prompts, generator=generators, output_type="np", **options).images
+
+
+def picture(height=64, width=64, seed=0):
+    """Soft colours, and noise on them."""
+    rng = np.random.default_rng(seed)
+    colours = Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8)).resize((width, height))
+    return Image.fromarray((np.asarray(colours) * 0.8 + rng.random((height, width, 3)) * 50).astype(np.uint8))
+
+
+def soft_mask(height=64, width=64, seed=1):
+    """Patches of all greys, about half of them above the middle."""
+    grey = np.random.default_rng(seed).integers(0, 256, (4, 4), np.uint8)
+    return Image.fromarray(grey).resize((width, height))
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*too long", category=UserWarning)
+        yield
+
+
+@pytest.mark.parametrize("config", [SD15_SCHEDULER, LEADING], ids=["own spacing", "leading"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_paints_what_diffusers_paints(ours, theirs, sampler, config):
+    options = {"num_inference_steps": 6, "negative_prompt": [TENT, LONG]}
+    a = with_scheduler(ours, config)([HOUSE, LONG], sampler=sampler, seed=5, output_type="np", **options)
+    assert_same_picture(a, diffusers_paints("", theirs, sampler, config, [HOUSE, LONG], **options))
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_image_to_image_equals_diffusers(ours, theirs, sampler, strength):
+    images = [picture(seed=0), picture(seed=1)]
+    options = {"num_inference_steps": 10, "strength": strength, "image": images}
+    a = with_scheduler(ours, SD15_SCHEDULER)([HOUSE, LONG], sampler=sampler, seed=8, output_type="np", **options)
+    assert_same_picture(a, diffusers_paints("Img2Img", theirs, sampler, SD15_SCHEDULER, [HOUSE, LONG], 8, **options))
+
+
+@pytest.mark.parametrize("steps, strength", [(1, 1.0), (2, 0.5), (7, 0.3), (50, 0.05), (50, 0.29)])
+def test_image_to_image_takes_as_many_steps_as_diffusers(ours, theirs, steps, strength):
+    options = {"num_inference_steps": steps, "strength": strength, "image": [picture()], "eta": 0.7}
+    b = diffusers_paints("Img2Img", theirs, "ddim", LEADING, [HOUSE], **options)
+    assert_same_picture(ours([HOUSE], seed=5, output_type="np", **options), b)
+    assert len(list(ours.stream(HOUSE, **options))) == int(steps * strength)
+
+
+@pytest.mark.parametrize("channels, strength", [*((4, strength) for strength in STRENGTHS), (9, 0.5), (9, 1.0)])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_inpainting_equals_diffusers(ours, theirs, wide, wide_theirs, channels, sampler, strength):
+    our, their = (ours, theirs) if channels == 4 else (wide, wide_theirs)
+    options = {"num_inference_steps": 10, "strength": strength, "image": [picture(seed=2), picture(seed=3)],
+               "mask_image": [soft_mask(seed=1), soft_mask(seed=2)]}  # fmt: skip
+    a = with_scheduler(our, SD15_SCHEDULER)([HOUSE, LONG], sampler=sampler, seed=9, output_type="np", **options)
+    b = diffusers_paints("Inpaint", their, sampler, SD15_SCHEDULER, [HOUSE, LONG], 9, height=64, width=64, **options)
+    assert_same_picture(a, b)
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+def test_inpainting_equals_diffusers_with_guidance_eta_and_sizes(ours, theirs, wide, wide_theirs, scale, strength):
+    """The image is resized, and the mask, of another size, to the image's; fresh noise is drawn at every step."""
+    options = {"num_inference_steps": 5, "strength": strength, "guidance_scale": scale, "eta": 1.0,
+               "image": [picture(70, 51)], "mask_image": soft_mask(33, 40)}  # fmt: skip
+    for our, their in ((ours, theirs), (wide, wide_theirs)):
+        b = diffusers_paints("Inpaint", their, "ddim", LEADING, [HOUSE], height=64, width=48, **options)
+        assert_same_picture(our([HOUSE], seed=5, output_type="np", **options), b)
+
+
+@pytest.mark.filterwarnings("ignore:Passing .image. as torch tensor:FutureWarning")
+@pytest.mark.parametrize("height, width", [(64, 64), (70, 41), (8, 100), (15, 16)])
+@pytest.mark.parametrize("kind", ["pil", "np", "tensor"])
+def test_pictures_are_read_and_resized_as_diffusers_does(kind, height, width):
+    theirs = diffusers.image_processor.VaeImageProcessor()
+    greys = diffusers.image_processor.VaeImageProcessor(do_normalize=False, do_binarize=True, do_convert_grayscale=True)
+    image, mask = [picture(height, width), picture(height, width, 7)], [soft_mask(height, width)]
+    if kind != "pil":
+        image = np.stack([np.asarray(p) for p in image]).astype(np.float32) / 255
+        mask = np.asarray(mask[0])[None, ..., None].astype(np.float32) / 255
+    if kind == "tensor":
+        image, mask = (torch.from_numpy(array).movedim(-1, 1) for array in (2 * image - 1, mask))
+    for size in ((None, None), (40, None), (24, 72)):
+        for pictures, name, processor in ((image, "image", theirs), (mask, "mask_image", greys)):
+            a = prepare(pictures, name, 2, *size, 8)
+            b = processor.preprocess(copy.deepcopy(pictures), *size)  # it writes into the caller's mask
+            assert a.shape == b.shape and a.dtype == b.dtype and torch.equal(a, b)
+
+
+def test_several_pictures_for_each_prompt_equal_diffusers(ours, theirs):
+    options = {"num_inference_steps": 3, "num_images_per_prompt": 2, "negative_prompt": [TENT, ""], "eta": 1.0}
+    b = diffusers_paints("", theirs, "ddim", LEADING, [HOUSE, TENT], **options)
+    a = ours([HOUSE, TENT], seed=5, output_type="np", **options)
+    assert_same_picture(a, b)
+    one = ours(TENT, seed=8, output_type="np", num_inference_steps=3, eta=1.0)
+    assert_same_picture(one, a[3:], 1e-5)
+
+
+# ---- image to image and inpainting
+
+
+def test_one_image_serves_a_batch_and_picture_i_is_the_single_one_of_seed_plus_i(ours, wide):
+    options = {"num_inference_steps": 4, "eta": 0.5, "output_type": "np", "image": picture(), "mask_image": soft_mask()}
+    for pipe in (ours, wide):
+        batch = pipe([HOUSE, TENT], seed=7, num_images_per_prompt=2, **options)
+        for i, prompt in enumerate([HOUSE, HOUSE, TENT, TENT]):
+            assert_same_picture(pipe(prompt, seed=7 + i, **options), batch[i : i + 1], 1e-5)
+
+
+def test_each_image_goes_with_its_prompt(ours):
+    options = {"num_inference_steps": 4, "output_type": "np", "strength": 0.5}
+    images, masks = [picture(seed=0), picture(seed=1)], [soft_mask(seed=1), soft_mask(seed=2)]
+    batch = ours([HOUSE, TENT], image=images, mask_image=masks, num_images_per_prompt=2, **options)
+    for i in range(4):
+        one = ours([HOUSE, TENT][i // 2], seed=i, image=images[i // 2], mask_image=masks[i // 2], **options)
+        assert_same_picture(one, batch[i : i + 1], 1e-5)
+
+
+def test_what_the_mask_keeps_is_the_images_own_latents(ours):
+    """At the last step without noise; the white part is the painted one."""
+    left = np.zeros((1, 64, 64, 1))
+    left[:, :, :32] = 1
+    options = {"num_inference_steps": 3, "image": picture(), "output_type": "latent", "seed": 2}
+    a, free = ours(HOUSE, mask_image=left, **options), ours(HOUSE, **options)
+    ours_mean = ours.vae.encode(prepare(picture(), "image", 1, None, None, 8))
+    kept = ours.vae.scaling_factor * (ours_mean.mean + ours_mean.std * noise(1, 4, 8, 8, seed=2))
+    assert torch.equal(a[..., 4:], kept[..., 4:])
+    assert (a[..., :4] - kept[..., :4]).abs().max() > 0.1 and not torch.equal(a[..., 4:], free[..., 4:])
+
+
+def test_latents_replace_the_noise_of_image_to_image(ours):
+    """Drawn by hand in the order that `stream` draws: the posterior's noise, then the starting noise."""
+    options = {"num_inference_steps": 4, "image": picture(), "strength": 0.5, "output_type": "latent", "seed": 3}
+    generator = torch.Generator().manual_seed(3)
+    first, second = (torch.randn(1, 4, 8, 8, generator=generator) for _ in "ab")
+    assert torch.equal(ours(HOUSE, **options), ours(HOUSE, latents=second, **options))
+    assert not torch.equal(ours(HOUSE, **options), ours(HOUSE, latents=first, **options))
+
+
+def test_a_little_strength_changes_little(ours):
+    options = {"num_inference_steps": 20, "image": picture(), "output_type": "latent"}
+    start = ours.vae.scaling_factor * ours.vae.encode(prepare(picture(), "image", 1, None, None, 8)).mean
+    distances = [(ours(HOUSE, strength=s, guidance_scale=1, **options) - start).norm().item() for s in (0.05, 0.5, 1)]
+    assert distances[0] < 0.5 * distances[1] and distances[1] < distances[2]
+
+
+def test_the_callers_pictures_are_left_alone(ours):
+    image, mask = (np.asarray(p, np.float32) / 255 for p in (picture(), soft_mask()))
+    image, mask = image[None], mask[None, ..., None]
+    copies = image.copy(), mask.copy()
+    ours(HOUSE, num_inference_steps=2, image=image, mask_image=mask)
+    assert np.array_equal(image, copies[0]) and np.array_equal(mask, copies[1])
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "L", "P", "1", "LA"])
+def test_pictures_of_any_mode_are_read(mode):
+    x = prepare(picture().convert(mode), "image", 1, None, None, 8)
+    mask = prepare(picture().convert(mode), "mask_image", 1, None, None, 8)
+    assert x.shape == (1, 3, 64, 64) and mask.shape == (1, 1, 64, 64) and set(mask.unique().tolist()) == {0.0, 1.0}
+
+
+def test_a_picture_smaller_than_one_latent_is_enlarged(ours):
+    assert ours(HOUSE, num_inference_steps=2, image=picture(5, 9))[0].size == (8, 8)
+
+
+def test_streaming_leaves_the_callers_mode_alone(ours):
+    """Inference mode held between two steps would make the caller's own tensors useless for training."""
+    for options in ({}, {"image": picture(), "mask_image": soft_mask()}):
+        for _ in ours.stream(HOUSE, num_inference_steps=2, **options):
+            assert not torch.is_inference_mode_enabled() and torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("options", [{}, {"image": 1, "strength": 0.5}, {"image": 1, "mask_image": 1, "strength": 0.5}])
+def test_timesteps_are_those_that_stream_visits(ours, sampler, options):
+    for image in {"image", "mask_image"} & options.keys():
+        options = {**options, image: picture()}
+    visited = [step.t for step in ours.stream(HOUSE, num_inference_steps=8, sampler=sampler, **options)]
+    assert visited == ours.timesteps(8, sampler, options.get("strength", 1.0))
+    assert len(visited) == (4 if options else 8) + (sampler == "pndm")
 
 
 # ---- seeds, steps, sizes, guidance
@@ -195,9 +452,11 @@ def test_a_prompt_that_fits_warns_of_nothing(ours):
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float16, 0.01), (torch.bfloat16, 0.1)])
-def test_half_precision_paints_on_the_cpu(saved, ours, dtype, tolerance):
+@pytest.mark.parametrize("given", [{}, {"image": picture()}, {"image": picture(), "mask_image": soft_mask()}])
+@pytest.mark.parametrize("sampler", ["ddim", "euler_a"])
+def test_half_precision_paints_on_the_cpu(saved, ours, dtype, tolerance, given, sampler):
     pipe = StableDiffusion.from_pretrained(saved, device="cpu", dtype=dtype)
-    options = {"num_inference_steps": 3, "guidance_scale": 2, "seed": 1}
+    options = {"num_inference_steps": 3, "guidance_scale": 2, "seed": 1, "sampler": sampler, **given}
     assert pipe(HOUSE, output_type="latent", **options).dtype == dtype
     half, full = pipe(HOUSE, output_type="np", **options), ours(HOUSE, output_type="np", **options)
     assert half.dtype == np.float32 and np.abs(half - full).max() < tolerance
@@ -228,6 +487,26 @@ def test_half_precision_paints_on_the_cpu(saved, ours, dtype, tolerance):
     ({"eta": 0.5, "sampler": "ddpm"}, "eta belongs to the ddim sampler"),
     ({"guidance_scale": float("nan")}, "guidance_scale must be a finite number, got nan"),
     ({"guidance_scale": float("inf")}, "guidance_scale must be a finite number, got inf"),
+    ({"num_images_per_prompt": 0}, "num_images_per_prompt must be at least 1, got 0"),
+    ({"image": picture(), "strength": 0}, "strength must be above 0 and at most 1, got 0"),
+    ({"image": picture(), "strength": 1.01}, "strength must be above 0 and at most 1, got 1.01"),
+    ({"image": picture(), "strength": float("nan")}, "strength must be above 0 and at most 1, got nan"),
+    ({"image": picture(), "strength": 0.49}, "strength 0.49 of 2 steps leaves none to take; .* at least 0.5 "),
+    ({"mask_image": soft_mask()}, "mask_image asks for inpainting: give both image and mask_image"),
+    ({"image": "house.png"}, "image must be a PIL image, a list of them, an array .*, got <class 'str'>"),
+    ({"image": []}, "image must be a PIL image"),
+    ({"image": np.zeros((64, 64, 3))}, r"got \(64, 64, 3\)"),
+    ({"image": np.zeros((1, 64, 64, 4))}, r"an array \(n, height, width, 3\) .*, got \(1, 64, 64, 4\)"),
+    ({"image": np.full((1, 64, 64, 3), 200)}, "image must be in .* divide bytes by 255"),
+    ({"image": np.full((1, 64, 64, 3), np.nan)}, "image must be in"),
+    ({"image": torch.full((1, 3, 64, 64), -1.5)}, "image must be in"),
+    ({"image": torch.zeros(0, 3, 64, 64)}, "image must be a PIL image"),
+    ({"image": [picture(), picture()]}, "image holds 2 pictures for 1 prompts; give one, or as many as prompts"),
+    ({"image": picture(), "mask_image": 3 * [soft_mask()]}, "mask_image holds 3 pictures for 1 prompts"),
+    ({"image": picture(), "mask_image": torch.zeros(1, 3, 64, 64)}, r"a tensor \(n, 1, height, width\)"),
+    ({"image": picture(), "mask_image": torch.full((1, 1, 64, 64), -0.5)}, "mask_image must be in"),
+    ({"image": picture(), "height": 60}, "height must be a multiple of 8, got 60; try 56 or 64"),
+    ({"image": picture(), "latents": noise(1, 4, 4, 4)}, r"expected \(1, 4, 8, 8\)"),
     ({"seed": -1}, "seed must be between 0 and"),
     ({"seed": 2**64}, "seed must be between 0 and"),
     ({"seed": 2**64 - 1, "prompt": [HOUSE, TENT]}, "seed must be between 0 and"),
@@ -236,6 +515,20 @@ def test_what_cannot_be_painted_is_refused_in_one_line(ours, options, words):
     with pytest.raises(ValueError, match=words) as caught:
         ours(**{"prompt": HOUSE, "num_inference_steps": 2, **options})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [{}, {"image": picture()}, {"mask_image": soft_mask()}])
+def test_an_inpainting_model_says_what_it_needs(wide, given):
+    with pytest.raises(ValueError, match="9 channels, is for inpainting: give both image and mask_image"):
+        wide(HOUSE, num_inference_steps=2, **given)
+
+
+def test_the_least_strength_that_an_error_names_is_enough(ours):
+    for number in range(2, 1001):
+        with pytest.raises(ValueError) as caught:
+            ours.timesteps(number, "ddpm", 0.999 / number)
+        least = float(str(caught.value).split("at least ")[1].split()[0])
+        assert len(ours.timesteps(number, "ddpm", least)) >= 1
 
 
 def test_the_largest_seed_paints(ours):
@@ -249,9 +542,24 @@ def test_a_seed_that_torch_would_cut_to_32_bits_is_refused(ours):
 
 def test_parts_of_different_models_are_refused():
     parts, other = small_pipeline(), small_pipeline()
-    parts.tokenizer.vocab["one too many"] = 9999
+    parts.tokenizer.add("onetoomany")
     with pytest.raises(ValueError, match="take both from one model"):
         StableDiffusion(parts.tokenizer, other.text_encoder, other.unet, other.vae, other.scheduler_config)
+
+
+@pytest.mark.parametrize("change", [{"in_channels": 5}, {"in_channels": 9, "out_channels": 9}, {"out_channels": 8}])
+def test_a_u_net_of_another_kind_is_refused(change):
+    p = small_pipeline()
+    with pytest.raises(ValueError, match="no text-to-image or inpainting model"):
+        StableDiffusion(p.tokenizer, p.text_encoder, UNet({**p.unet.config, **change}), p.vae, SCHEDULER)
+
+
+@pytest.mark.parametrize("key, value", [("prediction_type", "v_prediction"), ("skip_prk_steps", False),
+                                        ("clip_sample", True)])  # fmt: skip
+def test_the_published_scheduler_is_accepted_and_what_we_do_not_compute_refused(key, value):
+    assert torch.equal(schedule_of(SD15_SCHEDULER).betas, schedule_of(SCHEDULER).betas)
+    with pytest.raises(ValueError, match=f"asks for {key}={value!r}"):
+        schedule_of({**SD15_SCHEDULER, key: value})
 
 
 # ---- the model that ships

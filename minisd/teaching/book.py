@@ -1,12 +1,14 @@
-"""The book's order, read from book.toml, and the map of the chapters in the README.
+"""The book's order, read from book.toml: the map of the chapters in the README, the contents in chapters/.
 
     python -m minisd.teaching.book            print the map
-    python -m minisd.teaching.book --write    put it into README.md
+    python -m minisd.teaching.book --write    put it into README.md, and the contents into chapters/README.md
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 STATES = {"planned": "to come", "draft": "draft", "done": "here"}  # state: what the map says
 MAP_START, MAP_END = "<!-- map -->", "<!-- /map -->"
+CONTENTS = "chapters/README.md"
 
 
 class BookError(ValueError):
@@ -31,11 +34,18 @@ class Chapter:
     builds: tuple[str, ...]
     needs_chapters: tuple[int, ...]
     needs_extras: tuple[str, ...]
+    reading: int | None = None  # minutes
+    running: int | None = None  # minutes on 2 CPU cores, rounded up
+
+    @property
+    def name(self) -> str:
+        """The file name of its notebooks in chapters/, exercises/ and solutions/."""
+        return f"{self.number:02d}_{self.slug}.ipynb"
 
     @property
     def file(self) -> str:
         """The chapter's notebook, relative to the repository."""
-        return f"chapters/{self.number:02d}_{self.slug}.ipynb"
+        return f"chapters/{self.name}"
 
 
 @dataclass(frozen=True)
@@ -108,6 +118,36 @@ def chapter_map(book: Book, root: Path = ROOT) -> str:
     return "\n".join(rows)
 
 
+def contents(book: Book, root: Path = ROOT) -> str:
+    """chapters/README.md: every chapter with its times, and how many exercises and tested equations it has."""
+    lines = [f"# {book.title}", "", "Made from book.toml by `python -m minisd.teaching.book --write`. Running "
+             "times are on 2 CPU cores. Symbols and terms stand in [notation.md](notation.md).", "",
+             "| | chapter | the question it answers | reading | running | exercises | equations | needs |",
+             "|--:|---|---|--:|--:|--:|--:|---|"]  # fmt: skip
+    for part in book.parts:
+        lines.append(f"| | **{_cell(part.title)}** | | | | | | |")
+        for chapter in part.chapters:
+            row = [f"{chapter.number:02d}", _cell(chapter.title), _cell(chapter.question), "to come", "", "", "",
+                   ", ".join(map(str, chapter.needs_chapters))]  # fmt: skip
+            if (Path(root) / chapter.file).is_file():
+                row[1] = f"[{row[1]}]({chapter.name})"
+                row[3:5] = [f"{minutes} min" if minutes else "" for minutes in (chapter.reading, chapter.running)]
+                exercises = count(Path(root) / "solutions" / chapter.name, r"^## \d+\.\d+ ")
+                row[5] = f"[{exercises}](../exercises/{chapter.name})" if exercises else "0"
+                row[6] = str(count(Path(root) / chapter.file, r"^<!-- eq \d+\.\d+ "))
+            lines.append(f"| {' | '.join(row)} |")
+    return "\n".join(lines) + "\n"
+
+
+def count(notebook: Path, pattern: str) -> int:
+    """How often a pattern stands in a notebook's Markdown; 0 where there is no such file."""
+    if not notebook.is_file():
+        return 0
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    return sum(len(re.findall(pattern, text, re.M)) for text in texts)
+
+
 def between(text: str, start: str, end: str, block: str) -> str:
     """`text` with `block` between its markers; BookError where they do not stand there once each, in this order."""
     if text.count(start) != 1 or text.count(end) != 1:
@@ -127,14 +167,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m minisd.teaching.book", description="The map of the chapters."
     )
-    parser.add_argument("--write", action="store_true", help="put the map into README.md")
+    parser.add_argument(
+        "--write", action="store_true", help=f"put the map into README.md, the contents into {CONTENTS}"
+    )
     options = parser.parse_args(arguments)
-    table = chapter_map(load_book())
+    book = load_book()
+    table = chapter_map(book)
     if not options.write:
         print(table)
         return
     readme = ROOT / "README.md"
     readme.write_text(with_map(readme.read_text(encoding="utf-8"), table), encoding="utf-8")
+    (ROOT / CONTENTS).parent.mkdir(exist_ok=True)
+    (ROOT / CONTENTS).write_text(contents(book), encoding="utf-8")
 
 
 def _chapter(entry: dict, index: int) -> Chapter:
@@ -142,7 +187,11 @@ def _chapter(entry: dict, index: int) -> Chapter:
     _keys(
         entry, where,
         number=int, slug=str, title=str, question=str, part=str, state=str, builds=list, needs=dict,
+        **{"minutes": dict} if "minutes" in entry else {},
     )  # fmt: skip
+    minutes = entry.get("minutes", {})
+    if "minutes" in entry:
+        _keys(minutes, f"{where}, minutes", reading=int, running=int)
     _keys(entry["needs"], f"{where}, needs", chapters=list, extras=list)
     needs = entry["needs"]
     if entry["number"] != index:
@@ -169,6 +218,7 @@ def _chapter(entry: dict, index: int) -> Chapter:
         builds=tuple(entry["builds"]),
         needs_chapters=tuple(needs["chapters"]),
         needs_extras=tuple(needs["extras"]),
+        **minutes,
     )
 
 

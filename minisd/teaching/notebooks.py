@@ -1,0 +1,188 @@
+"""Runs the book's notebooks and keeps their outputs; makes exercises/ from solutions/.
+
+    python -m minisd.teaching.notebooks                      all of chapters/ and solutions/, then exercises/
+    python -m minisd.teaching.notebooks chapters/01_noise.ipynb
+    python -m minisd.teaching.notebooks --exercises          only exercises/, nothing is run
+
+The outputs repeat byte for byte: no times, no versions, no progress bars, no ids of widgets. A cell that fails or
+writes to stderr (a warning, too) stops the notebook, and its file stays as it was.
+"""
+
+import argparse
+import ast
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+from ..files import whole
+from .book import ROOT
+from .figures import QUIET
+
+CELL_TIMEOUT = 900  # seconds
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+HIDDEN = re.compile(r"<!-- BEGIN SOLUTION -->.*?<!-- END SOLUTION -->\n*", re.S)  # in Markdown
+EXERCISE = re.compile(r"^## (\d+\.\d+) ", re.M)
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+class NotebookError(Exception):
+    """A notebook that does not run, or from which no exercises can be made."""
+
+
+def run(path: Path) -> str:
+    """The notebook with fresh outputs, as the text of its file. Raises NotebookError with the cell that failed."""
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    book = nbformat.read(path, as_version=4)
+    # The widgets' state is kept only because nbclient needs it to run what a widget prints; `as_text` leaves it out.
+    client = NotebookClient(book, timeout=CELL_TIMEOUT, kernel_name="python3", record_timing=False,
+                            store_widget_state=True, coalesce_streams=True, extra_arguments=["--log-level=ERROR"],
+                            resources={"metadata": {"path": str(path.parent)}})  # fmt: skip
+    environment = {**os.environ, QUIET: "1", "PYTHONHASHSEED": "0"}
+    try:
+        client.execute(env=environment)
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        told = [f"{o.ename}: {o.evalue}" for c in book.cells for o in c.get("outputs", []) if o.output_type == "error"]
+        ran = [i for i, c in enumerate(book.cells) if c.cell_type == "code" and (c.execution_count or c.outputs)]
+        raise NotebookError(failure(path, book, ran[-1] if ran else 0, told[0] if told else str(error))) from error
+    for i, cell in enumerate(book.cells):
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream" and output.name == "stderr":
+                raise NotebookError(failure(path, book, i, f"wrote to stderr: {output.text.strip()}"))
+    return as_text(book)
+
+
+def failure(path: Path, book, index: int, said: str) -> str:
+    """Notebook, cell and error in a few lines."""
+    cell = book.cells[index]
+    source = cell.source.splitlines()
+    shown = "\n".join(f"    | {line}" for line in source[:6] + ["..."] * (len(source) > 6))
+    lines = said.strip().splitlines()
+    return f"{path}, cell {index} ({cell.get('id')}):\n{shown}\n    " + "\n    ".join(lines[:8])
+
+
+def as_text(book) -> str:
+    """The notebook's file without what differs from run to run or machine to machine."""
+    import nbformat
+
+    book.metadata = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+                     "language_info": {"name": "python"}}  # fmt: skip
+    for cell in book.cells:
+        cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
+        if cell.cell_type == "code":
+            # A widget's id is random and its state is not kept: the figure below it shows the same.
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+    nbformat.validate(book)
+    return nbformat.writes(book, version=4).rstrip("\n") + "\n"
+
+
+def exercises_from(path: Path) -> str:
+    """The reader's copy of a notebook of solutions: no solutions, no outputs.
+
+    What stands between `### BEGIN SOLUTION` and `### END SOLUTION` in a cell becomes one line that says what is to be
+    written; Markdown between `<!-- BEGIN SOLUTION -->` and `<!-- END SOLUTION -->` goes; so does a cell left empty.
+    Raises NotebookError where a mark has no other half or stands before the first `## N.k` heading.
+    """
+    import nbformat
+
+    book, number, kept = nbformat.read(path, as_version=4), None, []
+    for i, cell in enumerate(book.cells):
+        if cell.cell_type == "markdown":
+            number = (EXERCISE.findall(cell.source) or [number])[-1]
+            cell.source = HIDDEN.sub("", cell.source).strip("\n")
+        else:
+            cell.outputs, cell.execution_count = [], None
+            try:
+                cell.source = unanswered(cell.source, number)
+            except ValueError as error:
+                raise NotebookError(failure(path, book, i, str(error))) from error
+        if cell.source:
+            kept.append(cell)
+    book.cells = kept
+    return as_text(book)
+
+
+def unanswered(source: str, number: str | None) -> str:
+    """A code cell with each marked solution replaced by a line that raises NotImplementedError("N.k: ...")."""
+    lines, inside, name = [], False, "the answer"
+    for line in source.splitlines():
+        mark, indent = line.strip(), line[: len(line) - len(line.lstrip())]
+        if mark in (BEGIN, END):
+            if inside == (mark == BEGIN):
+                raise ValueError(f"{mark} without the other half before it")
+            if mark == BEGIN:
+                if number is None:
+                    raise ValueError("a solution stands before the first heading `## N.k Title`")
+                lines.append(f'{indent}raise NotImplementedError("{number}: write {name} here")')
+            inside = not inside
+        elif not inside:
+            found = re.match(r"\s*(?:def|class) (\w+)", line)
+            name = found[1] if found else name
+            lines.append(line)
+    if inside:
+        raise ValueError(f"{BEGIN} without {END}")
+    text = "\n".join(lines)
+    ast.parse(text)
+    return text
+
+
+def write(path: Path, text: str) -> bool:
+    """Write a file, whole, if its text is new. True if it was."""
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return False
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
+    return True
+
+
+def found(folder: str, root: Path = ROOT) -> list[Path]:
+    """The notebooks of a folder of the book, in order."""
+    return sorted((root / folder).glob("[0-9][0-9]_*.ipynb"))
+
+
+def write_exercises(root: Path = ROOT) -> None:
+    """Make exercises/ from solutions/; a copy whose master is gone goes too."""
+    masters = found("solutions", root)
+    for master in masters:
+        write(root / "exercises" / master.name, exercises_from(master))
+    for copy in found("exercises", root):
+        if copy.name not in {master.name for master in masters}:
+            copy.unlink()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m minisd.teaching.notebooks", description="Run the notebooks, keep their outputs."
+    )
+    parser.add_argument("files", nargs="*", type=Path, help="notebooks; all of chapters/ and solutions/ if none")
+    parser.add_argument("--exercises", action="store_true", help="only make exercises/ from solutions/")
+    options = parser.parse_args(arguments)
+    files = [path.resolve() for path in options.files]
+    if not files and not options.exercises:
+        files = found("chapters") + found("solutions")
+    failed = 0
+    for path in files:
+        shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+        start = time.monotonic()
+        print(f"{shown} ...", end=" ", flush=True)
+        try:
+            changed = write(path, run(path))
+        except NotebookError as error:
+            failed += 1
+            print(f"failed after {time.monotonic() - start:.0f} s\n{error}", flush=True)
+            continue
+        print(f"{time.monotonic() - start:.0f} s{'' if changed else ', unchanged'}", flush=True)
+    try:
+        write_exercises()
+    except NotebookError as error:
+        failed += 1
+        print(error)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

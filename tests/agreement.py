@@ -1,0 +1,261 @@
+"""What a chapter defines and minisd has too must be the same: how the notebook's definitions are read and compared.
+
+`definitions(notebook, names)` runs no experiment: of the notebook's top-level statements it runs the imports and
+whatever the names need (functions, classes, constants), in the order of the text, so that the last definition wins.
+"""
+
+import ast
+import dataclasses
+import dis
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType, GeneratorType
+
+import torch
+
+from minisd import SAMPLERS, NoiseSchedule
+
+EXACT = 1e-6  # of the largest number: the same formula in another order of operations
+PROPERTIES = ("betas", "alphas", "alphas_cumprod")
+
+
+# ---- a notebook's definitions
+
+
+def definitions(path: Path, names: list[str]) -> dict:
+    """The objects of these names, and of all that they need, as the notebook defines them.
+
+    AssertionError where the notebook defines one of them nowhere.
+    """
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    statements = [node for cell in cells if cell["cell_type"] == "code"
+                  for node in ast.parse(without_magics("".join(cell["source"]))).body]  # fmt: skip
+    kept = [node for node in statements if bound(node)]
+    wanted, before = set(names), set()
+    while wanted != before:
+        before = set(wanted)
+        for node in kept:
+            if bound(node) & wanted and not isinstance(node, (ast.Import, ast.ImportFrom)):
+                wanted |= used(compile(ast.Module([node], []), path.name, "exec"))
+    namespace = {"__name__": path.stem}
+    for node in kept:
+        if isinstance(node, (ast.Import, ast.ImportFrom)) or bound(node) & wanted:
+            exec(compile(ast.Module([node], []), path.name, "exec"), namespace)
+    missing = [name for name in names if name not in namespace]
+    assert not missing, f"{path.name} defines no {', '.join(missing)} at the top level of a cell"
+    return namespace
+
+
+def without_magics(source: str) -> str:
+    return "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines())
+
+
+def bound(node: ast.stmt) -> set[str]:
+    """The names that a definition or an assignment gives a value to; for `a.b = c` it is a."""
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        return {node.name}
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    found = set()
+    for target in targets:
+        for part in target.elts if isinstance(target, (ast.Tuple, ast.List)) else [target]:
+            while isinstance(part, ast.Attribute):
+                part = part.value
+            if isinstance(part, ast.Name):
+                found.add(part.id)
+    return found
+
+
+def used(code: CodeType) -> set[str]:
+    """The global names that a piece of code reads, in its functions too."""
+    found = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_NAME", "LOAD_GLOBAL")}
+    return found.union(*(used(constant) for constant in code.co_consts if isinstance(constant, CodeType)))
+
+
+# ---- comparing
+
+
+def agree(theirs, ours, where: str = "") -> None:
+    """Same kind, shape, dtype and values, or AssertionError. Objects of two classes are compared field by field."""
+    if isinstance(ours, GeneratorType):
+        assert isinstance(theirs, GeneratorType), f"{where}: {type(theirs).__name__}, minisd yields"
+        theirs, ours = list(theirs), list(ours)
+    if isinstance(ours, torch.Tensor):
+        assert type(theirs) is type(ours), f"{where}: {type(theirs).__name__}, minisd has a tensor"
+        assert theirs.shape == ours.shape, f"{where}: shape {tuple(theirs.shape)}, minisd has {tuple(ours.shape)}"
+        assert theirs.dtype == ours.dtype, f"{where}: {theirs.dtype}, minisd has {ours.dtype}"
+        off = (theirs.double() - ours.double()).abs().max().item()
+        assert off <= EXACT * max(ours.abs().max().item(), 1.0), f"{where}: off by {off:.2g}"
+    elif isinstance(ours, (tuple, list)):
+        assert type(theirs) is type(ours), f"{where}: {type(theirs).__name__}, minisd has a {type(ours).__name__}"
+        assert len(theirs) == len(ours), f"{where}: {len(theirs)} items, minisd has {len(ours)}"
+        for i, pair in enumerate(zip(theirs, ours)):
+            agree(*pair, f"{where}[{i}]")
+    elif dataclasses.is_dataclass(ours):
+        for field in dataclasses.fields(ours):
+            agree(getattr(theirs, field.name), getattr(ours, field.name), f"{where}.{field.name}")
+    elif isinstance(ours, float):
+        assert type(theirs) is float, f"{where}: {type(theirs).__name__}, minisd has a float"
+        assert abs(theirs - ours) <= EXACT * max(abs(ours), 1.0), f"{where}: {theirs}, minisd has {ours}"
+    else:
+        assert type(theirs) is type(ours) and theirs == ours, f"{where}: {theirs!r}, minisd has {ours!r}"
+
+
+def agree_as_functions(theirs: Callable, ours: Callable, where: str) -> None:
+    """Both called with random values for their parameters, by name.
+
+    Every parameter of the notebook's function is one of minisd's, unless it stands in for the schedule
+    (`alphas_cumprod`, `schedule`); minisd's parameters that the notebook leaves out keep their defaults.
+    """
+    names = list(inspect.signature(theirs).parameters)
+    mine = inspect.signature(ours).parameters
+    for seed in range(4):
+        values = arguments(seed)
+        unknown = [name for name in names if name not in values]
+        assert not unknown, f"{where}: no random values for {', '.join(unknown)}; see tests/agreement.py"
+        stray = [name for name in names if name not in mine and name not in ("alphas_cumprod", "schedule", "self")]
+        assert not stray, f"{where}: minisd's has no parameter {', '.join(stray)}"
+        left = [n for n, p in mine.items() if n not in names and p.default is p.empty and n not in values]
+        assert not left, f"{where}: no random values for minisd's {', '.join(left)}; see tests/agreement.py"
+        extra = [n for n, p in mine.items() if n not in names and p.default is p.empty and n not in SCHEDULES]
+        assert not extra, f"{where}: minisd's also takes {', '.join(extra)}"
+        result = call(theirs, names, seed)
+        agree(result, call(ours, [n for n in mine if n in names or n in SCHEDULES], seed), where)
+
+
+SCHEDULES = ("alphas_cumprod", "schedule")
+
+
+def call(function: Callable, names: list[str], seed: int):
+    """The function with fresh copies of the values of that seed; a generator is run to its end."""
+    values = arguments(seed)
+    torch.manual_seed(seed)
+    result = function(**{name: values[name] for name in names})
+    return list(result) if isinstance(result, GeneratorType) else result
+
+
+def arguments(seed: int) -> dict:
+    """Random values for every parameter name of minisd's schedule and samplers."""
+    rng = torch.Generator().manual_seed(seed)
+    schedule = (NoiseSchedule.scaled_linear, NoiseSchedule.linear, NoiseSchedule.cosine)[seed % 3](steps=200)
+    shape = (2, 3 + seed % 2, 6, 4)
+    x = {name: torch.randn(shape, generator=rng) for name in
+         ("x0", "x_t", "x", "noise", "fresh", "last_x0", "latents")}  # fmt: skip
+    t_prev, t = sorted(torch.randperm(190, generator=rng)[:2].tolist())
+    ab_prev, ab_t, ab_last = sorted((torch.rand(3, generator=rng) * 0.9 + 0.05).tolist(), reverse=True)
+    sigma_next, sigma = sorted((torch.rand(2, generator=rng) * 5 + 0.1).tolist())
+    draws = torch.Generator().manual_seed(seed)
+    number = 8
+
+    def predict_noise(latents, t):
+        return 0.3 * latents + 0.001 * t
+
+    return {
+        **x, "schedule": schedule, "self": schedule, "alphas_cumprod": schedule.alphas_cumprod, "t": t,
+        "t_prev": t_prev - 1 if seed else -1, "ab_t": ab_t, "ab_prev": ab_prev, "ab_last": ab_last,
+        "alpha_bar": ab_t, "eta": (0.0, 1.0, 0.5)[seed % 3], "sigma": sigma, "sigma_next": sigma_next,
+        "times": [3.0, 2.5, 1.0][: seed + 1], "end": 4.0, "predict_noise": predict_noise, "steps": 200,
+        "timesteps": SAMPLERS["ddim"].timesteps(number, schedule),
+        "draw": lambda: torch.randn(shape, generator=draws),
+    }  # fmt: skip
+
+
+# ---- the comparators
+
+
+def agree_as_schedules(theirs: type, ours: type, where: str) -> None:
+    """The three schedules with their defaults and with fewer steps; then what the methods give.
+
+    A notebook's class may leave out cosine, snr and posterior; what it has must be the same.
+    """
+    missing = [name for name in ("scaled_linear", "linear") if not hasattr(theirs, name)]
+    assert not missing, f"{where} has no {' and no '.join(missing)}"
+    for name, options in (("scaled_linear", {}), ("linear", {}), ("cosine", {}), ("scaled_linear", {"steps": 50})):
+        if not hasattr(theirs, name):
+            continue
+        a, b = getattr(theirs, name)(**options), getattr(ours, name)(**options)
+        for part in PROPERTIES:
+            agree(getattr(a, part), getattr(b, part), f"{where}.{name}().{part}")
+        for seed in range(3):
+            agree_as_objects(a, b, seed, f"{where}.{name}()")
+    betas = torch.tensor([0.1, 0.5])
+    agree(theirs(betas).alphas_cumprod, ours(betas).alphas_cumprod, f"{where}(betas)")
+
+
+def agree_as_objects(a, b, seed: int, where: str) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    last = len(b.betas) - 1
+    for dtype, shape in ((torch.float32, (3, 2, 4, 5)), (torch.float64, (2, 6)), (torch.float32, (4, 1))):
+        x0, noise = torch.randn(2, *shape, generator=rng, dtype=dtype)
+        t = torch.randint(0, last + 1, shape[:1], generator=rng)
+        agree(a.add_noise(x0, noise, t), b.add_noise(x0, noise, t), f"{where}.add_noise")
+        if hasattr(a, "posterior"):
+            for step in (0, 1, last):
+                agree(a.posterior(x0, noise, step), b.posterior(x0, noise, step), f"{where}.posterior at {step}")
+    if hasattr(a, "snr"):
+        agree(a.snr(t), b.snr(t), f"{where}.snr")
+        agree(a.snr(last), b.snr(last), f"{where}.snr")
+
+
+def agree_as_posteriors(theirs: Callable, ours: Callable, where: str) -> None:
+    """minisd's is a method: the notebook's function takes the schedule or alphas_cumprod as one more parameter."""
+    names = list(inspect.signature(theirs).parameters)
+    assert {"x0", "x_t", "t"} <= set(names), f"{where} should take x0, x_t and t, and the schedule or alphas_cumprod"
+    for seed in range(4):
+        values = arguments(seed)
+        for t in (0, 1, values["t"], 199):
+            values["t"] = t
+            known = values["schedule"].posterior(values["x0"], values["x_t"], t)
+            agree(theirs(**{name: values[name] for name in names}), known, f"{where} at t = {t}")
+
+
+def agree_as_samplers(theirs: dict, ours: dict, where: str) -> None:
+    """The notebook's table holds the loops by name, under minisd's names; each yields the same steps."""
+    assert theirs and theirs.keys() <= ours.keys(), f"{where}: {sorted(theirs)}, minisd has {sorted(ours)}"
+    for name, loop in theirs.items():
+        for seed in range(3):
+            values = arguments(seed)
+            eta = values["eta"] if name == "ddim" else 0.0
+            times = ours[name].timesteps(8, values["schedule"])
+            results = []
+            for run in (loop.run if hasattr(loop, "run") else loop, ours[name].run):
+                fresh = arguments(seed)
+                results.append(list(run(fresh["predict_noise"], fresh["latents"], fresh["schedule"], times, eta,
+                                        fresh["draw"])))  # fmt: skip
+            agree(results[0], results[1], f"{where}[{name!r}]")
+
+
+# What stands in `builds` of book.toml: how the notebook's and minisd's are compared.
+COMPARATORS = {
+    "minisd.schedule.NoiseSchedule": agree_as_schedules,
+    "minisd.schedule.NoiseSchedule.posterior": agree_as_posteriors,
+    "minisd.schedule.jump_posterior": agree_as_functions,
+    "minisd.samplers.SAMPLERS": agree_as_samplers,
+    **{f"minisd.samplers.{name}": agree_as_functions for name in
+       ("predict_original", "ddim_step", "dpmpp_step", "extrapolate", "euler_step", "ancestral_sigmas",
+        "multistep_weights", "ddim")},
+}  # fmt: skip
+
+
+def theirs_of(name: str, path: Path):
+    """The notebook's counterpart of minisd's `name`: its last part, or that part of the class before it."""
+    owner, last = name.split(".")[-2:]
+    try:
+        return definitions(path, [last])[last]
+    except AssertionError:
+        if not owner[:1].isupper():
+            raise
+        return bound_method(definitions(path, [owner])[owner], last)
+
+
+def bound_method(owner: type, last: str) -> Callable:
+    """A method as a function of its parameters and `schedule`, as the comparators call it."""
+    method = getattr(owner, last)
+
+    def function(x0, x_t, t, schedule):
+        return method(owner(schedule.betas), x0, x_t, t)
+
+    return function

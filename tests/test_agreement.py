@@ -1,0 +1,157 @@
+"""What a chapter builds (book.toml) is what minisd has: the notebook's own definitions against the package."""
+
+import inspect
+import json
+
+import pytest
+import torch
+
+from agreement import COMPARATORS, agree, agree_as_functions, definitions, theirs_of
+from minisd.teaching.book import ROOT, load_book
+from test_book import resolve
+
+BUILDS = [(chapter.file, name) for chapter in load_book().chapters for name in chapter.builds
+          if (ROOT / chapter.file).is_file()]  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "name"), BUILDS)
+def test_the_notebook_and_the_package_agree(file, name):
+    assert name in COMPARATORS, f"{name} is built by {file}: write how to compare it in tests/agreement.py"
+    theirs, ours = theirs_of(name, ROOT / file), resolve(name)
+    assert theirs is not ours, f"{file} imports {name}: it should build it"
+    COMPARATORS[name](theirs, ours, name.split(".")[-1])
+
+
+def test_every_comparator_is_for_something_that_minisd_has():
+    for name in COMPARATORS:
+        resolve(name)
+
+
+# ---- the machinery itself
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    """Writes a notebook of code cells."""
+
+    def write(*sources):
+        path = tmp_path / "01_noise.ipynb"
+        cells = [{"cell_type": "code", "source": source.splitlines(keepends=True)} for source in sources]
+        path.write_text(json.dumps({"cells": cells}), encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_only_what_is_needed_is_run_and_the_last_definition_wins(notebook):
+    path = notebook(
+        "import math\nSCALE = 2\nrate = SCALE * 3\nslow = 1 / 0",
+        "%matplotlib inline\ndef f(x):\n    return 0",
+        "def helper(x):\n    return rate * x\nslow = helper(1 / 0)\nfor i in range(3):\n    1 / 0",
+        "def f(x):\n    return math.sqrt(helper(x))",
+        "class A:\n    def g(self):\n        return 1\n",
+        "def g(self):\n    return f(6)\nA.g = g",
+    )
+    found = definitions(path, ["f"])
+    assert found["f"](6) == 6 and "slow" not in found and "A" not in found
+    assert definitions(path, ["A"])["A"]().g() == 6
+    with pytest.raises(AssertionError, match="defines no nothing"):
+        definitions(path, ["nothing"])
+
+
+SCHEDULE = '''
+import torch
+from dataclasses import dataclass
+
+@dataclass
+class NoiseSchedule:
+    betas: torch.Tensor
+
+    @classmethod
+    def scaled_linear(cls, beta_start=0.00085, beta_end=0.012, steps=1000):
+        return cls(torch.linspace(beta_start**0.5, beta_end**0.5, steps) ** 2)
+
+    @classmethod
+    def linear(cls, beta_start=0.0001, beta_end=0.02, steps=1000):
+        return cls(torch.linspace(beta_start, beta_end, steps))
+
+    @property
+    def alphas(self):
+        return 1 - self.betas
+
+    @property
+    def alphas_cumprod(self):
+        return self.alphas.cumprod(0)
+
+    def add_noise(self, x0, noise, t):
+        ab = self.alphas_cumprod[t].to(x0.dtype).reshape(-1, *[1] * (x0.ndim - 1))
+        return ab.sqrt() * x0 + (1 - ab).sqrt() * noise
+'''
+POSTERIOR = '''
+def posterior(x0, x_t, t, alphas_cumprod):
+    ab, ab_prev = float(alphas_cumprod[t]), float(alphas_cumprod[t - 1]) if t > 0 else 1.0
+    beta = 1 - ab / ab_prev
+    mean = (ab_prev**0.5 * beta * x0 + (1 - beta) ** 0.5 * (1 - ab_prev) * x_t) / (1 - ab)
+    return mean, beta * (1 - ab_prev) / (1 - ab)
+'''  # fmt: skip
+
+
+def compared(name, path):
+    COMPARATORS[name](theirs_of(name, path), resolve(name), name)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("", "", None),
+        ("0.00085", "0.0085", "off by"),
+        ("** 2)", "** 2 + 1e-4)", "off by"),
+        ("steps))", "steps).double())", "torch.float64"),
+        ("(1 - ab).sqrt()", "(1 - ab)", "add_noise: off by"),
+        ("[t].to(x0.dtype)", "[t].double()", "torch.float64"),
+        ("def linear", "def other", "has no linear"),
+        ("class NoiseSchedule", "class Schedule", "defines no NoiseSchedule"),
+    ],
+)
+def test_a_schedule_that_differs_is_noticed(notebook, old, new, words):
+    path = notebook(SCHEDULE.replace(old, new))
+    if words is None:
+        return compared("minisd.schedule.NoiseSchedule", path)
+    with pytest.raises(AssertionError, match=words):
+        compared("minisd.schedule.NoiseSchedule", path)
+
+
+@pytest.mark.parametrize(("old", "new"), [("", ""), ("1 - ab / ab_prev", "1 - ab"), ("if t > 0", "if t > 1"),
+                                          (", beta * (1 - ab_prev) / (1 - ab)", ", beta")])  # fmt: skip
+def test_a_posterior_that_differs_is_noticed(notebook, old, new):
+    name, path = "minisd.schedule.NoiseSchedule.posterior", notebook(POSTERIOR.replace(old, new))
+    if old == new:
+        return compared(name, path)
+    with pytest.raises((AssertionError, IndexError, ZeroDivisionError)):
+        compared(name, path)
+
+
+def test_a_posterior_may_be_a_method(notebook):
+    method = POSTERIOR.replace("(x0, x_t, t, alphas_cumprod)", "(self, x0, x_t, t)")
+    method = method.replace("alphas_cumprod[", "self.alphas_cumprod[").replace("\n", "\n    ").rstrip()
+    compared("minisd.schedule.NoiseSchedule.posterior", notebook(SCHEDULE + method))
+
+
+@pytest.mark.parametrize("name", [name for name in COMPARATORS if name.startswith("minisd.samplers.")]
+                         + ["minisd.schedule.jump_posterior"])  # fmt: skip
+def test_minisd_agrees_with_itself_and_not_with_a_slip(name):
+    ours = resolve(name)
+    COMPARATORS[name](ours, ours, name)
+    def slip(*args, **options):
+        result = ours(*args, **options)
+        if isinstance(result, torch.Tensor):
+            return result * 1.001
+        return [*result][::-1] if not isinstance(result, tuple) else tuple(part * 1.001 for part in result)
+
+    if isinstance(ours, dict):
+        wrong = {**ours, "ddim": ours["ddpm"]}
+    else:
+        slip.__signature__ = inspect.signature(ours)
+        wrong = slip
+    with pytest.raises(AssertionError):
+        COMPARATORS[name](wrong, ours, name)
