@@ -5,6 +5,7 @@
 #   make demo PROMPT="a blue car on the sand"
 #   make test                        the tests, then every notebook of the book
 #   make test ARGS="-k schedule -x"  some tests, no notebooks
+#   make full                        the tests at the size of SD 1.5: 14 GB of memory, some minutes
 #   make book                        open the book in JupyterLab
 #   make notebooks                   run the notebooks and keep their outputs; make exercises/ from solutions/
 #   make clean                       remove .venv
@@ -23,7 +24,7 @@ NOTEBOOKS := $(wildcard chapters/*.ipynb solutions/*.ipynb)
 # The prompt reaches the shell as a variable, so that it may hold quotes.
 export PROMPT
 
-.PHONY: demo test book notebooks clean
+.PHONY: demo test full book notebooks clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -36,6 +37,9 @@ ifneq ($(NOTEBOOKS),)
 	MINISD_QUIET=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 900 $(NOTEBOOKS)
 endif
 endif
+
+full: .venv/installed-test
+	$(BIN)/python -m pytest -m full
 
 book: .venv/installed-book
 	$(BIN)/jupyter lab $(firstword $(wildcard chapters/*.ipynb) chapters/README.md)

@@ -9,6 +9,17 @@ from einops import rearrange
 from torch import Tensor, nn
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool = False) -> Tensor:
+    """softmax(Q K^T / sqrt(d)) V in each head, d = width / heads (Vaswani et al. 2017, eq. 1 and section 3.2.2).
+
+    q (batch, tokens, width), k and v (batch, other tokens, width) -> q's shape. `causal` lets every token see only
+    itself and those before it.
+    """
+    q, k, v = (rearrange(x, "b n (h d) -> b h n d", h=heads) for x in (q, k, v))
+    out = F.scaled_dot_product_attention(q, k, v, is_causal=causal)  # divides by sqrt(d) itself
+    return rearrange(out, "b h n d -> b n (h d)")
+
+
 class Attention(nn.Module):
     """softmax(Q K^T / sqrt(d)) V over several heads (Vaswani et al. 2017, eq. 1).
 
@@ -19,8 +30,7 @@ class Attention(nn.Module):
         super().__init__()
         if query_dim % heads:
             raise ValueError(f"{heads} attention heads can't share a width of {query_dim} evenly")
-        context_dim = context_dim or query_dim
-        self.heads = heads
+        context_dim, self.heads = context_dim or query_dim, heads
         self.to_q = nn.Linear(query_dim, query_dim, bias=bias)
         self.to_k = nn.Linear(context_dim, query_dim, bias=bias)
         self.to_v = nn.Linear(context_dim, query_dim, bias=bias)
@@ -28,12 +38,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         context = x if context is None else context
-        q, k, v = (
-            rearrange(y, "b n (h d) -> b h n d", h=self.heads)
-            for y in (self.to_q(x), self.to_k(context), self.to_v(context))
-        )
-        out = F.scaled_dot_product_attention(q, k, v)  # divides by sqrt(d) itself
-        return self.to_out[0](rearrange(out, "b h n d -> b n (h d)"))
+        return self.to_out[0](attend(self.to_q(x), self.to_k(context), self.to_v(context), self.heads))
 
 
 class PictureAttention(Attention):

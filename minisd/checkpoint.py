@@ -183,7 +183,7 @@ def fill(
     model: nn.Module, tensors: dict[str, torch.Tensor], source: Path | str, device: str, dtype: torch.dtype,
     in_file: Callable[[str], str] = str,
 ) -> None:  # fmt: skip
-    """Give a model its weights: every name used, none missing, every shape right, the numbers finite.
+    """Give a model its weights: every name used, none missing, every shape right, no NaN found (`finite`).
 
     `in_file` gives a tensor's name in the file. Where dtype and device are the file's, nothing is copied: the
     parameters are the mapped file. Raises ValueError that names the first tensors concerned.

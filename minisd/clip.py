@@ -9,37 +9,22 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from .attention import attend
 from .blocks import read_config
 
 LOGIT_SCALE = 2.6592  # ln(1 / 0.07), the temperature that CLIP's training starts from (section 2.5)
 
-LAYER_DEFAULTS = {
-    "hidden_size": 512,
-    "intermediate_size": 2048,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 8,
-    "hidden_act": "quick_gelu",
-    "layer_norm_eps": 1e-5,
-    "projection_dim": 512,
-}
+LAYER_DEFAULTS = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8,
+                  "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "projection_dim": 512}  # fmt: skip
 TEXT_DEFAULTS = {**LAYER_DEFAULTS, "vocab_size": 49408, "max_position_embeddings": 77}
-IMAGE_DEFAULTS = {
-    **LAYER_DEFAULTS,
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "num_attention_heads": 12,
-    "image_size": 224,
-    "patch_size": 32,
-    "num_channels": 3,
-}
+IMAGE_DEFAULTS = {**LAYER_DEFAULTS, "hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12,
+                  "image_size": 224, "patch_size": 32, "num_channels": 3}  # fmt: skip
 # What a published config.json also holds and a forward pass does not depend on. The token ids there
 # (0, 2, 1) are wrong in SD's own file: the tokenizer knows the true ones.
-UNUSED = {
-    "architectures", "attention_dropout", "bos_token_id", "dropout", "dtype", "eos_token_id", "initializer_factor",
-    "initializer_range", "model_type", "pad_token_id", "torch_dtype", "transformers_version", "return_dict",
-    "tie_word_embeddings", "is_encoder_decoder", "output_hidden_states", "chunk_size_feed_forward", "id2label",
-    "label2id", "problem_type", "use_bfloat16", "output_attentions",
-}  # fmt: skip
+UNUSED = {"architectures", "attention_dropout", "bos_token_id", "dropout", "dtype", "eos_token_id", "initializer_factor",
+          "initializer_range", "model_type", "pad_token_id", "torch_dtype", "transformers_version", "return_dict",
+          "tie_word_embeddings", "is_encoder_decoder", "output_hidden_states", "chunk_size_feed_forward", "id2label",
+          "label2id", "problem_type", "use_bfloat16", "output_attentions"}  # fmt: skip
 
 
 def quick_gelu(x: Tensor) -> Tensor:
@@ -70,12 +55,7 @@ class SelfAttention(nn.Module):
         self.q_proj, self.out_proj = nn.Linear(width, width), nn.Linear(width, width)
 
     def forward(self, x: Tensor, causal: bool) -> Tensor:
-        q, k, v = (
-            rearrange(project(x), "b n (h d) -> b h n d", h=self.heads)
-            for project in (self.q_proj, self.k_proj, self.v_proj)
-        )
-        out = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-        return self.out_proj(rearrange(out, "b h n d -> b n (h d)"))
+        return self.out_proj(attend(self.q_proj(x), self.k_proj(x), self.v_proj(x), self.heads, causal))
 
 
 class MLP(nn.Module):
@@ -97,10 +77,8 @@ class Layer(nn.Module):
     def __init__(self, c: dict):
         super().__init__()
         width, eps = c["hidden_size"], c["layer_norm_eps"]
-        self.self_attn = SelfAttention(width, c["num_attention_heads"])
-        self.layer_norm1 = nn.LayerNorm(width, eps=eps)
-        self.mlp = MLP(c)
-        self.layer_norm2 = nn.LayerNorm(width, eps=eps)
+        self.self_attn, self.mlp = SelfAttention(width, c["num_attention_heads"]), MLP(c)
+        self.layer_norm1, self.layer_norm2 = nn.LayerNorm(width, eps=eps), nn.LayerNorm(width, eps=eps)
 
     def forward(self, x: Tensor, causal: bool) -> Tensor:
         x = x + self.self_attn(self.layer_norm1(x), causal)
@@ -154,10 +132,9 @@ class TextEncoder(nn.Module):
     def __init__(self, config: dict):
         super().__init__()
         c = clip_config(config, "text encoder", TEXT_DEFAULTS)
-        self.config = dict(config)
-        self.vocab_size, self.width = c["vocab_size"], c["hidden_size"]
-        self.max_length = c["max_position_embeddings"]
-        self.text_model = TextTower(c)
+        self.config, self.text_model = dict(config), TextTower(c)
+        self.vocab_size, self.width, self.max_length = (
+            c["vocab_size"], c["hidden_size"], c["max_position_embeddings"])  # fmt: skip
 
     def forward(self, ids: Tensor) -> Tensor:
         if ids.shape[-1] > self.max_length:
@@ -195,9 +172,8 @@ class ImageTower(nn.Module):
     def __init__(self, c: dict):
         super().__init__()
         width, eps = c["hidden_size"], c["layer_norm_eps"]
-        self.embeddings = ImageEmbeddings(c)
+        self.embeddings, self.encoder = ImageEmbeddings(c), Layers(c)
         self.pre_layrnorm = nn.LayerNorm(width, eps=eps)  # sic: the published name
-        self.encoder = Layers(c)
         self.post_layernorm = nn.LayerNorm(width, eps=eps)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -211,8 +187,7 @@ class ImageEncoder(nn.Module):
     def __init__(self, config: dict):
         super().__init__()
         c = clip_config(config, "image encoder", IMAGE_DEFAULTS)
-        self.config = dict(config)
-        self.vision_model = ImageTower(c)
+        self.config, self.vision_model = dict(config), ImageTower(c)
         self.visual_projection = nn.Linear(c["hidden_size"], c["projection_dim"], bias=False)
 
     def forward(self, images: Tensor) -> Tensor:

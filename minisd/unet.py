@@ -10,19 +10,10 @@ from torch import Tensor, nn
 from .attention import PictureTransformer
 from .blocks import Downsample, ResnetBlock, Upsample, read_config, timestep_embedding
 
-DEFAULTS = {
-    "sample_size": 64,
-    "in_channels": 4,
-    "out_channels": 4,
-    "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
-    "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
-    "block_out_channels": [320, 640, 1280, 1280],
-    "layers_per_block": 2,
-    "norm_num_groups": 32,
-    "norm_eps": 1e-5,
-    "cross_attention_dim": 1280,
-    "attention_head_dim": 8,
-}
+DEFAULTS = {"sample_size": 64, "in_channels": 4, "out_channels": 4, "block_out_channels": [320, 640, 1280, 1280],
+            "layers_per_block": 2, "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
+            "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3, "cross_attention_dim": 1280,
+            "attention_head_dim": 8, "norm_num_groups": 32, "norm_eps": 1e-5}  # fmt: skip
 FIXED = {"act_fn": "silu", "flip_sin_to_cos": True, "freq_shift": 0, "downsample_padding": 1,
          "mid_block_scale_factor": 1, "mid_block_type": "UNetMidBlock2DCrossAttn", "transformer_layers_per_block": 1,
          "time_embedding_type": "positional", "resnet_time_scale_shift": "default", "conv_in_kernel": 3,
@@ -30,30 +21,40 @@ FIXED = {"act_fn": "silu", "flip_sin_to_cos": True, "freq_shift": 0, "downsample
          "addition_embed_type_num_heads": 64}  # fmt: skip
 
 
-class DownLevel(nn.Module):
+class Level(nn.Module):
+    """What the levels are made of: a ResNet block for each of `inputs`, the numbers of channels that they read, and
+
+    `transformers` of them. `heads` None: a level without attention.
+    """
+
+    def __init__(self, c: dict, inputs: list[int], channels: int, time_dim: int, heads: int | None):
+        super().__init__()
+        groups, eps, words = c["norm_num_groups"], c["norm_eps"], c["cross_attention_dim"]
+        self.resnets = nn.ModuleList(ResnetBlock(width, channels, groups, eps, time_dim) for width in inputs)
+        if heads is not None:
+            self.attentions = nn.ModuleList(PictureTransformer(channels, words, heads, groups) for _ in inputs)
+
+    def layer(self, i: int, x: Tensor, emb: Tensor, context: Tensor) -> Tensor:
+        """ResNet block i, and the transformer after it where the level has one."""
+        x = self.resnets[i](x, emb)
+        return self.attentions[i](x, context) if hasattr(self, "attentions") else x
+
+
+class DownLevel(Level):
     """ResNet blocks (each followed by a transformer where the level has one), then half the size.
 
     Returns the features and the list of what every layer made: the up path takes them as skips.
     """
 
     def __init__(self, c: dict, in_channels: int, channels: int, time_dim: int, heads: int | None, down: bool):
-        super().__init__()
-        groups, eps = c["norm_num_groups"], c["norm_eps"]
-        widths = [in_channels] + [channels] * c["layers_per_block"]
-        self.resnets = nn.ModuleList(ResnetBlock(a, b, groups, eps, time_dim) for a, b in zip(widths, widths[1:]))
-        if heads is not None:
-            self.attentions = nn.ModuleList(
-                PictureTransformer(channels, c["cross_attention_dim"], heads, groups) for _ in self.resnets
-            )
+        super().__init__(c, [in_channels] + [channels] * (c["layers_per_block"] - 1), channels, time_dim, heads)
         if down:
             self.downsamplers = nn.ModuleList([Downsample(channels)])
 
     def forward(self, x: Tensor, emb: Tensor, context: Tensor) -> tuple[Tensor, list[Tensor]]:
         skips = []
-        for i, resnet in enumerate(self.resnets):
-            x = resnet(x, emb)
-            if hasattr(self, "attentions"):
-                x = self.attentions[i](x, context)
+        for i in range(len(self.resnets)):
+            x = self.layer(i, x, emb, context)
             skips.append(x)
         if hasattr(self, "downsamplers"):
             x = self.downsamplers[0](x)
@@ -75,31 +76,19 @@ class MidLevel(nn.Module):
         return self.resnets[1](x, emb)
 
 
-class UpLevel(nn.Module):
+class UpLevel(Level):
     """The mirror of a down level with one layer more; every layer takes the last skip that is left."""
 
-    def __init__(
-        self, c: dict, below: int, channels: int, above: int, time_dim: int, heads: int | None, up: bool
-    ):  # fmt: skip
-        super().__init__()
-        groups, layers = c["norm_num_groups"], c["layers_per_block"] + 1
-        inputs = [below] + [channels] * (layers - 1)
-        skips = [channels] * (layers - 1) + [above]
-        self.resnets = nn.ModuleList(
-            ResnetBlock(a + b, channels, groups, c["norm_eps"], time_dim) for a, b in zip(inputs, skips)
-        )
-        if heads is not None:
-            self.attentions = nn.ModuleList(
-                PictureTransformer(channels, c["cross_attention_dim"], heads, groups) for _ in self.resnets
-            )
+    def __init__(self, c: dict, below: int, channels: int, above: int, time_dim: int, heads: int | None, up: bool):
+        same = [channels] * c["layers_per_block"]
+        inputs = [features + skip for features, skip in zip([below] + same, same + [above])]
+        super().__init__(c, inputs, channels, time_dim, heads)
         if up:
             self.upsamplers = nn.ModuleList([Upsample(channels)])
 
     def forward(self, x: Tensor, emb: Tensor, context: Tensor, skips: list[Tensor]) -> Tensor:
-        for i, resnet in enumerate(self.resnets):
-            x = resnet(torch.cat([x, skips.pop()], dim=1), emb)
-            if hasattr(self, "attentions"):
-                x = self.attentions[i](x, context)
+        for i in range(len(self.resnets)):
+            x = self.layer(i, torch.cat([x, skips.pop()], dim=1), emb, context)
         if hasattr(self, "upsamplers"):
             x = self.upsamplers[0](x, size=skips[-1].shape[2:])
         return x
@@ -127,31 +116,26 @@ class UNet(nn.Module):
     def __init__(self, config: dict):
         super().__init__()
         c = read_config(config, "U-Net", DEFAULTS, FIXED)
-        widths, groups = list(c["block_out_channels"]), c["norm_num_groups"]
-        levels = len(widths)
+        widths, levels = list(c["block_out_channels"]), len(c["block_out_channels"])
         # The key says head_dim, the value is the number of heads: diffusers' published configs mean this.
         heads = c["attention_head_dim"]
         heads = [heads] * levels if isinstance(heads, int) else list(heads)
         down_heads = self._heads(c["down_block_types"], "CrossAttnDownBlock2D", "DownBlock2D", heads)
         up_heads = self._heads(c["up_block_types"], "CrossAttnUpBlock2D", "UpBlock2D", heads[::-1])
-        self.config = dict(config)
+        self.config, self.context_dim = dict(config), c["cross_attention_dim"]
         self.in_channels, self.sample_size = c["in_channels"], c["sample_size"]
-        self.context_dim = c["cross_attention_dim"]
         self.time_width, time_dim = widths[0], 4 * widths[0]
 
         self.conv_in = nn.Conv2d(c["in_channels"], widths[0], 3, padding=1)
         self.time_embedding = TimeEmbedding(widths[0], time_dim)
-        self.down_blocks = nn.ModuleList(
-            DownLevel(c, a, b, time_dim, h, down=i < levels - 1)
-            for i, (a, b, h) in enumerate(zip(widths[:1] + widths, widths, down_heads))
-        )
+        more = [True] * (levels - 1) + [False]  # whether another level follows
+        self.down_blocks = nn.ModuleList(DownLevel(c, *level) for level in zip(
+            widths[:1] + widths, widths, [time_dim] * levels, down_heads, more))  # fmt: skip
         self.mid_block = MidLevel(c, widths[-1], time_dim, heads[-1])
         up = widths[::-1]
-        self.up_blocks = nn.ModuleList(
-            UpLevel(c, below, b, above, time_dim, h, up=i < levels - 1)
-            for i, (below, b, above, h) in enumerate(zip(up[:1] + up, up, up[1:] + up[-1:], up_heads))
-        )
-        self.conv_norm_out = nn.GroupNorm(groups, widths[0], eps=c["norm_eps"])
+        self.up_blocks = nn.ModuleList(UpLevel(c, *level) for level in zip(
+            up[:1] + up, up, up[1:] + up[-1:], [time_dim] * levels, up_heads, more))  # fmt: skip
+        self.conv_norm_out = nn.GroupNorm(c["norm_num_groups"], widths[0], eps=c["norm_eps"])
         self.conv_out = nn.Conv2d(widths[0], c["out_channels"], 3, padding=1)
 
     @staticmethod

@@ -14,18 +14,9 @@ from .blocks import Downsample, ResnetBlock, Upsample, read_config
 
 EPS = 1e-6  # of every GroupNorm in the VAE; the U-Net has 1e-5 in its ResNet blocks
 
-DEFAULTS = {
-    "in_channels": 3,
-    "out_channels": 3,
-    "latent_channels": 4,
-    "block_out_channels": [64],
-    "layers_per_block": 1,
-    "norm_num_groups": 32,
-    "scaling_factor": 0.18215,
-    "sample_size": 32,
-    "down_block_types": ["DownEncoderBlock2D"],
-    "up_block_types": ["UpDecoderBlock2D"],
-}
+DEFAULTS = {"in_channels": 3, "out_channels": 3, "latent_channels": 4, "block_out_channels": [64],
+            "layers_per_block": 1, "norm_num_groups": 32, "scaling_factor": 0.18215, "sample_size": 32,
+            "down_block_types": ["DownEncoderBlock2D"], "up_block_types": ["UpDecoderBlock2D"]}  # fmt: skip
 FIXED = {"act_fn": "silu", "mid_block_add_attention": True, "use_quant_conv": True, "use_post_quant_conv": True,
          "force_upcast": (True, False)}  # fmt: skip
 
@@ -55,8 +46,7 @@ class Posterior:
 
     def kl(self) -> Tensor:
         """KL(q(z | x) || N(0, 1)) in nats, summed over each picture's latents: (batch,) (the same, app. B)."""
-        terms = self.mean.square() + self.logvar.exp() - 1 - self.logvar
-        return 0.5 * terms.sum(dim=(1, 2, 3))
+        return 0.5 * (self.mean.square() + self.logvar.exp() - 1 - self.logvar).sum(dim=(1, 2, 3))
 
 
 class Level(nn.Module):
@@ -96,10 +86,9 @@ class Encoder(nn.Module):
         super().__init__()
         widths, groups = list(c["block_out_channels"]), c["norm_num_groups"]
         self.conv_in = nn.Conv2d(c["in_channels"], widths[0], 3, padding=1)
-        self.down_blocks = nn.ModuleList(
-            Level(a, b, c["layers_per_block"], groups, "down" if i < len(widths) - 1 else None)
-            for i, (a, b) in enumerate(zip(widths[:1] + widths, widths))
-        )
+        ways = ["down"] * (len(widths) - 1) + [None]
+        self.down_blocks = nn.ModuleList(Level(a, b, c["layers_per_block"], groups, way)
+                                         for a, b, way in zip(widths[:1] + widths, widths, ways))  # fmt: skip
         self.mid_block = Middle(widths[-1], groups)
         self.conv_norm_out = nn.GroupNorm(groups, widths[-1], eps=EPS)
         self.conv_out = nn.Conv2d(widths[-1], 2 * c["latent_channels"], 3, padding=1)
@@ -119,10 +108,9 @@ class Decoder(nn.Module):
         widths, groups = list(reversed(c["block_out_channels"])), c["norm_num_groups"]
         self.conv_in = nn.Conv2d(c["latent_channels"], widths[0], 3, padding=1)
         self.mid_block = Middle(widths[0], groups)
-        self.up_blocks = nn.ModuleList(
-            Level(a, b, c["layers_per_block"] + 1, groups, "up" if i < len(widths) - 1 else None)
-            for i, (a, b) in enumerate(zip(widths[:1] + widths, widths))
-        )
+        ways = ["up"] * (len(widths) - 1) + [None]
+        self.up_blocks = nn.ModuleList(Level(a, b, c["layers_per_block"] + 1, groups, way)
+                                       for a, b, way in zip(widths[:1] + widths, widths, ways))  # fmt: skip
         self.conv_norm_out = nn.GroupNorm(groups, widths[-1], eps=EPS)
         self.conv_out = nn.Conv2d(widths[-1], c["out_channels"], 3, padding=1)
 
@@ -148,10 +136,8 @@ class AutoencoderKL(nn.Module):
         for key, block in (("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")):
             if list(c[key]) != [block] * levels:
                 raise ValueError(f"VAE: {key} must be {levels} times {block!r}, got {c[key]!r}")
-        self.config = dict(config)
-        self.scaling_factor = c["scaling_factor"]
-        self.downsampling = 2 ** (levels - 1)
-        channels = c["latent_channels"]
+        self.config, channels = dict(config), c["latent_channels"]
+        self.scaling_factor, self.downsampling = c["scaling_factor"], 2 ** (levels - 1)
         self.encoder, self.decoder = Encoder(c), Decoder(c)
         self.quant_conv = nn.Conv2d(2 * channels, 2 * channels, 1)
         self.post_quant_conv = nn.Conv2d(channels, channels, 1)

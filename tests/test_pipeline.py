@@ -356,7 +356,8 @@ def test_a_picture_smaller_than_one_latent_is_enlarged(ours):
 def test_streaming_leaves_the_callers_mode_alone(ours):
     """Inference mode held between two steps would make the caller's own tensors useless for training."""
     for options in ({}, {"image": picture(), "mask_image": soft_mask()}):
-        for _ in ours.stream(HOUSE, num_inference_steps=2, **options):
+        for step in ours.stream(HOUSE, num_inference_steps=2, **options):
+            assert step.latents.is_inference()
             assert not torch.is_inference_mode_enabled() and torch.is_grad_enabled()
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small import small_pipeline
+from small import randomise, small_pipeline
 
-from minisd import StableDiffusion, cli, hub
+from minisd import StableDiffusion, UNet, cli, hub
 from minisd.sd15 import published_shapes
 from minisd.verify import GOLDENS, verify
 
-UNET = "unet/diffusion_pytorch_model.safetensors"
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 PROMPT = "a red house and a yellow tent"
 
 
@@ -103,12 +103,21 @@ def test_another_model_loads_and_paints_the_same_twice(report):
     assert figures["a picture, twice"] == "64x64 pixels, largest difference 0"
 
 
+def test_an_inpainting_model_repaints_the_same_twice(report, tmp_path):
+    pipe = small_pipeline()
+    unet = randomise(UNet({**pipe.unet.config, "in_channels": 9}))
+    parts = pipe.tokenizer, pipe.text_encoder, unet, pipe.vae, pipe.scheduler_config
+    StableDiffusion(*parts).save_pretrained(tmp_path / "inpaint")
+    assert report(tmp_path / "inpaint")[0] == {"minisd": "", "file": "", "loading": "ok", "model": "",
+                                               "a picture, twice": "ok"}  # fmt: skip
+
+
 # ---- what is wrong
 
 
 def test_a_model_that_does_not_fit_its_own_config(report, folder):
-    tensors = load_file(folder / UNET)
-    save_file({**tensors, "conv_in.weight": tensors["conv_in.weight"][:, :3].contiguous()}, folder / UNET)
+    tensors = load_file(folder / WEIGHTS)
+    save_file({**tensors, "conv_in.weight": tensors["conv_in.weight"][:, :3].contiguous()}, folder / WEIGHTS)
     results, figures = report()
     assert results == {"minisd": "", "file": "", "loading": "FAILED"}
     assert "conv_in.weight, which is (16, 3, 3, 3) and should be (16, 4, 3, 3)" in figures["loading"]
@@ -197,7 +206,7 @@ def test_a_name_tells_which_it_is(report, folder, tmp_path, name, release):
 
 
 @pytest.mark.parametrize("name, model", [
-    (UNET, "taken for v1-5, by the SHA-256 of its U-Net"),
+    (WEIGHTS, "taken for v1-5, by the SHA-256 of its U-Net"),
     ("text_encoder/model.safetensors", "not known which; name it with --as"),  # 1.4 and 1.5 share theirs
 ])  # fmt: skip
 def test_the_digest_of_the_unet_tells_which_it_is(report, folder, monkeypatch, name, model):
@@ -206,7 +215,7 @@ def test_the_digest_of_the_unet_tells_which_it_is(report, folder, monkeypatch, n
     lines = list(verify(folder, "cpu", seconds=-1, shapes=report.shapes))
     assert [line.figures for line in lines if line.subject == "model"] == [model]
     assert [line.figures.endswith(", as published for sd15") for line in lines if line.subject == "file"] == [
-        UNET == name, False, UNET != name]  # fmt: skip
+        WEIGHTS == name, False, WEIGHTS != name]  # fmt: skip
 
 
 def test_no_picture_is_begun_after_the_time_given(report):
@@ -228,9 +237,9 @@ def test_the_command_prints_the_report(folder, capsys):
 
 
 def test_the_command_fails_when_a_check_does(folder, capsys):
-    tensors = load_file(folder / UNET)
+    tensors = load_file(folder / WEIGHTS)
     del tensors["conv_out.bias"]
-    save_file(tensors, folder / UNET)
+    save_file(tensors, folder / WEIGHTS)
     assert cli.main(["verify", str(folder)]) == 1
     out, err = capsys.readouterr()
     assert err == "" and out.splitlines()[-1] == "1 check failed"

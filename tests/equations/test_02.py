@@ -160,7 +160,8 @@ def test_posterior_mean():
     schedule = NoiseSchedule.scaled_linear()
     x0, x_t = torch.randn(2, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     table = bars(schedule.betas.double().numpy())
-    ours = claim(x_t.numpy(), x0.numpy(), 1 - schedule.betas[400].item(), schedule.betas[400].item(), table[400], table[401])
+    beta = schedule.betas[400].item()
+    ours = claim(x_t.numpy(), x0.numpy(), 1 - beta, beta, table[400], table[401])
     assert abs(ours - schedule.posterior(x0, x_t, 400)[0].numpy()).max() < 1e-4
 
 
@@ -248,7 +249,7 @@ def test_mean_from_noise():
             assert abs(claim(x_t, 1 - BETAS[t - 1], BETAS[t - 1], ab[t], noise) - expected) < 1e-9
 
 
-# A chain whose every sum can be counted out: three places, three steps. forward[x, y] is q(y | x), back[t][y, x] is p(x | y).
+# A chain whose every sum can be counted out: three places, three steps. q[t][x, y] is q(y | x), p[t][y, x] is p(x | y).
 
 
 def chain(seed=0):
@@ -281,7 +282,8 @@ def the_bound(q, p, last, x0):
 @equation("2.15", "jensen")
 def test_jensen():
     def claim(q, p, last, x0):
-        return sum(share * (-math.log(last[w[3]]) - sum(math.log(p[t][w[t + 1], w[t]] / q[t][w[t], w[t + 1]]) for t in range(3)))
+        return sum(share * (-math.log(last[w[3]])
+                            - sum(math.log(p[t][w[t + 1], w[t]] / q[t][w[t], w[t + 1]]) for t in range(3)))
                    for w, share in ways(q, x0))  # fmt: skip
 
     for seed in range(4):
@@ -306,7 +308,8 @@ def test_turned_round():
     x0, x_t, u = 0.9, 0.4, np.linspace(-1, 2, 7)
     mean = posterior_mean(x_t, x0, beta, ab[1])
     variance = moments(before_given(x_t, beta, ab[1], x0))[1]
-    right = claim(gaussian(u, mean, variance), gaussian(x_t, ab[2] ** 0.5 * x0, 1 - ab[2]), gaussian(u, ab[1] ** 0.5 * x0, 1 - ab[1]))
+    now, before = gaussian(x_t, ab[2] ** 0.5 * x0, 1 - ab[2]), gaussian(u, ab[1] ** 0.5 * x0, 1 - ab[1])
+    right = claim(gaussian(u, mean, variance), now, before)
     assert abs(right - gaussian(x_t, (1 - beta) ** 0.5 * u, beta)).max() < 1e-9
 
 
@@ -381,7 +384,8 @@ def test_weighted_picture():
         expected = ((means[0] - means[1]) ** 2).sum() / (2 * tilde)
         schedule = NoiseSchedule(torch.tensor(BETAS))
         snr_prev, snr = float(schedule.snr(t - 2)), float(schedule.snr(t - 1))
-        assert all(abs(right - expected) < 1e-8 for right in claim(BETAS[t - 1], ab[t - 1], ab[t], snr_prev, snr, x0, guess))
+        both = claim(BETAS[t - 1], ab[t - 1], ab[t], snr_prev, snr, x0, guess)
+        assert all(abs(right - expected) < 1e-8 for right in both)
 
 
 @equation("2.22", "simple-loss")
@@ -459,15 +463,17 @@ def test_exact_denoiser():
 @equation("2.27", "step-back")
 def test_step_back():
     def claim(x_t, guessed, ab, ab_prev, sigma, z):
-        x0 = (x_t - np.sqrt(1 - ab) * guessed) / np.sqrt(ab)
+        x0 = (x_t - math.sqrt(1 - ab) * guessed) / math.sqrt(ab)
         beta = 1 - ab / ab_prev
-        mean = np.sqrt(ab_prev) * beta / (1 - ab) * x0 + np.sqrt(1 - beta) * (1 - ab_prev) / (1 - ab) * x_t
+        mean = math.sqrt(ab_prev) * beta / (1 - ab) * x0 + math.sqrt(1 - beta) * (1 - ab_prev) / (1 - ab) * x_t
         return mean + sigma * z
 
-    schedule, draws = NoiseSchedule.scaled_linear(), torch.randn(1000, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    schedule = NoiseSchedule.scaled_linear()
+    draws = torch.randn(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     table, given = bars(schedule.betas.double().numpy()), iter(draws)
     start = torch.full((4,), 0.7, dtype=torch.float64)
-    steps = SAMPLERS["ddpm"].run(lambda x, t: 0.3 * x + 0.001 * t, start, schedule, [600, 599, 1, 0], 0.0, lambda: next(given))
+    times = [600, 599, 1, 0]
+    steps = SAMPLERS["ddpm"].run(lambda x, t: 0.3 * x + 0.001 * t, start, schedule, times, 0.0, lambda: next(given))
     x_t = start.numpy()
     for i, (step, before) in enumerate(zip(steps, (600, 2, 1, 0))):
         ab, prev = table[step.t + 1], table[before]

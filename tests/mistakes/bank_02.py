@@ -430,7 +430,8 @@ BANK = {
     },
     "2.3": {
         "wrong": [(pictures_difference, "not the noise"), (undivided, "times its factor"), (squares, "Both roots"),
-                  (flat, "which axis"), (counted_from_one, "counts timesteps from 0"), (by_variance, "by the variance")],
+                  (flat, "which axis"), (counted_from_one, "counts timesteps from 0"),
+                  (by_variance, "by the variance")],
         "right": [with_einops, one_by_one],
     },
     "2.4": {
@@ -454,13 +455,16 @@ BANK = {
     },
     "2.7": {
         "wrong": [(noise_to_the_end, "every step but the last"), (with_tilde, "beta tilde"), (weak_noise, "too weak"),
-                  (mean_only, "No fresh noise"), (all_taken, "took away all the noise"), (beta_taken, "Too little noise"),
+                  (mean_only, "No fresh noise"), (all_taken, "took away all the noise"),
+                  (beta_taken, "Too little noise"),
                   (root_taken, "is the root of beta"), (bar_divides, "root of alpha bar")],
         "right": [by_posterior, by_lists],
     },
     "2.8": {
-        "wrong": [(upwards, "from 0 upwards"), (stops_at_one, "one step early"), (from_one, "Every timestep is one too high"),
-                  (one_question, "asked only once"), (one_fresh, "same fresh noise"), (told_one_more, "told a timestep one too high")],
+        "wrong": [(upwards, "from 0 upwards"), (stops_at_one, "one step early"),
+                  (from_one, "Every timestep is one too high"),
+                  (one_question, "asked only once"), (one_fresh, "same fresh noise"),
+                  (told_one_more, "told a timestep one too high")],
         "right": [by_while, by_recursion],
     },
 }  # fmt: skip
