@@ -49,7 +49,7 @@ imported = time.time()
 pipe = {call}
 ready = time.time()
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-print(imported, ready, *(1024 * int(status[key].split()[0]) for key in ("VmHWM", "RssAnon")))
+print(imported, ready, time.process_time(), *(1024 * int(status[key].split()[0]) for key in ("VmHWM", "RssAnon")))
 """
 
 
@@ -73,9 +73,11 @@ def tokenizer_of_full_size() -> BPE:
 
 
 def measure(way: str, folder: Path, file: Path) -> dict:
-    """Load once in a fresh process: seconds from the command to the pipeline being ready, seconds of these after all
-    imports, and bytes: the peak of resident memory, and what of the memory at the end is not mapped files.
-    """  # fmt: skip
+    """Load once in a fresh process.
+
+    seconds: from the command until the pipeline is ready; after_imports: the last part of these; cpu: seconds of
+    computing in all. In bytes, peak: of resident memory; own: what of the memory at the end is not mapped files.
+    """
     imports, call = WAYS[way]
     paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     start = time.time()
@@ -83,15 +85,16 @@ def measure(way: str, folder: Path, file: Path) -> dict:
                           env={**os.environ, "PYTHONPATH": paths}, capture_output=True, encoding="utf-8")  # fmt: skip
     if done.returncode != 0:
         raise RuntimeError(f"{way}: loading failed: {done.stderr.strip().splitlines()[-1]}")
-    imported, ready, peak, own = map(float, done.stdout.split())
-    return {"seconds": ready - start, "after_imports": ready - imported, "peak": int(peak), "own": int(own)}
+    imported, ready, cpu, peak, own = map(float, done.stdout.split())
+    return {"seconds": ready - start, "after_imports": ready - imported, "cpu": cpu, "peak": int(peak),
+            "own": int(own)}  # fmt: skip
 
 
 def loading_table(results: dict) -> str:
     """A row for each way."""
-    rows = [[way, *(f"{results['ways'][way][name]:.2f}" for name in ("seconds", "after_imports")),
+    rows = [[way, *(f"{results['ways'][way][name]:.2f}" for name in ("seconds", "after_imports", "cpu")),
              *(f"{results['ways'][way][name] / 1e6:.0f}" for name in ("peak", "own"))] for way in WAYS]  # fmt: skip
-    return table(["", "s, from the command", "s, after imports", "MB at the peak", "MB not mapped"], rows)
+    return table(["", "s, from the command", "s, after imports", "CPU s", "MB at the peak", "MB not mapped"], rows)
 
 
 def ratio(results: dict, what: str, name: str) -> str:
@@ -102,22 +105,23 @@ def ratio(results: dict, what: str, name: str) -> str:
 
 def markdown(results: dict) -> str:
     """The whole of loading.md."""
-    said = {f"{what} {name}": ratio(results, what, name) for what in ("folder", "single file")
-            for name in ("seconds", "after_imports", "peak")}  # fmt: skip
+    said = {what: [ratio(results, what, name) for name in ("seconds", "after_imports", "cpu", "peak")]
+            for what in ("folder", "single file")}  # fmt: skip
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
+    line = "minisd needs {0} times the time of diffusers, {1} times after the imports, {2} times the CPU time and {3} times"
     return f"""# Loading Stable Diffusion 1.5
 
 Written by `python benchmarks/loading.py`; the figures are those of `loading.json`.
 
 Random weights of full size, {results['bytes'] / 1e9:.2f} GB in float32, {results['date']}, {on_machine(results['machine'])};
-{versions}; load average before the start {results['load_average']:.2f}. Medians of {results['rounds']} rounds; in each every
-way had a fresh process, and the files were in the system's cache.
+{versions}; load average
+before the start {results['load_average']:.2f}. Medians of {results['rounds']} rounds; each way has a fresh process in every round, and
+the files are in the system's cache.
 
 {loading_table(results)}
 
-From the command on, minisd takes {said['folder seconds']} times as long as diffusers for a folder and {said['single file seconds']} times for
-a single file; after the imports {said['folder after_imports']} and {said['single file after_imports']} times. At the peak it has {said['folder peak']} and {said['single file peak']} times
-as much memory.
+- A folder: {line.format(*said['folder'])} the peak memory.
+- A single file: {line.format(*said['single file'])} the peak memory.
 
 Both leave the weights in the file, mapped, until they are used: most of the 4.3 GB is read by the first picture, and
 is memory that the system can take back. The peak is of all resident memory (VmHWM), pages of mapped files included;

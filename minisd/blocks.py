@@ -76,9 +76,9 @@ def read_config(config: dict, name: str, defaults: dict, fixed: dict) -> dict:
     """
     for key, value in config.items():
         if key in fixed and value not in (fixed[key] if isinstance(fixed[key], tuple) else (fixed[key],)):
-            raise ValueError(f"{name}: the config asks for {key}={value!r}, but minisd builds only {fixed[key]!r}; this "
-                             "is not a Stable Diffusion 1.x model")  # fmt: skip
+            raise ValueError(f"{name}: the config asks for {key}={value!r}, but minisd builds only {fixed[key]!r}; "
+                             "this is not a Stable Diffusion 1.x model")  # fmt: skip
         if key not in defaults and key not in fixed and not key.startswith("_") and value not in (None, False):
-            raise ValueError(f"{name}: the config has {key}={value!r}, which minisd does not know; this is not a Stable "
-                             "Diffusion 1.x model")  # fmt: skip
+            raise ValueError(f"{name}: the config has {key}={value!r}, which minisd does not know; this is not a "
+                             "Stable Diffusion 1.x model")  # fmt: skip
     return {**defaults, **{key: config[key] for key in defaults if key in config}}

@@ -21,10 +21,10 @@ IMAGE_DEFAULTS = {**LAYER_DEFAULTS, "hidden_size": 768, "intermediate_size": 307
                   "image_size": 224, "patch_size": 32, "num_channels": 3}  # fmt: skip
 # What a published config.json also holds and a forward pass does not depend on. The token ids there
 # (0, 2, 1) are wrong in SD's own file: the tokenizer knows the true ones.
-UNUSED = {"architectures", "attention_dropout", "bos_token_id", "dropout", "dtype", "eos_token_id", "initializer_factor",
-          "initializer_range", "model_type", "pad_token_id", "torch_dtype", "transformers_version", "return_dict",
-          "tie_word_embeddings", "is_encoder_decoder", "output_hidden_states", "chunk_size_feed_forward", "id2label",
-          "label2id", "problem_type", "use_bfloat16", "output_attentions"}  # fmt: skip
+UNUSED = {"architectures", "attention_dropout", "bos_token_id", "chunk_size_feed_forward", "dropout", "dtype",
+          "eos_token_id", "id2label", "initializer_factor", "initializer_range", "is_encoder_decoder", "label2id",
+          "model_type", "output_attentions", "output_hidden_states", "pad_token_id", "problem_type", "return_dict",
+          "tie_word_embeddings", "torch_dtype", "transformers_version", "use_bfloat16"}  # fmt: skip
 
 
 def quick_gelu(x: Tensor) -> Tensor:
@@ -77,8 +77,8 @@ class Layer(nn.Module):
     def __init__(self, c: dict):
         super().__init__()
         width, eps = c["hidden_size"], c["layer_norm_eps"]
-        self.self_attn, self.mlp = SelfAttention(width, c["num_attention_heads"]), MLP(c)
-        self.layer_norm1, self.layer_norm2 = nn.LayerNorm(width, eps=eps), nn.LayerNorm(width, eps=eps)
+        self.self_attn, self.layer_norm1 = SelfAttention(width, c["num_attention_heads"]), nn.LayerNorm(width, eps=eps)
+        self.mlp, self.layer_norm2 = MLP(c), nn.LayerNorm(width, eps=eps)
 
     def forward(self, x: Tensor, causal: bool) -> Tensor:
         x = x + self.self_attn(self.layer_norm1(x), causal)
@@ -133,12 +133,12 @@ class TextEncoder(nn.Module):
         super().__init__()
         c = clip_config(config, "text encoder", TEXT_DEFAULTS)
         self.config, self.text_model = dict(config), TextTower(c)
-        self.vocab_size, self.width, self.max_length = (
-            c["vocab_size"], c["hidden_size"], c["max_position_embeddings"])  # fmt: skip
+        self.vocab_size, self.width = c["vocab_size"], c["hidden_size"]
+        self.max_length = c["max_position_embeddings"]
 
     def forward(self, ids: Tensor) -> Tensor:
         if ids.shape[-1] > self.max_length:
-            raise ValueError(f"{ids.shape[-1]} tokens are more than the {self.max_length} that this encoder has places for")
+            raise ValueError(f"{ids.shape[-1]} tokens are more than the {self.max_length} that this encoder reads; cut them")
         return self.text_model(ids)
 
 
@@ -172,8 +172,9 @@ class ImageTower(nn.Module):
     def __init__(self, c: dict):
         super().__init__()
         width, eps = c["hidden_size"], c["layer_norm_eps"]
-        self.embeddings, self.encoder = ImageEmbeddings(c), Layers(c)
+        self.embeddings = ImageEmbeddings(c)
         self.pre_layrnorm = nn.LayerNorm(width, eps=eps)  # sic: the published name
+        self.encoder = Layers(c)
         self.post_layernorm = nn.LayerNorm(width, eps=eps)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -231,8 +232,7 @@ def contrastive_loss(logits: Tensor, also_true: Tensor | None = None) -> Tensor:
     negatives, wrong for their own image on purpose. `also_true` (images, texts) marks other pairs that
     happen to fit and are left out of the sums.
     """
-    n = len(logits)
-    labels = torch.arange(n, device=logits.device)
+    labels = torch.arange(len(logits), device=logits.device)
     if also_true is not None:
         logits = logits.masked_fill(also_true, float("-inf"))
-    return (F.cross_entropy(logits, labels) + F.cross_entropy(logits[:, :n].T, labels)) / 2
+    return (F.cross_entropy(logits, labels) + F.cross_entropy(logits[:, : len(logits)].T, labels)) / 2

@@ -30,6 +30,10 @@ GUIDANCE_SCALE = 7.5  # Stable Diffusion's customary scale; a model_index.json m
 STRENGTH = 0.8  # diffusers' default: four fifths of the steps are taken
 OUTPUT_TYPES = ("pil", "np", "latent")
 Pictures = Image.Image | list[Image.Image] | np.ndarray | Tensor
+# The networks: our class, the name of the weight file, the class in transformers or diffusers.
+NETWORKS = {"text_encoder": (TextEncoder, TEXT_WEIGHTS, "CLIPTextModel"),
+            "unet": (UNet, WEIGHTS, "UNet2DConditionModel"),
+            "vae": (AutoencoderKL, WEIGHTS, "AutoencoderKL")}  # fmt: skip
 # What our samplers compute; a scheduler_config.json that asks for anything else is refused.
 SCHEDULER = {"prediction_type": "epsilon", "trained_betas": None, "set_alpha_to_one": False, "clip_sample": False,
              "thresholding": False, "rescale_betas_zero_snr": False, "skip_prk_steps": True}  # fmt: skip
@@ -45,9 +49,8 @@ def schedule_of(config: dict) -> NoiseSchedule:
     for key, value in SCHEDULER.items():
         if config.get(key, value) != value:
             raise ValueError(f"the scheduler config asks for {key}={config[key]!r}; minisd samples with {value!r} only")
-    for key in ("beta_start", "beta_end", "num_train_timesteps"):
-        if key not in config:
-            raise ValueError(f"the scheduler config lacks {key}: fetch scheduler_config.json again")
+    if lacking := [key for key in ("beta_start", "beta_end", "num_train_timesteps") if key not in config]:
+        raise ValueError(f"the scheduler config lacks {lacking[0]}: fetch scheduler_config.json again")
     kinds = {"scaled_linear": NoiseSchedule.scaled_linear, "linear": NoiseSchedule.linear}
     kind = config.get("beta_schedule", "linear")
     if kind not in kinds:
@@ -58,15 +61,8 @@ def schedule_of(config: dict) -> NoiseSchedule:
 class StableDiffusion:
     """Tokenizer, text encoder, U-Net and VAE at work together (Rombach et al. 2022, figure 3)."""
 
-    def __init__(
-        self,
-        tokenizer: BPE,
-        text_encoder: TextEncoder,
-        unet: UNet,
-        vae: AutoencoderKL,
-        scheduler_config: dict,
-        guidance_scale: float = GUIDANCE_SCALE,
-    ):
+    def __init__(self, tokenizer: BPE, text_encoder: TextEncoder, unet: UNet, vae: AutoencoderKL,
+                 scheduler_config: dict, guidance_scale: float = GUIDANCE_SCALE):  # fmt: skip
         self.tokenizer, self.text_encoder = tokenizer, text_encoder.eval()
         self.unet, self.vae = unet.eval(), vae.eval()
         self.scheduler_config, self.schedule = dict(scheduler_config), schedule_of(scheduler_config)
@@ -86,12 +82,9 @@ class StableDiffusion:
 
     @classmethod
     def from_pretrained(
-        cls,
-        model: str | Path = "tiny",
-        device: str | None = None,
-        dtype: torch.dtype | None = None,
+        cls, model: str | Path = "tiny", device: str | None = None, dtype: torch.dtype | None = None,
         tokenizer: str | Path | None = None,
-    ) -> "StableDiffusion":
+    ) -> "StableDiffusion":  # fmt: skip
         """Load "tiny", which ships with minisd; a folder in diffusers layout; a .safetensors or .ckpt file; a hub id.
 
         A hub id, "sd15" or "owner/name", is looked for in the hub's cache on this machine, else downloaded.
@@ -114,46 +107,32 @@ class StableDiffusion:
         if single and not words.exists():
             raise FileNotFoundError(f"{path} holds no tokenizer, and there is none at {words}: give tokenizer=FOLDER, "
                                     "the tokenizer/ with merges.txt of any Stable Diffusion 1.x folder")  # fmt: skip
+        bpe, dtype = BPE.from_files(words), dtype or torch.float32
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        dtype = dtype or torch.float32
-        bpe = BPE.from_files(words)
         if single:
             return cls(bpe, *load_single_file(path, device, dtype), SD15["scheduler"])
-        return cls(
-            bpe,
-            load_model(TextEncoder, folder / "text_encoder", TEXT_WEIGHTS, device, dtype),
-            load_model(UNet, folder / "unet", WEIGHTS, device, dtype),
-            load_model(AutoencoderKL, folder / "vae", WEIGHTS, device, dtype),
-            read_json(folder / "scheduler" / "scheduler_config.json"),
-            read_json(folder / "model_index.json").get("_guidance_scale", GUIDANCE_SCALE),
-        )
+        networks = [load_model(build, folder / name, weights, device, dtype)
+                    for name, (build, weights, _) in NETWORKS.items()]  # fmt: skip
+        return cls(bpe, *networks, read_json(folder / "scheduler" / "scheduler_config.json"),
+                   read_json(folder / "model_index.json").get("_guidance_scale", GUIDANCE_SCALE))  # fmt: skip
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
         """Write a folder in diffusers layout, which diffusers.StableDiffusionPipeline opens too."""
         folder = Path(folder)
         self.tokenizer.save(folder / "tokenizer")
-        save_model(self.text_encoder, folder / "text_encoder", TEXT_WEIGHTS, "CLIPTextModel", dtype)
-        save_model(self.unet, folder / "unet", WEIGHTS, "UNet2DConditionModel", dtype)
-        save_model(self.vae, folder / "vae", WEIGHTS, "AutoencoderKL", dtype)
+        for name, (_, weights, class_name) in NETWORKS.items():
+            save_model(getattr(self, name), folder / name, weights, class_name, dtype)
         write_json(self.scheduler_config, folder / "scheduler" / "scheduler_config.json")
-        scheduler = self.scheduler_config.get("_class_name", "DDIMScheduler")
-        write_json(
-            {
-                "_class_name": f"StableDiffusion{'Inpaint' if self.inpaints else ''}Pipeline",
-                "_diffusers_version": "0.42.1",  # diffusers opens no inpainting model that does not name one
-                "_guidance_scale": self.guidance_scale,
-                "feature_extractor": [None, None],
-                "image_encoder": [None, None],
-                "requires_safety_checker": False,
-                "safety_checker": [None, None],
-                "scheduler": ["diffusers", scheduler],
-                "text_encoder": ["transformers", "CLIPTextModel"],
-                "tokenizer": ["transformers", "CLIPTokenizer"],
-                "unet": ["diffusers", "UNet2DConditionModel"],
-                "vae": ["diffusers", "AutoencoderKL"],
-            },
-            folder / "model_index.json",
-        )
+        index = {
+            "_class_name": f"StableDiffusion{'Inpaint' if self.inpaints else ''}Pipeline",
+            "_diffusers_version": "0.42.1",  # diffusers opens no inpainting model that does not name one
+            "_guidance_scale": self.guidance_scale, "requires_safety_checker": False, "feature_extractor": [None, None],
+            "image_encoder": [None, None], "safety_checker": [None, None],
+            "scheduler": ["diffusers", self.scheduler_config.get("_class_name", "DDIMScheduler")],
+            "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"],
+            "unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"],
+        }  # fmt: skip
+        write_json(index, folder / "model_index.json")
 
     @property
     def device(self) -> torch.device:
@@ -170,9 +149,8 @@ class StableDiffusion:
                 warnings.warn(f"the prompt is too long; the model does not see its end: {cut!r}", stacklevel=3)
         return self.text_encoder(self.tokenizer(prompts).to(self.device))
 
-    def noise_predictor(
-        self, prompts: list[str], negative: list[str], scale: float, beside: Tensor | None = None
-    ) -> PredictNoise:
+    def noise_predictor(self, prompts: list[str], negative: list[str], scale: float,
+                        beside: Tensor | None = None) -> PredictNoise:  # fmt: skip
         """The U-Net with its words and its guidance fixed: a function of latents and timestep.
 
         At scale 1 guidance changes nothing, and the unconditional half is not computed. `beside`, (batch, 5,
@@ -210,22 +188,12 @@ class StableDiffusion:
         return timesteps[num_inference_steps - steps :]
 
     def stream(
-        self,
-        prompt: str | list[str],
-        negative_prompt: str | list[str] | None = None,
-        num_inference_steps: int = 50,
-        guidance_scale: float | None = None,
-        seed: int = 0,
-        sampler: str = "ddim",
-        eta: float = 0.0,
-        height: int | None = None,
-        width: int | None = None,
-        latents: Tensor | None = None,
-        image: Pictures | None = None,
-        strength: float = STRENGTH,
-        mask_image: Pictures | None = None,
+        self, prompt: str | list[str], negative_prompt: str | list[str] | None = None, num_inference_steps: int = 50,
+        guidance_scale: float | None = None, seed: int = 0, sampler: str = "ddim", eta: float = 0.0,
+        height: int | None = None, width: int | None = None, latents: Tensor | None = None,
+        image: Pictures | None = None, strength: float = STRENGTH, mask_image: Pictures | None = None,
         num_images_per_prompt: int = 1,
-    ) -> Iterator[Step]:
+    ) -> Iterator[Step]:  # fmt: skip
         """Paint, yielding every step; `step.latents` of the last one are the finished latents.
 
         Picture i of the batch is painted with noise drawn with seed + i, in float32 on the CPU, so that a
@@ -294,13 +262,10 @@ class StableDiffusion:
         noise = draw() if latents is None else latents.to(self.device, self.dtype)
         beside = None
         if mask is not None:
-            kept = image * (1 - mask)
-            mask = F.interpolate(mask, noise.shape[2:]).to(noise)
-            mask = mask.repeat_interleave(len(noise) // len(mask), dim=0)
-            if self.inpaints:
-                beside = torch.cat([mask, self._encode(kept, draw)], dim=1)
-            else:
-                draw()  # diffusers draws for the masked image here too, though nothing reads it
+            # diffusers draws for the masked image with any U-Net, though only one for inpainting reads it
+            kept = self._encode(image * (1 - mask), draw) if self.inpaints else draw()
+            mask = F.interpolate(mask, noise.shape[2:]).to(noise).repeat_interleave(len(noise) // len(mask), dim=0)
+            beside = torch.cat([mask, kept], dim=1) if self.inpaints else None
         start = (sampler.start(noise, self.schedule, timesteps, self.spacing) if from_noise
                  else sampler.noised(x0, noise, self.schedule, timesteps[0]))  # fmt: skip
         predict = self.noise_predictor(*words, beside)
@@ -319,15 +284,13 @@ class StableDiffusion:
         return self.vae.scaling_factor * (mean + std * fresh)
 
     def _latent_shape(self, batch: int, height: int | None, width: int | None) -> tuple[int, int, int, int]:
-        factor = self.vae.downsampling
-        native = self.unet.sample_size * factor
-        height = native if height is None else height
-        width = native if width is None else width
+        factor, native = self.vae.downsampling, self.unet.sample_size
         for name, value in (("height", height), ("width", width)):
-            if value % factor or value <= 0:
+            if value is not None and (value % factor or value <= 0):
                 lower = max(value // factor, 1) * factor
                 raise ValueError(f"{name} must be a multiple of {factor}, got {value}; try {lower} or {lower + factor}")
-        return batch, self.latent_channels, height // factor, width // factor
+        sides = (native if value is None else value // factor for value in (height, width))
+        return batch, self.latent_channels, *sides
 
     def decode(self, latents: Tensor) -> np.ndarray:
         """Latents as the samplers give them -> float pictures (batch, height, width, 3) in [0, 1]."""
@@ -361,9 +324,7 @@ def to_pil(pictures: np.ndarray) -> list[Image.Image]:
     return [Image.fromarray(picture) for picture in (pictures * 255).round().astype(np.uint8)]
 
 
-def prepare(
-    pictures: Pictures, name: str, prompts: int, height: int | None, width: int | None, factor: int
-) -> Tensor:  # fmt: skip
+def prepare(pictures: Pictures, name: str, prompts: int, height: int | None, width: int | None, factor: int) -> Tensor:
     """The `image` or `mask_image` of `StableDiffusion.stream`, read and resized as diffusers' VaeImageProcessor does.
 
     PIL images are resized with Lanczos' filter, arrays and tensors take the nearest pixel. height or width None: the
@@ -389,8 +350,7 @@ def prepare(
         given = given if mask else 2 * given - 1
     if not isinstance(given, Tensor) or given.ndim != 4 or given.shape[1] != channels or not given.numel():
         raise ValueError(f"{name} must be a PIL image, a list of them, an array (n, height, width, {channels}) or a "
-                         f"tensor (n, {channels}, height, width), got {getattr(pictures, 'shape', type(pictures))}"
-                         )  # fmt: skip
+                         f"tensor (n, {channels}, height, width), got {getattr(pictures, 'shape', type(pictures))}")
     if not (low <= given.min() and given.max() <= 1):
         raise ValueError(f"{name} must be in [0, 1] as an array, in [{low}, 1] as a tensor; divide bytes by 255")
     if len(given) not in (1, prompts):

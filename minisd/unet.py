@@ -3,6 +3,8 @@
 The module tree has the names of diffusers' UNet2DConditionModel, so that its files load with no renaming.
 """
 
+from collections import OrderedDict
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,9 +24,9 @@ FIXED = {"act_fn": "silu", "flip_sin_to_cos": True, "freq_shift": 0, "downsample
 
 
 class Level(nn.Module):
-    """What the levels are made of: a ResNet block for each of `inputs`, the numbers of channels that they read, and
+    """The layers of a level: ResNet blocks, each followed by a transformer unless `heads` is None.
 
-    `transformers` of them. `heads` None: a level without attention.
+    `inputs` are the numbers of channels that the ResNet blocks read; all make `channels`.
     """
 
     def __init__(self, c: dict, inputs: list[int], channels: int, time_dim: int, heads: int | None):
@@ -72,8 +74,7 @@ class MidLevel(nn.Module):
         self.resnets = nn.ModuleList(ResnetBlock(channels, channels, groups, eps, time_dim) for _ in range(2))
 
     def forward(self, x: Tensor, emb: Tensor, context: Tensor) -> Tensor:
-        x = self.attentions[0](self.resnets[0](x, emb), context)
-        return self.resnets[1](x, emb)
+        return self.resnets[1](self.attentions[0](self.resnets[0](x, emb), context), emb)
 
 
 class UpLevel(Level):
@@ -94,18 +95,6 @@ class UpLevel(Level):
         return x
 
 
-class TimeEmbedding(nn.Module):
-    """Two linear layers with a SiLU between, on the sines and cosines of the timestep."""
-
-    def __init__(self, width: int, time_dim: int):
-        super().__init__()
-        self.linear_1 = nn.Linear(width, time_dim)
-        self.linear_2 = nn.Linear(time_dim, time_dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear_2(F.silu(self.linear_1(x)))
-
-
 class UNet(nn.Module):
     """epsilon_theta(z_t, t, c): the noise predictor (Rombach et al. 2022, eq. 3 and app. E.2).
 
@@ -124,19 +113,21 @@ class UNet(nn.Module):
         up_heads = self._heads(c["up_block_types"], "CrossAttnUpBlock2D", "UpBlock2D", heads[::-1])
         self.config, self.context_dim = dict(config), c["cross_attention_dim"]
         self.in_channels, self.sample_size = c["in_channels"], c["sample_size"]
-        self.time_width, time_dim = widths[0], 4 * widths[0]
+        first = self.time_width = widths[0]
+        time_dim = 4 * first
 
-        self.conv_in = nn.Conv2d(c["in_channels"], widths[0], 3, padding=1)
-        self.time_embedding = TimeEmbedding(widths[0], time_dim)
+        self.conv_in = nn.Conv2d(c["in_channels"], first, 3, padding=1)
+        self.time_embedding = nn.Sequential(OrderedDict(  # of the cosines and sines of the timestep
+            linear_1=nn.Linear(first, time_dim), act=nn.SiLU(), linear_2=nn.Linear(time_dim, time_dim)))  # fmt: skip
         more = [True] * (levels - 1) + [False]  # whether another level follows
-        self.down_blocks = nn.ModuleList(DownLevel(c, *level) for level in zip(
-            widths[:1] + widths, widths, [time_dim] * levels, down_heads, more))  # fmt: skip
+        self.down_blocks = nn.ModuleList(DownLevel(c, a, b, time_dim, h, down) for a, b, h, down in zip(
+            widths[:1] + widths, widths, down_heads, more))  # fmt: skip
         self.mid_block = MidLevel(c, widths[-1], time_dim, heads[-1])
-        up = widths[::-1]
-        self.up_blocks = nn.ModuleList(UpLevel(c, *level) for level in zip(
-            up[:1] + up, up, up[1:] + up[-1:], [time_dim] * levels, up_heads, more))  # fmt: skip
-        self.conv_norm_out = nn.GroupNorm(c["norm_num_groups"], widths[0], eps=c["norm_eps"])
-        self.conv_out = nn.Conv2d(widths[0], c["out_channels"], 3, padding=1)
+        rising = widths[::-1]
+        self.up_blocks = nn.ModuleList(UpLevel(c, below, b, above, time_dim, h, up) for below, b, above, h, up in zip(
+            rising[:1] + rising, rising, rising[1:] + rising[-1:], up_heads, more))  # fmt: skip
+        self.conv_norm_out = nn.GroupNorm(c["norm_num_groups"], first, eps=c["norm_eps"])
+        self.conv_out = nn.Conv2d(first, c["out_channels"], 3, padding=1)
 
     @staticmethod
     def _heads(types: list[str], with_attention: str, without: str, heads: list[int]) -> list[int | None]:

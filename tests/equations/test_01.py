@@ -52,6 +52,9 @@ def test_gaussian():
     assert abs(density.sum() * width - 1) < 1e-9
     assert abs((density * grid).sum() * width - 1.5) < 1e-9
     assert abs((density * (grid - 1.5) ** 2).sum() * width - 0.25) < 1e-9
+    drawn = np.random.default_rng(0).normal(1.5, 0.5, N)  # another program's normal numbers: the shares below points
+    for point in (0.6, 1.2, 1.5, 2.3):
+        assert abs(density[grid < point].sum() * width - (drawn < point).mean()) < CLOSE
 
 
 @equation("1.2", "shift-and-scale")
@@ -131,11 +134,10 @@ def test_no_shrink():
     def claim(var_before, beta, var_0, t):
         return var_before + beta, var_0 + t * beta
 
-    beta, steps = 0.03, 40
-    factors = [math.sqrt(beta)] * steps  # what multiplies each noise: independent, so the squares add
-    for t in range(1, steps + 1):
-        before, now = (2.5 + sum(f**2 for f in factors[:k]) for k in (t - 1, t))
-        assert all(abs(now - right) < 1e-12 for right in claim(before, beta, 2.5, t))
+    beta, x = 0.2, math.sqrt(2.5) * normal(N)
+    for t, noise in enumerate(normal(8, N, seed=1), start=1):
+        before, x = x.var(), x + math.sqrt(beta) * noise
+        assert all(abs(x.var() - right) < 6 * CLOSE for right in claim(before, beta, 2.5, t))
 
 
 @equation("1.8", "one-dose")
@@ -164,10 +166,12 @@ def test_variance_to_one():
 @equation("1.10", "two-doses")
 def test_two_doses():
     def claim(x0, a1, a2, e1, e2):
-        return np.sqrt(a2 * a1) * x0 + np.sqrt(a2 * (1 - a1)) * e1 + np.sqrt(1 - a2) * e2
+        nested = np.sqrt(a2) * (np.sqrt(a1) * x0 + np.sqrt(1 - a1) * e1) + np.sqrt(1 - a2) * e2
+        return nested, np.sqrt(a2 * a1) * x0 + np.sqrt(a2 * (1 - a1)) * e1 + np.sqrt(1 - a2) * e2
 
     x0, e1, e2 = normal(3, 100)
-    assert abs(claim(x0, 0.9, 0.6, e1, e2) - walk(x0, (0.1, 0.4), (e1, e2))).max() < 1e-12
+    for form in claim(x0, 0.9, 0.6, e1, e2):
+        assert abs(form - walk(x0, (0.1, 0.4), (e1, e2))).max() < 1e-12
 
 
 @equation("1.11", "two-noises")
@@ -214,6 +218,8 @@ def test_jump_density():
     x = walk(-1.5, betas, normal(12, N))
     mean, variance = claim(bars(betas)[-1], -1.5)
     assert abs(x.mean() - mean) < CLOSE and abs(x.var() - variance) < 2 * CLOSE
+    for point in (-2.0, -1.0, -0.3, 0.9):  # and it is a bell: the share of walks below each point
+        assert abs((x < point).mean() - 0.5 * (1 + math.erf((point - mean) / math.sqrt(2 * variance)))) < CLOSE
 
 
 @equation("1.15", "jump-from-s")
@@ -244,8 +250,9 @@ def test_log_alpha_bar():
         return -np.sum(betas + betas**2), -np.sum(betas)
 
     for betas in (np.linspace(1e-4, 0.02, 1000), np.array([0.5]), np.array([0.3, 0.01, 0.45])):
-        low, high = claim(betas)
-        assert low <= np.log(bars(betas)[-1]) <= high
+        for t in range(1, len(betas) + 1):
+            low, high = claim(betas[:t])
+            assert low <= np.log(bars(betas[:t])[-1]) <= high
     low, high = claim(np.linspace(1e-4, 0.02, 1000))
     assert abs(high + 10.05) < 1e-9 and high - low < 0.2  # so the bounds are narrow, too
 
@@ -291,12 +298,12 @@ def test_confusion():
     def claim(d, snr):
         return 0.5 * (1 + math.erf(-0.5 * d * math.sqrt(snr) / math.sqrt(2)))  # Phi
 
-    games, alpha_bar = 200_000, 0.4
-    a, b = np.array([1.0, -0.5, 0.2]), np.array([0.3, 0.4, 0.1])
-    shown = alpha_bar**0.5 * a + (1 - alpha_bar) ** 0.5 * normal(games, 3)
-    to_a, to_b = (np.linalg.norm(shown - alpha_bar**0.5 * c, axis=1) for c in (a, b))
-    expected = claim(np.linalg.norm(a - b), alpha_bar / (1 - alpha_bar))
-    assert abs((to_b < to_a).mean() - expected) < 5 * (expected * (1 - expected) / games) ** 0.5
+    games, a = 200_000, np.array([1.0, -0.5, 0.2])
+    for alpha_bar, b in ((0.4, np.array([0.3, 0.4, 0.1])), (0.05, np.array([0.0, 1.5, -2.0])), (0.8, np.array([1.1, 0.0, 0.2]))):
+        shown = alpha_bar**0.5 * a + (1 - alpha_bar) ** 0.5 * normal(games, 3)
+        to_a, to_b = (np.linalg.norm(shown - alpha_bar**0.5 * c, axis=1) for c in (a, b))
+        expected = claim(np.linalg.norm(a - b), alpha_bar / (1 - alpha_bar))
+        assert abs((to_b < to_a).mean() - expected) < 5 * (expected * (1 - expected) / games) ** 0.5
 
 
 @equation("1.22", "mean-leaks")

@@ -19,7 +19,7 @@ def by_counting(height, width, channels, factor):
 BANK = {
     "0.1": {
         "wrong": [
-            (lambda u, c, s: c + s * (c - u), "start from the guess without words"),
+            (lambda u, c, s: c + s * (c - u), "whose scale is ours less one"),
             (lambda u, c, s: (1 - s) * c + s * u, "changed places"),
             (lambda u, c, s: u + s * c, "difference from the guess without"),
             (lambda u, c, s: s * c - s * u, "added to something"),
@@ -31,6 +31,7 @@ BANK = {
         "wrong": [
             (lambda h, w, c, f: (h * w) / ((h / f) * (w / f)), "compared areas"),
             (lambda h, w, c, f: h * w / (c * (h / f) * (w / f)), "three colours"),
+            (lambda h, w, c, f: 3 * h * w / ((h / f) * (w / f)), "channels of the latents are missing"),
             (lambda h, w, c, f: 3 * f / c, "one side only"),
             (lambda h, w, c, f: 3.0 * f**2 * c, "wrong side"),
             (lambda h, w, c, f: c * (h // f) * (w // f) / (h * w * 3), "Upside down"),

@@ -53,7 +53,7 @@ def along_the_width(x0, noise, t, alphas_cumprod):
 
 def batches(rng):
     cases = []
-    for batch, channels, size in ((5, 3, 5), (1, 4, 6), (4, 2, 8)):
+    for batch, channels, size in ((5, 3, 5), (1, 4, 6), (8, 2, 8)):
         x0, noise = torch.randn(2, batch, channels, size, size, generator=rng)
         cases.append((x0, noise, torch.randint(2, 60, (batch,), generator=rng), random_table(rng, 60)))
     return cases
@@ -160,11 +160,17 @@ EXERCISES = [
             Mistake(lambda x0, noise, t, ab: add_noise(x0, noise, t, torch.cat([ab[:1], ab[1:] / ab[:-1]])),
                     "Right at t = 0, and late in the table the picture is still there: is that one dose's alpha, or all of them multiplied, (1.12)?"),
             Mistake(along_the_width,
-                    "Right where all timesteps are equal, wrong where they differ: which axis do your factors multiply?"),
+                    "Your factors run along the width of the pictures instead of along the batch: which axis do they multiply?"),
             Mistake(lambda x0, noise, t, ab: add_noise(x0, noise, t[:1], ab),
                     "Every picture is noised to the first picture's timestep: t holds one for each."),
             Mistake(lambda x0, noise, t, ab: add_noise(x0, noise, t - 1, ab),
-                    "One dose too few: code counts timesteps from 0, so alphas_cumprod[t] is the one you want."),
+                    "One dose too few: from which number does code count?"),
+            Mistake(lambda x0, noise, t, ab: (c := ab[t].view(-1, 1, 1, 1).sqrt()) * x0 + (1 - c) * noise,
+                    "The two factors sum to one; it is their squares that should."),
+            Mistake(lambda x0, noise, t, ab: (c := ab[t].view(-1, 1, 1, 1)) * x0 + (1 - c).sqrt() * noise,
+                    "The noise is right, the picture fades too fast: its factor is a root as well."),
+            Mistake(lambda x0, noise, t, ab: (1 - (c := ab[t].view(-1, 1, 1, 1))).sqrt() * x0 + c.sqrt() * noise,
+                    "The two factors have changed places: at t = 0 nearly all of the picture should be there."),
             Mistake(lambda x0, noise, t, ab: (c := ab[t].view(-1, 1, 1, 1)).sqrt() * x0 + noise,
                     "The noise comes at full strength at every timestep; its factor is missing."),
         ),
@@ -178,6 +184,8 @@ EXERCISES = [
                     "You never squared: what linspace made are the roots of the betas, and the picture drowns at once."),
             Mistake(lambda start, end, steps: torch.cumprod(1 - torch.linspace(start**0.5, end**0.5, steps) ** 4, 0),
                     "You squared twice: at the end nearly all of the picture is left."),
+            Mistake(lambda start, end, steps: torch.cumprod(1 - torch.linspace(start, end, steps) ** 2, 0),
+                    "You squared betas that were evenly spaced. Evenly spaced are their roots, and squaring them brings the betas back."),
             Mistake(lambda start, end, steps: 1 - torch.linspace(start**0.5, end**0.5, steps) ** 2,
                     "These are the alphas of the single doses; alpha bar is their running product (1.12)."),
             Mistake(lambda start, end, steps: torch.linspace(start**0.5, end**0.5, steps) ** 2,
@@ -196,9 +204,13 @@ EXERCISES = [
             Mistake(lambda x, noise, s, t, ab: (ab[t] / ab[s]) * x + (1 - ab[t] / ab[s]) * noise,
                     "The right ratio, and its roots are missing: a variance is the square of what multiplies."),
             Mistake(lambda x, noise, s, t, ab: (ab[t] / ab[s]).sqrt() * x + (ab[s] - ab[t]).sqrt() * noise,
-                    "The noise is too weak: by (1.6) it must bring the variance back to 1, so its variance is one minus the ratio."),
+                    "The noise is too weak: if x_s has variance 1, which variance must x_t have, (1.9)?"),
             Mistake(lambda x, noise, s, t, ab: (r := (ab[t] / ab[t - 1])).sqrt() * x + (1 - r).sqrt() * noise,
                     "This is the last dose alone. Multiply all those between s and t."),
+            Mistake(lambda x, noise, s, t, ab: ab[t - s].sqrt() * x + (1 - ab[t - s]).sqrt() * noise,
+                    "You gave the first t - s doses once more. The doses between s and t are others, and stronger or weaker."),
+            Mistake(lambda x, noise, s, t, ab: (r := ab[s] / ab[t]).sqrt() * x + (1 - r).sqrt() * noise,
+                    "Your ratio is upside down: more picture would be left after the doses than before."),
             Mistake(lambda x, noise, s, t, ab: (ab[t] / ab[s]).sqrt() * x + (1 - ab[t]).sqrt() * noise,
                     "The picture's factor is right, the noise is that of a jump from the clean picture: too much of it."),
         ),
@@ -216,6 +228,10 @@ EXERCISES = [
                     "You took the picture's loudness alone. The ratio divides it by the noise's, 1 - alpha bar."),
             Mistake(lambda db, ab: int((10 * torch.log(ab / (1 - ab)) >= db).sum()),
                     "A decibel goes by the logarithm to base 10, torch.log10."),
+            Mistake(lambda db, ab: int((ab / (1 - ab) >= db).sum()),
+                    "You compared the ratio itself with decibels: a decibel is a logarithm."),
+            Mistake(lambda db, ab: int((10 * torch.log10((ab / (1 - ab)).sqrt()) >= db).sum()),
+                    "You took the ratio of the two factors, the roots. Loudness is variance: (1.20)."),
             Mistake(lambda db, ab: first_below(db, ab) + 1,
                     "One too late: the ratio is below already one timestep before. Count from 0."),
         ),

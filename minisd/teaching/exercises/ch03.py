@@ -70,9 +70,9 @@ def slerp(a, b, u):
     return torch.sin((1 - u) * phi) / torch.sin(phi) * a + torch.sin(u * phi) / torch.sin(phi) * b
 
 
-def without_lengths(a, b, u):
-    phi = torch.acos((a * b).sum())
-    return torch.sin((1 - u) * phi) / torch.sin(phi) * a + torch.sin(u * phi) / torch.sin(phi) * b
+def lacks_lengths(answer, cases):
+    """The scalar product of two long arrows is no cosine, and its angle is NaN."""
+    return bool(answer(*cases[0]).isnan().all())
 
 
 def by_rows(a, b, u):
@@ -219,8 +219,8 @@ EXERCISES = [
                     "This is the straight line: in the middle a part of the width is missing (3.17)."),
             Mistake(lambda a, b, u: slerp(b, a, u),
                     "The two have changed places: u is the share of b, and at u = 0 the result is a."),
-            Mistake(without_lengths,
-                    "The scalar product is the cosine only for arrows of length one: divide by both lengths."),
+            Mistake(None, "The scalar product is the cosine only for arrows of length one: divide by both lengths.",
+                    seen=lacks_lengths),
             Mistake(by_rows,
                     "Each row got an angle of its own. All numbers of a noise together are one arrow."),
             Mistake(right_angle,

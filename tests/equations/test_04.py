@@ -1,0 +1,478 @@
+"""Chapter 4: samplers."""
+
+import math
+
+import numpy as np
+import sympy as sp
+
+from minisd.samplers import ancestral_sigmas, ddim_step, multistep_weights
+from minisd.schedule import jump_posterior
+
+from . import equation
+
+PLACES, SHARES, STD = np.array([-1.0, 0.4, 1.5]), np.array([0.5, 0.2, 0.3]), 0.3  # data: three bells on a line
+GRID = np.linspace(-8, 8, 4001)
+CELL = GRID[1] - GRID[0]
+
+
+def bell(x, mean, std):
+    return np.exp(-((x - mean) ** 2) / (2 * std**2)) / (math.sqrt(2 * math.pi) * std)
+
+
+def data(x):
+    """The density of x_0."""
+    return sum(share * bell(x, place, STD) for share, place in zip(SHARES, PLACES))
+
+
+def blurred(x, sigma):
+    """p(x; sigma), the density of x_0 + sigma noise: bells again."""
+    return sum(share * bell(x, place, math.hypot(STD, sigma)) for share, place in zip(SHARES, PLACES))
+
+
+def average(x, sigma, what):
+    """E[what(x_0) | x] at one x, an integral over x_0 with Bayes' weights."""
+    weights = data(GRID) * bell(x, GRID, sigma)
+    return (weights * what(GRID)).sum() / weights.sum()
+
+
+def noise_at(x, sigma):
+    return average(x, sigma, lambda x0: (x - x0) / sigma)
+
+
+def picture_at(x, sigma):
+    return average(x, sigma, lambda x0: x0)
+
+
+def slope(f, x, h=1e-4):
+    return (f(x + h) - f(x - h)) / (2 * h)
+
+
+def curve(x, sigma, sigma_next, steps=400):
+    """The curve dx/dsigma = E[noise | x], by the midpoint rule in ln sigma."""
+    levels = np.geomspace(sigma, sigma_next, steps + 1)
+    for a, b in zip(levels, levels[1:]):
+        middle = math.sqrt(a * b)
+        half = x + (middle - a) * noise_at(x, a)
+        x = x + math.log(b / a) * middle * noise_at(half, middle)
+    return x
+
+
+@equation("4.1", "marginal")
+def test_marginal():
+    def claim(jump, density, width):
+        return np.sum(jump * density * width)
+
+    rng, ab = np.random.default_rng(0), 0.6
+    x0 = rng.choice(PLACES, 400_000, p=SHARES) + STD * rng.standard_normal(400_000)
+    x_t = ab**0.5 * x0 + (1 - ab) ** 0.5 * rng.standard_normal(400_000)
+    for place in (-0.7, 0.3, 1.2):
+        counted = (abs(x_t - place) < 0.05).mean() / 0.1
+        jump = bell(place, ab**0.5 * GRID, (1 - ab) ** 0.5)
+        assert abs(counted - claim(jump, data(GRID), CELL)) < 0.02
+
+
+@equation("4.2", "score-of-a-jump")
+def test_score_of_a_jump():
+    def claim(x_t, x0, ab, noise):
+        return -(x_t - ab**0.5 * x0) / (1 - ab), -noise / (1 - ab) ** 0.5
+
+    x0, noise, ab = 0.7, -1.3, 0.6
+    x_t = ab**0.5 * x0 + (1 - ab) ** 0.5 * noise
+    measured = slope(lambda x: math.log(bell(x, ab**0.5 * x0, (1 - ab) ** 0.5)), x_t)
+    left, right = claim(x_t, x0, ab, noise)
+    assert abs(left - measured) < 1e-6 and abs(right - measured) < 1e-6
+
+
+@equation("4.3", "score-is-noise")
+def test_score_is_noise():
+    def claim(mean_noise, ab):
+        return -mean_noise / (1 - ab) ** 0.5
+
+    for x_t, ab in ((0.3, 0.7), (-1.1, 0.2), (0.9, 0.95)):
+        def density(x, ab=ab):
+            return sum(s * bell(x, ab**0.5 * p, math.sqrt(ab * STD**2 + 1 - ab)) for s, p in zip(SHARES, PLACES))
+
+        weights = data(GRID) * bell(x_t, ab**0.5 * GRID, (1 - ab) ** 0.5)
+        mean_noise = (weights * (x_t - ab**0.5 * GRID) / (1 - ab) ** 0.5).sum() / weights.sum()
+        assert abs(claim(mean_noise, ab) - slope(lambda x: math.log(density(x)), x_t)) < 1e-5
+
+
+@equation("4.4", "exploding")
+def test_exploding():
+    def claim(x0, noise, ab):
+        return x0 + ((1 - ab) / ab) ** 0.5 * noise
+
+    x0, noise = np.random.default_rng(0).standard_normal((2, 20))
+    for ab in (0.9, 0.3, 0.005):
+        x_t = ab**0.5 * x0 + (1 - ab) ** 0.5 * noise
+        assert abs(claim(x0, noise, ab) - x_t / ab**0.5).max() < 1e-10
+
+
+@equation("4.5", "back-to-preserving")
+def test_back_to_preserving():
+    def claim(x, sigma):
+        return 1 / (1 + sigma**2), x / (1 + sigma**2) ** 0.5
+
+    for ab in (0.9, 0.3, 0.005):
+        x_t, sigma = 0.8, ((1 - ab) / ab) ** 0.5
+        bar, back = claim(x_t / ab**0.5, sigma)
+        assert abs(bar - ab) < 1e-12 and abs(back - x_t) < 1e-12
+
+
+@equation("4.6", "two-guesses")
+def test_two_guesses():
+    def claim(x, sigma, noise, picture):
+        return x - sigma * noise, -noise / sigma, (picture - x) / sigma**2
+
+    for x, sigma in ((0.3, 0.5), (-1.4, 1.2), (2.0, 0.3)):
+        picture, by_noise, by_picture = claim(x, sigma, noise_at(x, sigma), picture_at(x, sigma))
+        score = slope(lambda y, sigma=sigma: math.log(blurred(y, sigma)), x)
+        assert abs(picture - picture_at(x, sigma)) < 1e-9
+        assert abs(by_noise - score) < 1e-5 and abs(by_picture - score) < 1e-5
+
+
+@equation("4.7", "ddim-is-euler")
+def test_ddim_is_euler():
+    def claim(x, picture, noise, sigma, sigma_next):
+        return picture + sigma_next * noise, x + (sigma_next - sigma) * noise
+
+    x0, noise = np.random.default_rng(0).standard_normal((2, 20))
+    ab, ab_next = 0.2, 0.7
+    sigma, sigma_next = (((1 - a) / a) ** 0.5 for a in (ab, ab_next))
+    ddim = ddim_step(x0, noise, ab, ab_next, 0.0, None) / ab_next**0.5
+    assert max(abs(side - ddim).max() for side in claim(x0 + sigma * noise, x0, noise, sigma, sigma_next)) < 1e-12
+
+
+@equation("4.8", "ode")
+def test_ode():
+    def claim(noise):
+        return +noise
+
+    # One bell of data: the point that keeps its place in the crowd is x = m + (x_0 - m) sqrt(std^2 + sigma^2) / std.
+    for x0, sigma in ((1.4, 0.8), (-0.2, 3.0)):
+        def path(s, x0=x0):
+            return 0.5 + (x0 - 0.5) * math.hypot(STD, s) / STD
+
+        x = path(sigma)
+        weights = bell(GRID, 0.5, STD) * bell(x, GRID, sigma)
+        noise = (weights * (x - GRID) / sigma).sum() / weights.sum()
+        assert abs(slope(path, sigma) - claim(noise)) < 1e-5
+
+
+@equation("4.9", "continuity")
+def test_continuity():
+    def claim(flow, x):
+        return -sp.diff(flow, x)
+
+    # A crowd that starts as e^{-y^2} and moves by y -> x = (y + s) e^s: its density and velocity by change of variable.
+    x, s = sp.symbols("x s", real=True)
+    y = x * sp.exp(-s) - s
+    density = sp.exp(-(y**2)) * sp.diff(y, x)
+    velocity = (y + s) * sp.exp(s) + sp.exp(s)
+    difference = sp.diff(density, s) - claim(density * velocity, x)
+    assert all(abs(float(difference.subs({x: a, s: b}))) < 1e-12 for a, b in ((0.3, 0.2), (-1.0, 0.5), (2.0, 0.1)))
+
+
+@equation("4.10", "one-bell-flows")
+def test_one_bell_flows():
+    def claim(bell, x, x0, sigma):
+        return ((x - x0) ** 2 / sigma**3 - 1 / sigma) * bell, -sp.diff(bell * (x - x0) / sigma, x)
+
+    x, x0 = sp.symbols("x x0", real=True)
+    sigma = sp.symbols("sigma", positive=True)
+    bell = sp.exp(-((x - x0) ** 2) / (2 * sigma**2)) / (sp.sqrt(2 * sp.pi) * sigma)
+    at = {x: 0.7, x0: -0.4, sigma: 0.9}
+    sides = [float(side.subs(at)) for side in claim(bell, x, x0, sigma)]
+    assert max(abs(side - float(sp.diff(bell, sigma).subs(at))) for side in sides) < 1e-10
+
+
+@equation("4.11", "crowd-flows")
+def test_crowd_flows():
+    def claim(density, velocity, x):
+        return -slope(lambda y: density(y) * velocity(y), x)
+
+    for x, sigma in ((0.2, 0.4), (-1.3, 0.9), (1.0, 0.25)):
+        for velocity in (lambda y, s=sigma: average(y, s, lambda x0: (y - x0) / s), lambda y, s=sigma: noise_at(y, s)):
+            change = slope(lambda s, x=x: blurred(x, s), sigma)
+            assert abs(claim(lambda y, s=sigma: blurred(y, s), velocity, x) - change) < 1e-5
+
+
+@equation("4.12", "quantile-kept")
+def test_quantile_kept():
+    def claim(by_sigma, by_x, velocity, density, noise):
+        return by_sigma + by_x * velocity, -density * noise + density * noise
+
+    def rank(x, sigma):
+        width = math.hypot(STD, sigma) * 2**0.5
+        return sum(s * 0.5 * (1 + math.erf((x - p) / width)) for s, p in zip(SHARES, PLACES))
+
+    x, sigma = 0.6, 0.7
+    noise, density = noise_at(x, sigma), blurred(x, sigma)
+    by_sigma, by_x = slope(lambda s: rank(x, s), sigma), slope(lambda y: rank(y, sigma), x)
+    left, right = claim(by_sigma, by_x, noise, density, noise)
+    assert abs(left) < 1e-6 and abs(right) < 1e-12
+    assert abs(rank(curve(3.0, 4.0, 0.3), 0.3) - rank(3.0, 4.0)) < 1e-4
+
+
+@equation("4.13", "taylor")
+def test_taylor():
+    def claim(x, h, first, second):
+        return x + h * first + h**2 / 2 * second
+
+    # One bell: x(sigma) = sqrt(1 + sigma^2) for the start x_0 = 1; sympy gives its derivatives.
+    s = sp.symbols("s", positive=True)
+    path = sp.sqrt(1 + s**2)
+    at = [float(sp.diff(path, s, k).subs(s, 0.8)) for k in range(3)]
+    off = [abs(float(path.subs(s, 0.8 + h)) - claim(at[0], h, at[1], at[2])) for h in (-0.02, -0.01)]
+    assert off[1] < 1e-6 and 6 < off[0] / off[1] < 10  # what is left is of third order
+
+
+@equation("4.14", "order")
+def test_order():
+    def claim(constant, n, p, e_n, e_2n):
+        return constant / n**p, math.log2(e_n / e_2n)
+
+    # Euler and the midpoint rule on y' = y over [0, 1]: the constants are e / 2 and e / 6.
+    for p, constant, factor in ((1, math.e / 2, lambda h: 1 + h), (2, math.e / 6, lambda h: 1 + h + h**2 / 2)):
+        e_n, e_2n = (math.e - factor(1 / n) ** n for n in (400, 800))
+        error, order = claim(constant, 400, p, e_n, e_2n)
+        assert abs(error / e_n - 1) < 0.02 and abs(order - p) < 0.02
+
+
+@equation("4.15", "karras-grid")
+def test_karras_grid():
+    def claim(i, n, low, high, rho):
+        return (high ** (1 / rho) + i / n * (low ** (1 / rho) - high ** (1 / rho))) ** rho
+
+    n = 8
+    ours = [claim(i, n, 0.03, 14.6, 7) for i in range(n + 1)]
+    evenly = np.linspace(14.6 ** (1 / 7), 0.03 ** (1 / 7), n + 1) ** 7
+    assert abs(ours - evenly).max() < 1e-9
+
+
+@equation("4.16", "heun")
+def test_heun():
+    def claim(x, h, f, sigma):
+        return x + h / 2 * (f(x, sigma) + f(x + h * f(x, sigma), sigma + h))
+
+    def f(x, sigma):  # x' = x sigma, whose solution is x e^{sigma^2 / 2}
+        return x * sigma
+
+    off = [abs(claim(0.7, h, f, 1.1) - 0.7 * math.exp(((1.1 + h) ** 2 - 1.1**2) / 2)) for h in (-0.02, -0.01)]
+    assert off[1] < 1e-5 and 6 < off[0] / off[1] < 10
+
+
+@equation("4.17", "moments")
+def test_moments():
+    def claim(sigma, sigma_next, m):
+        return (sigma_next ** (m + 1) - sigma ** (m + 1)) / (m + 1)
+
+    s, places, sigma_next = sp.symbols("s"), [3.0, 3.7, 5.0, 5.4], 2.2
+    weights = multistep_weights(places, sigma_next)
+    for m in range(4):
+        exact = float(sp.integrate(s**m, (s, 3.0, sigma_next)))
+        assert abs(claim(3.0, sigma_next, m) - exact) < 1e-9 * abs(exact) + 1e-9
+        assert abs(sum(w * p**m for w, p in zip(weights, places)) - exact) < 1e-8 * (1 + abs(exact))
+
+
+@equation("4.18", "two-points")
+def test_two_points():
+    def claim(h, before):
+        return h + h**2 / (2 * before), -(h**2) / (2 * before)
+
+    for now, last, following in ((3.0, 4.0, 2.5), (1.0, 3.0, 0.2)):
+        line = np.polyfit([now, last], [0.0, 1.0], 1), np.polyfit([now, last], [1.0, 0.0], 1)  # 1 at one place, 0 at the other
+        areas = [np.polyval(np.polyint(p), following) - np.polyval(np.polyint(p), now) for p in (line[1], line[0])]
+        assert max(abs(a - b) for a, b in zip(claim(following - now, now - last), areas)) < 1e-10
+
+
+@equation("4.19", "adams-bashforth")
+def test_adams_bashforth():
+    def claim(h):
+        return [h / 24 * 55, h / 24 * -59, h / 24 * 37, h / 24 * -9]
+
+    x = sp.symbols("x")
+    for j, weight in enumerate(claim(1)):
+        places = [0, -1, -2, -3]
+        lagrange = sp.prod([sp.Rational(1, places[j] - p) * (x - p) for p in places if p != places[j]])
+        assert abs(weight - float(sp.integrate(lagrange, (x, 0, 1)))) < 1e-12
+    assert abs(sum(claim(0.5)) - 0.5) < 1e-12
+
+
+@equation("4.20", "pndm-defect")
+def test_pndm_defect():
+    def claim(noise, sigma, u, h, noise_dot, sigma_dot_dot):
+        area = sp.integrate(noise * sp.diff(sigma, u), (u, -h / 2, h / 2))
+        whole = sp.integrate(sp.diff(sigma, u), (u, -h / 2, h / 2))
+        mean = 1 / h * sp.integrate(noise, (u, -h / 2, h / 2))
+        return [area, whole, mean, h**3 / 12 * noise_dot * sigma_dot_dot]
+
+    u, h = sp.symbols("u h")
+    noise, sigma = 2 + 3 * u + u**2 + 5 * u**3, 1 + u + 4 * u**2 + 2 * u**3
+    area, whole, mean, right = claim(noise, sigma, u, h, 3, 8)
+    left = sp.expand(area - whole * mean)
+    assert sp.expand(left - right).as_poly(h).monoms()[-1][0] >= 5
+
+
+@equation("4.21", "lambda")
+def test_lambda():
+    def claim(ab, snr, sigma):
+        return math.log(ab**0.5 / (1 - ab) ** 0.5), 0.5 * math.log(snr), -math.log(sigma)
+
+    for ab in (0.9, 0.5, 0.02):
+        x0, noise = np.random.default_rng(0).standard_normal((2, 200_000))
+        loud = 0.5 * math.log((ab**0.5 * x0).var() / ((1 - ab) ** 0.5 * noise).var())
+        assert max(abs(v - loud) for v in claim(ab, ab / (1 - ab), ((1 - ab) / ab) ** 0.5)) < 0.01
+
+
+@equation("4.22", "ode-in-lambda")
+def test_ode_in_lambda():
+    def claim(sigma, noise, picture, x):
+        return -sigma * noise, picture - x
+
+    x, sigma = 0.9, 0.8
+    moved = [curve(x, sigma, sigma * math.exp(-d), steps=20) for d in (-1e-3, 1e-3)]
+    measured = (moved[1] - moved[0]) / 2e-3
+    assert max(abs(side - measured) for side in claim(sigma, noise_at(x, sigma), picture_at(x, sigma), x)) < 1e-4
+
+
+@equation("4.23", "exact-linear-part")
+def test_exact_linear_part():
+    def claim(x, h, level, pictures, levels, width):
+        return np.exp(-h) * x + np.sum(np.exp(levels - level - h) * pictures) * width
+
+    level, h, x = -0.6, 0.9, 1.3
+    edges = np.linspace(level, level + h, 301)
+    width = edges[1] - edges[0]
+    middles, y, pictures = edges[:-1] + width / 2, x, []
+    for a, b, middle in zip(edges, edges[1:], middles):
+        at_middle = curve(y, math.exp(-a), math.exp(-middle), steps=1)
+        pictures.append(picture_at(at_middle, math.exp(-middle)))
+        y = curve(y, math.exp(-a), math.exp(-b), steps=1)
+    assert abs(claim(x, h, level, np.array(pictures), middles, width) - y) < 1e-4
+
+
+@equation("4.24", "first-order")
+def test_first_order():
+    def claim(x, picture, h, x_t, ab, ab_next):
+        ratio = (1 - ab_next) ** 0.5 / (1 - ab) ** 0.5
+        return math.exp(-h) * x + (1 - math.exp(-h)) * picture, ratio * x_t + (ab_next**0.5 - ratio * ab**0.5) * picture
+
+    ab, ab_next, picture, x_t = 0.2, 0.7, 0.4, -1.1
+    sigma, sigma_next = (((1 - a) / a) ** 0.5 for a in (ab, ab_next))
+    noise = (x_t - ab**0.5 * picture) / (1 - ab) ** 0.5
+    left, right = claim(x_t / ab**0.5, picture, math.log(sigma / sigma_next), x_t, ab, ab_next)
+    ddim = ddim_step(picture, noise, ab, ab_next, 0.0, None)
+    assert abs(left * ab_next**0.5 - ddim) < 1e-12 and abs(right - ddim) < 1e-12
+
+
+@equation("4.25", "second-order-picture")
+def test_second_order_picture():
+    def claim(picture, last, r):
+        return picture + 1 / (2 * r) * (picture - last)
+
+    level, before, h = 0.3, 0.5, 0.2  # a picture that is a straight line in lambda: halfway the guess is exact
+    at = [2 - 3 * l for l in (level - before, level, level + h / 2)]  # noqa: E741
+    assert abs(claim(at[1], at[0], before / h) - at[2]) < 1e-12
+
+
+@equation("4.26", "posterior-exploding")
+def test_posterior_exploding():
+    def claim(x, x0, sigma, sigma_next):
+        return (x0 + sigma_next**2 / sigma**2 * (x - x0),
+                sigma_next**2 * (sigma**2 - sigma_next**2) / sigma**2)  # fmt: skip
+
+    import torch
+
+    table, x, x0 = torch.tensor([0.7, 0.2], dtype=torch.float64), 1.9, 0.4
+    sigma_next, sigma = ((1 / table - 1) ** 0.5).tolist()
+    mean, variance = jump_posterior(table, x0, x * 0.2**0.5, 1, 0)
+    ours = claim(x, x0, sigma, sigma_next)
+    assert abs(ours[0] - mean / 0.7**0.5) < 1e-12 and abs(ours[1] - variance / 0.7) < 1e-12
+
+
+@equation("4.27", "up-and-down")
+def test_up_and_down():
+    def claim(sigma, sigma_next, up, down):
+        return sigma_next * (1 - sigma_next**2 / sigma**2) ** 0.5, sigma_next**2 / sigma, up**2 + down**2
+
+    for sigma, sigma_next in ((3.0, 2.0), (1.0, 0.1)):
+        x = np.random.default_rng(0).standard_normal((2, 400_000))
+        nearer = sigma_next * x[0]  # x' of a picture at 0, and x = x' + more noise: regress x' on x
+        further = nearer + (sigma**2 - sigma_next**2) ** 0.5 * x[1]
+        share = (nearer * further).mean() / (further**2).mean()
+        down, up = ancestral_sigmas(sigma, sigma_next)
+        ours = claim(sigma, sigma_next, up, down)
+        assert abs(ours[0] - (nearer - share * further).std()) < 0.01
+        assert abs(ours[1] - share * sigma) < 0.01 and abs(ours[2] - sigma_next**2) < 1e-12
+
+
+@equation("4.28", "v")
+def test_v():
+    def claim(ab, noise, x0):
+        return ab**0.5 * noise - (1 - ab) ** 0.5 * x0
+
+    angle, x0, noise = 0.7, 0.4, -1.2
+    turned = slope(lambda a: math.cos(a) * x0 + math.sin(a) * noise, angle)
+    assert abs(claim(math.cos(angle) ** 2, noise, x0) - turned) < 1e-7
+
+
+@equation("4.29", "v-back")
+def test_v_back():
+    def claim(ab, x_t, v):
+        return ab**0.5 * x_t - (1 - ab) ** 0.5 * v, (1 - ab) ** 0.5 * x_t + ab**0.5 * v
+
+    angle, x0, noise = 0.7, 0.4, -1.2
+    x_t = math.cos(angle) * x0 + math.sin(angle) * noise
+    v = slope(lambda a: math.cos(a) * x0 + math.sin(a) * noise, angle)
+    back = claim(math.cos(angle) ** 2, x_t, v)
+    assert abs(back[0] - x0) < 1e-7 and abs(back[1] - noise) < 1e-7
+
+
+@equation("4.30", "straight-road")
+def test_straight_road():
+    def claim(tau, x0, noise, x):
+        return (1 - tau) * x0 + tau * noise, (1 - tau) * x, tau / (1 - tau)
+
+    x0, noise, tau = 0.4, -1.2, 0.3
+    on_the_line = x0 + 0.3 * (noise - x0)
+    sigma = 3 / 7
+    left, right, level = claim(tau, x0, noise, x0 + sigma * noise)
+    assert abs(left - on_the_line) < 1e-12 and abs(right - on_the_line) < 1e-12 and abs(level - sigma) < 1e-12
+
+
+@equation("4.31", "velocity")
+def test_velocity():
+    def claim(x, tau, noise, picture, average):
+        return -x + (1 - tau) * noise / (1 - tau) ** 2, noise - picture, average
+
+    tau, x = 0.4, 0.9
+    sigma = tau / (1 - tau)
+    near = [(1 - t) * curve(x, sigma, t / (1 - t), steps=20) for t in (tau - 1e-3, tau + 1e-3)]
+    measured = (near[1] - near[0]) / 2e-3
+    mean = average(x, sigma, lambda x0: (x - x0) / sigma - x0)
+    for side in claim(x, tau, noise_at(x, sigma), picture_at(x, sigma), mean):
+        assert abs(side - measured) < 1e-4
+
+
+@equation("4.32", "flow-is-ddim")
+def test_flow_is_ddim():
+    def claim(x_tau, tau, tau_next, noise, picture):
+        return x_tau + (tau_next - tau) * (noise - picture), (1 - tau_next) * picture + tau_next * noise
+
+    tau, tau_next, picture, noise = 0.8, 0.35, 0.4, -1.2
+    ab_of = [1 / (1 + (t / (1 - t)) ** 2) for t in (tau, tau_next)]
+    ddim = ddim_step(picture, noise, *ab_of, 0.0, None) / ab_of[1] ** 0.5 * (1 - tau_next)
+    left, right = claim((1 - tau) * picture + tau * noise, tau, tau_next, noise, picture)
+    assert abs(left - ddim) < 1e-12 and abs(right - ddim) < 1e-12
+
+
+@equation("4.33", "steep")
+def test_steep():
+    def claim(y, k, weights, history):
+        return y - k * sum(w * old for w, old in zip(weights, history))
+
+    k, h = 2.0, 0.01  # y' = -k y from true values: the next value is e^{-k t}, to the order of four values
+    history = [math.exp(-k * h * -j) for j in range(4)]
+    weights = [h * w for w in multistep_weights([0, -1, -2, -3], 1)]
+    assert abs(claim(history[0], k, weights, history) - math.exp(-k * h)) < 1e-7
