@@ -55,9 +55,8 @@ def read_json(path: Path) -> dict:
     return value
 
 
-def save_model(
-    model: nn.Module, folder: Path, weights: str, class_name: str, dtype: torch.dtype, without: str | None = None
-) -> None:
+def save_model(model: nn.Module, folder: Path, weights: str, class_name: str, dtype: torch.dtype,
+               without: str | None = None) -> None:  # fmt: skip
     """Write a network's config.json and weights; tensors are stored as `dtype`.
 
     `class_name` is the network's in diffusers or transformers, which write it under different keys.
@@ -92,9 +91,8 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         raise FileNotFoundError(f"{path} is missing: fetch the model again, or train it (minisd train --help)")
     with path.open("rb") as file:
         start = file.read(100).lstrip().lower()
-    for sign, what in NO_WEIGHTS.items():
-        if start.startswith(sign):
-            raise ValueError(f"{path} is {what}")
+    if kinds := [what for sign, what in NO_WEIGHTS.items() if start.startswith(sign)]:
+        raise ValueError(f"{path} is {kinds[0]}")
     if path.suffix != ".safetensors":
         return read_pickle(path)
     try:
@@ -146,9 +144,8 @@ def build_empty(build: type[nn.Module], config: dict) -> nn.Module:
         return build({key: value for key, value in config.items() if not key.startswith("_")})
 
 
-def load_model(
-    build: type[nn.Module], folder: Path, weights: str, device: str, dtype: torch.dtype, more: Path | None = None
-) -> nn.Module:
+def load_model(build: type[nn.Module], folder: Path, weights: str, device: str, dtype: torch.dtype,
+               more: Path | None = None) -> nn.Module:  # fmt: skip
     """Build a network from a folder's config.json and fill it from its weights, every tensor accounted for.
 
     `more` is a second file of weights: tiny's CLIP takes its text half from text_encoder/.
@@ -159,9 +156,7 @@ def load_model(
     except ValueError as error:
         raise ValueError(f"{folder / 'config.json'}: {error}") from None
     path = weights_file(folder, weights, dtype)
-    tensors = published_names(read_tensors(path))
-    if more is not None:
-        tensors |= published_names(read_tensors(more))
+    tensors = published_names(read_tensors(path)) | (published_names(read_tensors(more)) if more else {})
     fill(model, tensors, path, device, dtype)
     return model
 
@@ -179,10 +174,8 @@ def published_names(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]
     return {name: tensor for name, tensor in tensors.items() if not name.endswith("embeddings.position_ids")}
 
 
-def fill(
-    model: nn.Module, tensors: dict[str, torch.Tensor], source: Path | str, device: str, dtype: torch.dtype,
-    in_file: Callable[[str], str] = str,
-) -> None:  # fmt: skip
+def fill(model: nn.Module, tensors: dict[str, torch.Tensor], source: Path | str, device: str, dtype: torch.dtype,
+         in_file: Callable[[str], str] = str) -> None:  # fmt: skip
     """Give a model its weights: every name used, none missing, every shape right, no NaN found (`finite`).
 
     `in_file` gives a tensor's name in the file. Where dtype and device are the file's, nothing is copied: the

@@ -108,14 +108,12 @@ class LoRA(nn.Module):
 
         Raises FileNotFoundError, or ValueError in one line for a file that holds anything else or more.
         """
-        path, parts, odd = Path(path), defaultdict(dict), []
+        path, parts = Path(path), defaultdict(dict)
         tensors, config = read_tensors(path), stored_config(path)
-        for key, tensor in tensors.items():
-            if match := TENSOR_NAME.fullmatch(key):
-                role = match[2] or match[3]
-                parts[one_name(match[1])][ROLES.get(role, role)] = tensor
-            else:
-                odd.append(key)
+        odd = [key for key in tensors if not TENSOR_NAME.fullmatch(key)]
+        for match in filter(None, map(TENSOR_NAME.fullmatch, tensors)):
+            role = match[2] or match[3]
+            parts[one_name(match[1])][ROLES.get(role, role)] = tensors[match[0]]
         odd += [key for key, on in config.items() if on and key.endswith(("alpha_pattern", "use_rslora", "use_dora"))]
         odd += [name for name, part in parts.items() if not {"down", "up"} <= part.keys()
                 or part["up"].shape[1:2] != part["down"].shape[:1]

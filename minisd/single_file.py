@@ -84,9 +84,8 @@ def vae_name(name: str) -> str:
     return ".".join([place, *(VAE_PARTS.get(part, part) for part in rest)])
 
 
-def load_single_file(
-    path: Path, device: str, dtype: torch.dtype, configs: dict = SD15
-) -> tuple[TextEncoder, UNet, AutoencoderKL]:
+def load_single_file(path: Path, device: str, dtype: torch.dtype,
+                     configs: dict = SD15) -> tuple[TextEncoder, UNet, AutoencoderKL]:  # fmt: skip
     """The three networks of a Stable Diffusion 1.x file, every tensor accounted for.
 
     They are those of `configs`, but the U-Net reads as many channels as the file says: 4, or 9 for inpainting.
@@ -98,8 +97,8 @@ def load_single_file(
     if strange or absent:
         looks = [what for sign, what in SIGNS.items() if any(re.search(sign, key) for key in tensors)]
         found = f"it has {some(strange)}" if strange else f"it has nothing under {absent[0]}"
-        raise ValueError(f"{path} looks like {[*looks, 'another model, or a part of one'][0]}: {found}; give a whole checkpoint of "
-                         "Stable Diffusion 1.x")  # fmt: skip
+        raise ValueError(f"{path} looks like {[*looks, 'another model, or a part of one'][0]}: {found}; give a whole "
+                         "checkpoint of Stable Diffusion 1.x")  # fmt: skip
     first = tensors.get(f"{UNET}input_blocks.0.0.weight")
     channels = {"in_channels": first.shape[1]} if first is not None and first.ndim == 4 else {}
     networks = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,14 +92,12 @@ def word_symbols(word: str) -> list[str]:
 
 def merge_pair(symbols: list[str], pair: tuple[str, str]) -> list[str]:
     """Join every `pair` of neighbours, from left to right: a a a with (a, a) -> aa a."""
-    merged, i = [], 0
-    while i < len(symbols):
-        if tuple(symbols[i : i + 2]) == pair:
-            merged.append(symbols[i] + symbols[i + 1])
-            i += 2
+    merged = []
+    for symbol in symbols:
+        if merged and (merged[-1], symbol) == pair:
+            merged[-1] += symbol
         else:
-            merged.append(symbols[i])
-            i += 1
+            merged.append(symbol)
     return merged
 
 
@@ -121,34 +119,26 @@ class BPE:
     not made of exactly the tokens of the merges, or if `max_length` is below 2.
     """
 
-    def __init__(
-        self,
-        merges: Iterable[tuple[str, str]],
-        vocab: dict[str, int] | None = None,
-        max_length: int = MAX_LENGTH,
-    ):
-        self.merges = [tuple(pair) for pair in merges]
-        self.max_length = max_length
+    def __init__(self, merges: Iterable[tuple[str, str]], vocab: dict[str, int] | None = None,
+                 max_length: int = MAX_LENGTH):  # fmt: skip
+        self.merges, self.max_length = [tuple(pair) for pair in merges], max_length
         if max_length < 2:
             raise ValueError(f"max_length is {max_length}; it must be at least 2, for start and end.")
         tokens = dict.fromkeys(base_tokens())  # a dict keeps the order, and a token only once
         self._ranks = {}
         for rank, (left, right) in enumerate(self.merges):
             if left not in tokens or right not in tokens or (left, right) in self._ranks:
-                raise ValueError(
-                    f"Merge {rank + 1}, {left!r} + {right!r}, stands twice or joins tokens that no "
-                    "earlier merge made: the merges are damaged or out of order; fetch them again."
-                )
+                raise ValueError(f"Merge {rank + 1}, {left!r} + {right!r}, stands twice or joins tokens that no earlier "
+                                 "merge made: the merges are damaged or out of order; fetch them again.")  # fmt: skip
             self._ranks[left, right] = rank
             tokens[left + right] = None
         tokens = [*tokens, START, END]
         self.vocab = {token: i for i, token in enumerate(tokens)} if vocab is None else dict(vocab)
         missing = [token for token in tokens if token not in self.vocab]
         if missing or len(self.vocab) != len(tokens):
-            raise ValueError(
-                f"The vocabulary has {len(self.vocab)} tokens, the merges make {len(tokens)}; missing "
-                f"from the vocabulary: {missing[:3] or 'none'}. Take both files from the same tokenizer."
-            )
+            raise ValueError(f"The vocabulary has {len(self.vocab)} tokens, the merges make {len(tokens)}; missing from the "
+                             f"vocabulary: {missing[:3] or 'none'}. Take both files from the same tokenizer."
+                             )  # fmt: skip
         self._tokens = {i: token for token, i in self.vocab.items()}
         if len(self._tokens) != len(tokens):
             raise ValueError("Two tokens of the vocabulary share an id: fetch the vocabulary again.")
@@ -179,37 +169,22 @@ class BPE:
         # Each distinct word is split once, and weighs as often as it occurs.
         frequency = Counter(word for text in texts for word in split_words(text))
         table = [(word_symbols(word), n) for word, n in frequency.items() if word not in (START, END)]
-        counts = Counter()  # pair -> how often it occurs
-        where = defaultdict(set)  # pair -> the rows of `table` that hold it, or once held it
-        for row, (symbols, n) in enumerate(table):
-            for pair in zip(symbols, symbols[1:]):
-                counts[pair] += n
-                where[pair].add(row)
-
         merges = []
-        while len(ids) + 2 < size and counts:
-            most = max(counts.values())
-            candidates = [pair for pair, count in counts.items() if count == most]
-            best = min(candidates, key=lambda pair: (ids[pair[0]], ids[pair[1]]))
-            merges.append(best)
-            ids.setdefault(best[0] + best[1], len(ids))  # two merges may spell the same token
-            for row in where.pop(best):
-                symbols, n = table[row]
-                for pair in zip(symbols, symbols[1:]):
-                    counts[pair] -= n
-                    if counts[pair] == 0:
-                        del counts[pair]
-                symbols = merge_pair(symbols, best)
+        while len(ids) + 2 < size:
+            counts = Counter()  # pair -> how often it occurs
+            for symbols, n in table:
                 for pair in zip(symbols, symbols[1:]):
                     counts[pair] += n
-                    where[pair].add(row)
-                table[row] = (symbols, n)
+            if not counts:
+                break
+            best = min(counts, key=lambda pair: (-counts[pair], ids[pair[0]], ids[pair[1]]))
+            merges.append(best)
+            ids.setdefault(best[0] + best[1], len(ids))  # two merges may spell the same token
+            table = [(merge_pair(symbols, best), n) for symbols, n in table]
         return cls(merges, max_length=max_length)
 
     @classmethod
-    def from_files(
-        cls, merges: str | Path, vocab: str | Path | None = None, max_length: int = MAX_LENGTH
-    ) -> BPE:
+    def from_files(cls, merges: str | Path, vocab: str | Path | None = None, max_length: int = MAX_LENGTH) -> BPE:
         """Read `merges.txt`, and `vocab.json` for the ids; or the folder that holds the two.
 
         A folder is a checkpoint's `tokenizer/`; its `vocab.json` may be absent. Without one the
@@ -220,9 +195,8 @@ class BPE:
         """
         merges = Path(merges)
         if merges.is_dir():
-            if vocab is None and (merges / "vocab.json").exists():
-                vocab = merges / "vocab.json"
-            merges = merges / "merges.txt"
+            beside, merges = merges / "vocab.json", merges / "merges.txt"
+            vocab = beside if vocab is None and beside.exists() else vocab
         for path in (merges, vocab):
             if path is not None and not Path(path).is_file():
                 raise FileNotFoundError(f"There is no file {path}: give a checkpoint's tokenizer folder.")
@@ -230,9 +204,8 @@ class BPE:
         if not lines[0].startswith("#version"):
             raise ValueError(f"{merges} does not begin with '#version': fetch a true merges.txt.")
         pairs = [tuple(line.split()) for line in lines[1:]]
-        for number, pair in enumerate(pairs, start=2):
-            if len(pair) != 2:
-                raise ValueError(f"Line {number} of {merges} is not two tokens: fetch the file again.")
+        if odd := [number for number, pair in enumerate(pairs, start=2) if len(pair) != 2]:
+            raise ValueError(f"Line {odd[0]} of {merges} is not two tokens: fetch the file again.")
         if vocab is not None:
             try:
                 vocab = json.loads(Path(vocab).read_text(encoding="utf-8"))
@@ -253,19 +226,12 @@ class BPE:
             raise ValueError("Learned words are not saved: save the model before you add any.")
         folder = Path(folder)
         # normalized: looked for in the cleaned text, so "<|ENDOFTEXT|>" counts, as in the original CLIP
-        start, end = (
-            {"content": name, "lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
-            for name in (START, END)
-        )
+        start, end = ({"content": name, "lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
+                      for name in (START, END))  # fmt: skip
         specials = {"bos_token": start, "eos_token": end, "unk_token": end, "pad_token": end}
         config = {name: {"__type": "AddedToken", **token} for name, token in specials.items()}
-        config |= {
-            "add_prefix_space": False,
-            "do_lower_case": True,
-            "errors": "replace",
-            "model_max_length": self.max_length,
-            "tokenizer_class": "CLIPTokenizer",
-        }
+        config |= {"add_prefix_space": False, "do_lower_case": True, "errors": "replace",
+                   "model_max_length": self.max_length, "tokenizer_class": "CLIPTokenizer"}  # fmt: skip
         files = {
             "vocab.json": json.dumps(self.vocab, ensure_ascii=False),
             "merges.txt": "\n".join(["#version: 0.2", *(" ".join(pair) for pair in self.merges)]) + "\n",
@@ -288,9 +254,8 @@ class BPE:
         symbols = "".join(word_symbols(name)) if name else ""
         if not name or not {name, symbols}.isdisjoint(self._tokens.values()):
             raise ValueError(f"{word!r} is a token already, or empty: choose another word, such as '<new>'.")
-        ids = [max(self._tokens) + 1 + i for i in range(count)]
+        ids = self._cache[name] = [max(self._tokens) + 1 + i for i in range(count)]
         self._tokens |= dict.fromkeys(ids, "") | {ids[0]: symbols}
-        self._cache[name] = ids
         self._whole.append(name)
         return ids
 
@@ -326,11 +291,9 @@ class BPE:
         Raises: ValueError if an id is not in the vocabulary.
         """
         text = b""
-        for i in map(int, ids):
+        for i in (int(i) for i in ids if int(i) not in (self.bos, self.eos)):
             if i not in self._tokens:
                 raise ValueError(f"There is no token {i}: this vocabulary has {len(self)} tokens.")
-            if i in (self.bos, self.eos):
-                continue
             token = self._tokens[i]
             text += bytes(SYMBOL_TO_BYTE[symbol] for symbol in token.removesuffix(WORD_END))
             text += b" " if token.endswith(WORD_END) else b""
@@ -353,8 +316,7 @@ class BPE:
 
         if not isinstance(texts, (str, list, tuple)):
             raise TypeError(f"The tokenizer takes a string or a list of strings, not {type(texts).__name__}.")
-        rows = []
-        for text in [texts] if isinstance(texts, str) else texts:
-            row = [self.bos] + self.encode(text)[: self.max_length - 2]
-            rows.append(row + [self.eos] * (self.max_length - len(row)))
+        texts = [texts] if isinstance(texts, str) else texts
+        rows = [[self.bos, *self.encode(text)[: self.max_length - 2]] for text in texts]
+        rows = [row + [self.eos] * (self.max_length - len(row)) for row in rows]
         return torch.tensor(rows, dtype=torch.long).reshape(-1, self.max_length)

@@ -22,8 +22,9 @@ FLOORS = [
     ["verify", "teaching", "training"],
     ["cli"],
 ]
-NOT_CORE = {"cli", "sheets", "scenes", "training", "teaching",
-            "verify"}  # verify writes a report on a checkpoint; nothing paints or trains by it
+# The core is what computes a picture, or reads and writes a model. Not in it, besides the little world, the training
+# and the teaching: how files come from the hub, a report on a checkpoint, the layout of a sheet, the command line.
+NOT_CORE = {"scenes", "training", "teaching", "hub", "verify", "sheets", "cli"}
 CORE_LINES = 1500
 PRIVATE = re.compile(r"(?<![\w.])/(home|root|work|tmp|Users)/\w|file:///|/simple/")  # of one machine
 

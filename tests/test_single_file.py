@@ -228,13 +228,13 @@ def test_half_precision(tensors, tmp_path, stored, wanted):
 
 def test_what_is_converted_is_looked_at_whole(tensors, tmp_path):
     """A number that half precision has no room for, in the middle of a large tensor."""
-    key = UNET + "middle_block.0.in_layers.2.weight"
+    key = UNET + "output_blocks.0.0.in_layers.2.weight"
     tensor = tensors[key].clone()
     tensor.view(-1)[tensor.numel() // 2] = 70000
     assert tensor.numel() > 2 * checkpoint.ENDS
     path = write({**tensors, key: tensor}, tmp_path / "x.safetensors")
-    assert load(path)[1].mid_block.resnets[0].conv1.weight.max() == 70000
-    assert_refused(path, "holds NaN or infinity in middle_block", read=lambda path: load(path, torch.float16))
+    assert load(path)[1].up_blocks[0].resnets[0].conv1.weight.max() == 70000
+    assert_refused(path, "holds NaN or infinity in output_blocks", read=lambda path: load(path, torch.float16))
 
 
 def test_the_file_says_how_many_channels_the_unet_reads(tensors, tmp_path):

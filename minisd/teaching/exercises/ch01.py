@@ -209,8 +209,10 @@ EXERCISES = [
                     "This is the last dose alone. Multiply all those between s and t."),
             Mistake(lambda x, noise, s, t, ab: ab[t - s].sqrt() * x + (1 - ab[t - s]).sqrt() * noise,
                     "You gave the first t - s doses once more. The doses between s and t are others, and stronger or weaker."),
-            Mistake(lambda x, noise, s, t, ab: (r := ab[s] / ab[t]).sqrt() * x + (1 - r).sqrt() * noise,
-                    "Your ratio is upside down: more picture would be left after the doses than before."),
+            Mistake(None, "Your ratio is upside down: more picture would be left after the doses than before.",
+                    seen=lambda answer, cases: all(  # it gives NaN, a root of 1 - ratio; right with s and t exchanged
+                        torch.allclose(answer(x, noise, t, s, ab), jump_from(x, noise, s, t, ab), atol=1e-5)
+                        for x, noise, s, t, ab in cases)),
             Mistake(lambda x, noise, s, t, ab: (ab[t] / ab[s]).sqrt() * x + (1 - ab[t]).sqrt() * noise,
                     "The picture's factor is right, the noise is that of a jump from the clean picture: too much of it."),
         ),
