@@ -476,3 +476,20 @@ def test_steep():
     history = [math.exp(-k * h * -j) for j in range(4)]
     weights = [h * w for w in multistep_weights([0, -1, -2, -3], 1)]
     assert abs(claim(history[0], k, weights, history) - math.exp(-k * h)) < 1e-7
+
+
+@equation("4.34", "steepest")
+def test_steepest():
+    def claim(weights):
+        return 2 / sum(abs(w) for w in weights)
+
+    for k in (1, 2, 3, 4):  # the companion matrix of (4.33): it dies out while all eigenvalues are below 1 in size
+        weights = np.array(multistep_weights(range(0, -k, -1), 1))
+
+        def largest(steep, weights=weights):
+            matrix = np.eye(len(weights), k=-1)
+            matrix[0] = -steep * weights
+            matrix[0, 0] += 1
+            return abs(np.linalg.eigvals(matrix)).max()
+
+        assert largest(0.99 * claim(weights)) < 1 < largest(1.01 * claim(weights))
