@@ -55,6 +55,12 @@ def before_given(x_t, beta, ab_prev, x0=None):
     return gaussian(x_t, (1 - beta) ** 0.5 * GRID, beta) * prior
 
 
+def original_from(x_t, noise, alpha_bar):
+    """The x_0 whose jump with this noise ends at x_t: the zero of a straight line, through two of its points."""
+    off = [alpha_bar**0.5 * x0 + (1 - alpha_bar) ** 0.5 * noise - x_t for x0 in (0.0, 1.0)]
+    return off[0] / (off[0] - off[1])
+
+
 def posterior_mean(x_t, x0, beta, ab_prev):
     return moments(before_given(x_t, beta, ab_prev, x0))[0]
 
@@ -87,6 +93,9 @@ def test_small_step_back():
         exact = moments(gaussian(x_t, alpha**0.5 * fine, beta) * clouds(fine, ab_prev), fine)
         mean, variance = claim(x_t, beta, alpha, g)
         assert abs(g) > 0.3 and abs(exact[0] - mean) < 3 * beta**2 and abs(exact[1] - variance) < 3 * beta**2
+    # Where ln q is a straight line it is exact, for a big dose too.
+    exact = moments(gaussian(x_t, 0.7**0.5 * GRID, 0.3) * np.exp(0.9 * GRID))
+    assert abs(np.subtract(exact, claim(x_t, 0.3, 0.7, 0.9))).max() < 1e-9
 
 
 @equation("2.3", "posterior-bayes")
@@ -468,6 +477,13 @@ def test_step_back():
         mean = math.sqrt(ab_prev) * beta / (1 - ab) * x0 + math.sqrt(1 - beta) * (1 - ab_prev) / (1 - ab) * x_t
         return mean + sigma * z
 
+    # The picture that the guessed noise implies, then the posterior by integrals.
+    ab = bars(BETAS)
+    for t in (2, 3):
+        implied = original_from(0.7, -0.4, ab[t])
+        mean = posterior_mean(0.7, implied, BETAS[t - 1], ab[t - 1])
+        assert abs(claim(0.7, -0.4, ab[t], ab[t - 1], 0.2, 1.5) - mean - 0.3) < 1e-9
+    # And minisd's walk, whose last width is 0.
     schedule = NoiseSchedule.scaled_linear()
     draws = torch.randn(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     table, given = bars(schedule.betas.double().numpy()), iter(draws)
@@ -478,6 +494,6 @@ def test_step_back():
     for i, (step, before) in enumerate(zip(steps, (600, 2, 1, 0))):
         ab, prev = table[step.t + 1], table[before]
         sigma = np.sqrt((1 - prev) / (1 - ab) * (1 - ab / prev))
-        z = draws[i].numpy() if sigma > 0 else np.zeros(4)
-        assert abs(claim(x_t, 0.3 * x_t + 0.001 * step.t, ab, prev, sigma, z) - step.latents.numpy()).max() < 1e-4
+        ours = claim(x_t, 0.3 * x_t + 0.001 * step.t, ab, prev, sigma, draws[i].numpy())
+        assert abs(ours - step.latents.numpy()).max() < 1e-4
         x_t = step.latents.numpy()

@@ -341,6 +341,18 @@ def bar_divides(x_t, noise, t, fresh, table):
     return mean + math.sqrt(beta) * fresh if t > 0 else mean
 
 
+def last_entry(x_t, noise, t, fresh, table):
+    alpha = table[t] / table[t - 1]
+    mean = (x_t - (1 - alpha) / (1 - table[t]).sqrt() * noise) / alpha.sqrt()
+    return mean if t == 0 else mean + (1 - alpha).sqrt() * fresh
+
+
+def undivided_step(x_t, noise, t, fresh, table):
+    beta = betas_of(table)[t]
+    mean = x_t - beta / (1 - table[t]).sqrt() * noise
+    return mean if t == 0 else mean + beta.sqrt() * fresh
+
+
 def by_posterior(x_t, noise, t, fresh, table):
     x0 = by_sigma(noise, x_t, float(table[t]))
     mean, _ = by_precision(x0, x_t, t, table)
@@ -457,7 +469,8 @@ BANK = {
         "wrong": [(noise_to_the_end, "every step but the last"), (with_tilde, "beta tilde"), (weak_noise, "too weak"),
                   (mean_only, "No fresh noise"), (all_taken, "took away all the noise"),
                   (beta_taken, "Too little noise"),
-                  (root_taken, "is the root of beta"), (bar_divides, "root of alpha bar")],
+                  (root_taken, "is the root of beta"), (bar_divides, "root of alpha bar"),
+                  (last_entry, "Right but for t = 0"), (undivided_step, "is not undone")],
         "right": [by_posterior, by_lists],
     },
     "2.8": {

@@ -200,6 +200,18 @@ def bar_for_alpha(x_t, noise, t, fresh, alphas_cumprod):
     return (x_t - beta / (1 - ab_t) ** 0.5 * noise) / ab_t**0.5 + beta**0.5 * fresh * (t > 0)
 
 
+def wrapped_step(x_t, noise, t, fresh, alphas_cumprod):
+    ab_t, beta = float(alphas_cumprod[t]), 1 - float(alphas_cumprod[t] / alphas_cumprod[t - 1])
+    mean = (x_t - beta / (1 - ab_t) ** 0.5 * noise) / (1 - beta) ** 0.5
+    return mean + beta**0.5 * fresh if t > 0 else mean
+
+
+def still_shrunk(x_t, noise, t, fresh, alphas_cumprod):
+    ab_t, ab_prev = bars(alphas_cumprod, t)
+    beta = 1 - ab_t / ab_prev
+    return x_t - beta / (1 - ab_t) ** 0.5 * noise + beta**0.5 * fresh * (t > 0)
+
+
 def steps(rng):
     return [(x_t, noise, t, fresh, random_table(rng, 60))
             for shape, t in (((4,), 30), ((2, 3, 4, 4), 0), ((1, 2, 6, 6), 1), ((3, 5), 59))
@@ -355,6 +367,10 @@ EXERCISES = [
     Exercise(
         number="2.7", name="step_back", right=step_back, cases=steps, section="2.9", tolerance=1e-5,
         mistakes=(
+            Mistake(wrapped_step,
+                    "Right but for t = 0: `alphas_cumprod[-1]` is the last entry, and before the first dose alpha bar is 1."),
+            Mistake(still_shrunk,
+                    "The shrinking of the dose is not undone: the bracket of (2.14) is divided by the root of alpha."),
             Mistake(slip(width=lambda beta, ab, prev, t: beta**0.5),
                     "Right at every step but the last: at t = 0 no noise may be added, nobody would take it away."),
             Mistake(slip(width=lambda beta, ab, prev, t: (beta * (1 - prev) / (1 - ab)) ** 0.5),
