@@ -140,6 +140,15 @@ def number(text: str) -> float:
     raise argparse.ArgumentTypeError(f"give a number such as 4 or 0.5, not {text!r}")
 
 
+def lora_and_scale(text: str) -> tuple[Path, float]:
+    """An argparse type: style.safetensors or style.safetensors:0.7."""
+    path, _, scale = text.rpartition(":")
+    try:
+        return (Path(path), number(scale)) if path else (Path(text), 1.0)
+    except argparse.ArgumentTypeError:  # no scale behind the colon: C:\style.safetensors
+        return Path(text), 1.0
+
+
 def build_parser() -> Parser:
     about = "Stable Diffusion from scratch: paint pictures from words, train the models that paint them."
     parser = Parser(prog="minisd", description=about)
@@ -172,6 +181,10 @@ def build_parser() -> Parser:
     add("--strength", type=number, metavar="X", help="how much of --image to paint anew: above 0 (nearly nothing) and "
         f"at most 1 ({STRENGTH})")  # fmt: skip
     add("--mask", type=Path, metavar="FILE", help="repaint --image only where this picture is white")
+    add("--lora", type=lora_and_scale, action="append", default=[], metavar="FILE[:SCALE]",
+        help="a LoRA to merge into the model, at a scale of its own (1); may be given several times")  # fmt: skip
+    add("--embedding", type=Path, action="append", default=[], metavar="FILE",
+        help="a learned word (textual inversion) for the prompt; may be given several times")  # fmt: skip
     add("--grid", type=whole(1, MOST_PICTURES), metavar="N", help="N pictures of each prompt on one labelled sheet, "
         "with the seeds from --seed on")  # fmt: skip
     add("--trace", action="store_true", help=f"a strip of the picture forming: {MOMENTS - 1} guesses at it on the way, "
@@ -251,11 +264,13 @@ def paint(args: argparse.Namespace) -> None:
         from .pipeline import StableDiffusion
     with timed(seconds, "loading"):
         pipe = StableDiffusion.from_pretrained(args.model, *device_and_dtype(args), args.tokenizer)
+        learned = add_to(pipe, args)
     if args.guidance is None:
         args.guidance = pipe.guidance_scale
     with timed(seconds, "reading"):  # `stream` reads the prompt again, in milliseconds; here its time can be told
         pipe.encode_prompt([*args.prompt, args.negative])
-    note_unknown_words(args.model, args.prompt)
+    note_unknown_words(args.model, [re.sub("|".join(map(re.escape, learned)), "", prompt, flags=re.IGNORECASE)
+                                    for prompt in args.prompt])  # fmt: skip
     painted = paint_all(pipe, args, seeds, given, seconds)
     size = painted[0][-1][1].size
     path = args.out or free_name(Path.cwd() / default_name(args))
@@ -264,6 +279,15 @@ def paint(args: argparse.Namespace) -> None:
     print(f"painted  {path.absolute()}{replacing}")
     print("took     " + "   ".join(f"{stage} {spent:.2f} s" for stage, spent in seconds.items()))
     print("next     " + "\n         ".join(what_next(args)))
+
+
+def add_to(pipe, args: argparse.Namespace) -> list[str]:
+    """Give a model the files of --lora and --embedding; returns the learned words."""
+    from .lora import LoRA, add_embedding
+
+    for path, scale in args.lora:
+        LoRA.from_file(path).merge(pipe, scale)
+    return [add_embedding(pipe, path) for path in args.embedding]
 
 
 def device_and_dtype(args: argparse.Namespace) -> tuple:
@@ -416,6 +440,8 @@ def what_next(args: argparse.Namespace) -> list[str]:
     """What to try after a picture, in three lines."""
     model = [] if args.model == "tiny" else ["--model", args.model]
     model += ["--tokenizer", str(args.tokenizer)] if args.tokenizer else []
+    for path, scale in args.lora:
+        model += ["--lora", str(path) if scale == 1 else f"{path}:{scale:g}"]
     return [
         f"another picture  {command_line('paint', ANOTHER, *model)}",
         "the same again   with --trace: a strip of it forming; with --grid 9: nine, from other seeds",
@@ -488,6 +514,10 @@ def parameters(args: argparse.Namespace, seeds: range, size: tuple[int, int]) ->
         facts["Denoising strength"] = f"{args.strength:g}"
     if args.eta:
         facts["Eta DDIM"] = f"{args.eta:g}"
+    if args.lora:
+        facts["LoRA"] = ", ".join(f"{path.stem} at {scale:g}" for path, scale in args.lora)
+    if args.embedding:
+        facts["Embeddings"] = ", ".join(path.stem for path in args.embedding)
     if len(seeds) > 1:
         facts["Seeds"] = ", ".join(map(str, seeds))
     facts["Version"] = f"minisd {__version__}"

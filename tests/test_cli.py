@@ -22,6 +22,7 @@ from small import small_pipeline
 import minisd
 from minisd import StableDiffusion, cli, pipeline, scenes, sheets
 from minisd.cli import main
+from minisd.lora import LoRA, add_embedding
 from minisd.teaching.book import ROOT
 from minisd.training.stages import Training
 
@@ -159,6 +160,27 @@ def test_painting_over_a_picture(paint, model, here, photo, mask):
         with Image.open(name) as picture:
             assert np.array_equal(np.asarray(picture), np.asarray(expected))
             assert (settings(picture)["Denoising strength"], settings(picture)["Size"]) == (strength, size)
+
+
+def test_loras_and_learned_words(paint, model, here, tmp_path):
+    pipe = StableDiffusion.from_pretrained(model)
+    style, other, cat = (tmp_path / name for name in ("style.safetensors", "other.safetensors", "cat.pt"))
+    for seed, path in enumerate((style, other)):
+        lora = LoRA.new(pipe, rank=2, seed=seed)
+        for low in lora.layers.values():
+            torch.nn.init.normal_(low.up, generator=torch.Generator().manual_seed(seed))
+        lora.save(path)
+        lora.merge(pipe, (0.5, 1.0)[seed])
+    torch.save({"<cat>": torch.randn(2, pipe.text_encoder.width, generator=torch.Generator().manual_seed(0))}, cat)
+    assert add_embedding(pipe, cat) == "<cat>"
+    words = ["--out", "a.png", "--lora", f"{style}:0.5", "--lora", str(other), "--embedding", str(cat)]
+    code, out, err = paint(f"{HOUSE} <CAT>", *words)
+    assert (code, err) == (0, "")  # nor a note that the little world knows no <cat>
+    assert f"--lora {style}:0.5 --lora {other}" in out
+    with Image.open("a.png") as picture:
+        assert np.array_equal(np.asarray(picture), np.asarray(pipe(f"{HOUSE} <cat>", num_inference_steps=2)[0]))
+        assert settings(picture)["LoRA"] == '"style at 0.5, other at 1"' and settings(picture)["Embeddings"] == "cat"
+    assert cli.lora_and_scale(r"C:\style.safetensors") == (Path(r"C:\style.safetensors"), 1.0)
 
 
 def test_a_grid_and_a_trace_over_a_picture(paint, here, photo):
@@ -391,6 +413,10 @@ def test_a_prompt_may_begin_with_a_dash(model, here):  # `make demo` passes it s
         (["--image", "missing.png"], ["--image missing.png", "No such file"]),
         (["--image", "/"], ["--image /", "directory"]),
         (["--image", __file__], ["--image", "cannot identify"]),
+        (["--lora", "missing.safetensors"], ["missing.safetensors is missing"]),
+        (["--lora", __file__], [Path(__file__).name]),
+        (["--embedding", __file__], ["not loaded"]),
+        (["--embedding", "missing.pt"], ["missing.pt"]),
         (["--device", "tpu"], ["--device", "cpu"]),
         (["--dtype", "int8"], ["--dtype", "bfloat16"]),
         (["--eta", "1.5"], ["eta"]),
