@@ -169,7 +169,7 @@ EXERCISES = [
             Mistake(lambda noise, x, ab: x - (1 - ab) ** 0.5 * noise,
                     "You took the noise away and stopped: the picture that is left is still shrunk."),
             Mistake(lambda noise, x, ab: x / ab**0.5 - (1 - ab) ** 0.5 * noise,
-                    "The noise was shrunk with nothing, yet you divide only x_t: both parts stand over the root of alpha bar."),
+                    "You divide only x_t: take the noise away first, then divide all that is left by the root of alpha bar."),
             Mistake(lambda noise, x, ab: x - noise,
                     "You took away the noise at full strength. How much of it is in x_t?"),
             Mistake(lambda noise, x, ab: (x - ab**0.5 * noise) / (1 - ab) ** 0.5,

@@ -170,14 +170,17 @@ EXERCISES = [
         number="4.1", name="sigma_of", right=sigma_of, cases=bars, section="4.3", tolerance=1e-5,
         mistakes=(
             Mistake(lambda ab: (1 - ab).sqrt(),
-                    "This is how wide the noise is in x_t. In x everything has been divided by the root of alpha bar, the noise too."),
+                    "This is how wide the noise is in x_t. In x everything has been divided by the root of alpha bar, "
+                    "the noise too."),
             Mistake(lambda ab: (ab / (1 - ab)).sqrt(),
-                    "Upside down: this is picture over noise, and sigma is noise over picture. It should grow when alpha bar falls."),
+                    "Upside down: this is picture over noise, and sigma is noise over picture. It should grow when "
+                    "alpha bar falls."),
             Mistake(lambda ab: (1 - ab) / ab, "This is sigma squared: a variance, and sigma is a width."),
             Mistake(lambda ab: (1 - ab).sqrt() / ab,
                     "x_t is divided by the root of alpha bar, you divided by alpha bar itself."),
             Mistake(lambda ab: (1 / ab).sqrt(),
-                    "This is the root of 1 + sigma^2, the size of x when the picture's is 1. Where alpha bar is 1, sigma should be 0."),
+                    "This is the root of 1 + sigma^2, the size of x when the picture's is 1. Where alpha bar is 1, "
+                    "sigma should be 0."),
         ),
     ),
     Exercise(
@@ -186,7 +189,8 @@ EXERCISES = [
             Mistake(lambda noise, ab: noise / (1 - ab) ** 0.5,
                     "This points downhill. The noise leads away from the pictures; the score leads to where they are."),
             Mistake(lambda noise, ab: -noise / (1 - ab),
-                    "Divided by the variance. That belongs with x_t minus its mean, in the middle of (4.2); one root of it is in the noise already."),
+                    "Divided by the variance. That belongs with x_t minus its mean, in the middle of (4.2); one root "
+                    "of it is in the noise already."),
             Mistake(lambda noise, ab: -noise * (1 - ab) ** 0.5,
                     "You multiply where (4.3) divides: with little noise the hills are narrow, and steep."),
             Mistake(lambda noise, ab: -noise, "The direction is right and the length is not: a factor is missing."),
@@ -201,30 +205,37 @@ EXERCISES = [
                     "You asked with x as it is. This network has only ever seen x_t: scale before asking."),
             Mistake(scaled_up, "You scaled the wrong way: x is larger than x_t, so divide."),
             Mistake(scaled_by_sigma,
-                    "You divided by sigma. x_t is x over the root of 1 + sigma^2, (4.5): near the picture sigma is nearly 0."),
+                    "You divided by sigma. x_t is x over the root of 1 + sigma^2, (4.5): near the picture sigma is "
+                    "nearly 0."),
             Mistake(up_the_curve,
                     "You walk up the curve, to more noise: the step is sigma_next - sigma, and that is negative."),
             Mistake(told_t_next, "You told the network t_next. What you show it has the noise of t."),
             Mistake(in_preserving_units,
                     "Your result is x_t at t_next. The question is x in exploding units: no factor at the end."),
             Mistake(noise_on_top,
-                    "You added the noise of the new level and left the old noise in: from (4.7) the picture D is missing, or the minus sigma."),
+                    "You added the noise of the new level and left the old noise in: from (4.7) the picture D is "
+                    "missing, or the minus sigma."),
         ),
     ),
     Exercise(
         number="4.4", name="down_and_up", right=down_and_up, cases=levels, section="4.9",
         mistakes=(
             Mistake(lambda s, n: down_and_up(s, n)[::-1],
-                    "The two have changed places. Their squares still sum to the right level, so no single step shows it: which should be small when the step is short?"),
+                    "The two have changed places. Their squares still sum to the right level, so no single step shows "
+                    "it: which should be small when the step is short?"),
             Mistake(lambda s, n: (down_and_up(s, n)[0], down_and_up(s, n)[1] ** 2),
                     "Your up is a variance. It multiplies noise, so it must be a width."),
             Mistake(lambda s, n: (n, (s**2 - n**2) ** 0.5),
-                    "You go down to sigma_next itself and add what was between the two levels: that is too much noise, you would be back at sigma."),
+                    "You go down to sigma_next itself and add what was between the two levels: that is too much noise, "
+                    "you would be back at sigma."),
             Mistake(lambda s, n: (n - down_and_up(s, n)[1], down_and_up(s, n)[1]),
-                    "Widths do not add, variances do: the squares of down and up should sum to the square of sigma_next."),
+                    "Widths do not add, variances do: the squares of down and up should sum to the square of "
+                    "sigma_next."),
             Mistake(lambda s, n: (down_and_up(s, n)[0], s * (1 - (n / s) ** 2) ** 0.5),
-                    "Your up has sigma in front of the root. It must fit under sigma_next: up^2 + down^2 = sigma_next^2."),
-            Mistake(lambda s, n: (float(n), 0.0), "No dice at all: this is Euler's step. Which fresh noise does DDPM add?"),
+                    "Your up has sigma in front of the root. It must fit under sigma_next: up^2 + down^2 = "
+                    "sigma_next^2."),
+            Mistake(lambda s, n: (float(n), 0.0),
+                    "No dice at all: this is Euler's step. Which fresh noise does DDPM add?"),
         ),
     ),
     Exercise(
@@ -235,13 +246,16 @@ EXERCISES = [
             Mistake(lambda b, s, n: two_weights(b, s, n)[::-1],
                     "The two weights have changed places: the first belongs to the newest value."),
             Mistake(lambda b, s, n: (two_weights(b, s, n)[0], -two_weights(b, s, n)[1]),
-                    "The second weight has the wrong sign: the two together should be the step, so that a constant slope is followed exactly."),
+                    "The second weight has the wrong sign: the two together should be the step, so that a constant "
+                    "slope is followed exactly."),
             Mistake(lambda b, s, n: (n - s - (n - s) ** 2 / (2 * (s - b)), (n - s) ** 2 / (2 * (s - b))),
-                    "You interpolate backwards: if the slope has been growing, yours shrinks. Mind the sign of the step before."),
+                    "You interpolate backwards: if the slope has been growing, yours shrinks. Mind the sign of the "
+                    "step before."),
             Mistake(lambda b, s, n: tuple(w / (n - s) for w in two_weights(b, s, n)),
                     "Your weights sum to 1: they make a mean slope. The integral is that times the step."),
             Mistake(lambda b, s, n: (n - s + (n - s) ** 2 / (s - b), -((n - s) ** 2) / (s - b)),
-                    "You go on with the slope as it will be at the end of the step; the line's integral has its value in the middle: a factor 1/2."),
+                    "You go on with the slope as it will be at the end of the step; the line's integral has its value "
+                    "in the middle: a factor 1/2."),
             Mistake(lambda b, s, n: (float(n - s), 0.0), "This is Euler: the value before is not used."),
         ),
     ),
@@ -253,7 +267,8 @@ EXERCISES = [
             Mistake(upside_down,
                     "You fitted the steps against the errors: which of the two depends on the other?"),
             Mistake(by_doubling,
-                    "Right if the steps double every time. These do not: divide by the logarithm of the ratio of the steps."),
+                    "Right if the steps double every time. These do not: divide by the logarithm of the ratio of the "
+                    "steps."),
             Mistake(by_the_ends,
                     "You used the first and the last point alone. Least squares uses all of them."),
             Mistake(without_logarithms,
@@ -267,7 +282,8 @@ EXERCISES = [
                     "The picture has the wrong sign before v: at pure noise v is minus the picture."),
             Mistake(lambda x, v, ab: (ab**0.5 * x - (1 - ab) ** 0.5 * v, (1 - ab) ** 0.5 * x - ab**0.5 * v),
                     "The noise has the wrong sign before v: near the clean picture v is the noise."),
-            Mistake(lambda x, v, ab: back_from_v(x, v, ab)[::-1], "Picture and noise have changed places: the picture comes first."),
+            Mistake(lambda x, v, ab: back_from_v(x, v, ab)[::-1],
+                    "Picture and noise have changed places: the picture comes first."),
             Mistake(without_roots, "The roots are missing: the cosine is the root of alpha bar."),
             Mistake(lambda x, v, ab: back_from_v(x, v, 1 - ab),
                     "Cosine and sine have changed places: the root of alpha bar goes with the picture."),
