@@ -192,7 +192,9 @@ def test_crowd_flows():
         return -slope(lambda y: density(y) * velocity(y), x)
 
     for x, sigma in ((0.2, 0.4), (-1.3, 0.9), (1.0, 0.25)):
-        for velocity in (lambda y, s=sigma: average(y, s, lambda x0: (y - x0) / s), lambda y, s=sigma: noise_at(y, s)):
+        of_noise = lambda y, s=sigma: average(y, s, lambda x0: (y - x0) / s)  # noqa: E731  the middle of (4.11)
+        of_picture = lambda y, s=sigma: (y - picture_at(y, s)) / s  # noqa: E731  its right end, by (4.6)
+        for velocity in (of_noise, of_picture):
             change = slope(lambda s, x=x: blurred(x, s), sigma)
             assert abs(claim(lambda y, s=sigma: blurred(y, s), velocity, x) - change) < 1e-5
 
@@ -211,6 +213,7 @@ def test_quantile_kept():
     by_sigma, by_x = slope(lambda s: rank(x, s), sigma), slope(lambda y: rank(y, sigma), x)
     left, right = claim(by_sigma, by_x, noise, density, noise)
     assert abs(left) < 1e-6 and abs(right) < 1e-12
+    assert abs(by_sigma + density * noise) < 1e-6 and abs(by_x - density) < 1e-6  # the middle, term by term
     assert abs(rank(curve(3.0, 4.0, 0.3), 0.3) - rank(3.0, 4.0)) < 1e-4
 
 
@@ -268,7 +271,12 @@ def test_moments():
         return (sigma_next ** (m + 1) - sigma ** (m + 1)) / (m + 1)
 
     s, places, sigma_next = sp.symbols("s"), [3.0, 3.7, 5.0, 5.4], 2.2
-    weights = multistep_weights(places, sigma_next)
+    weights = []  # the areas of the polynomials that are 1 at one place and 0 at the others: no equations are solved
+    for here in places:
+        others = [place for place in places if place != here]
+        area = np.polyint(np.poly(others) / np.prod([here - place for place in others]))
+        weights.append(np.polyval(area, sigma_next) - np.polyval(area, 3.0))
+    assert abs(np.array(weights) - multistep_weights(places, sigma_next)).max() < 1e-9
     for m in range(4):
         exact = float(sp.integrate(s**m, (s, 3.0, sigma_next)))
         assert abs(claim(3.0, sigma_next, m) - exact) < 1e-9 * abs(exact) + 1e-9
@@ -281,7 +289,7 @@ def test_two_points():
         return h + h**2 / (2 * before), -(h**2) / (2 * before)
 
     for now, last, following in ((3.0, 4.0, 2.5), (1.0, 3.0, 0.2)):
-        line = np.polyfit([now, last], [0.0, 1.0], 1), np.polyfit([now, last], [1.0, 0.0], 1)  # 1 at one place, 0 at the other
+        line = np.polyfit([now, last], [0.0, 1.0], 1), np.polyfit([now, last], [1.0, 0.0], 1)  # 0 and 1, 1 and 0
         areas = [np.polyval(np.polyint(p), following) - np.polyval(np.polyint(p), now) for p in (line[1], line[0])]
         assert max(abs(a - b) for a, b in zip(claim(following - now, now - last), areas)) < 1e-10
 
@@ -301,17 +309,15 @@ def test_adams_bashforth():
 
 @equation("4.20", "pndm-defect")
 def test_pndm_defect():
-    def claim(noise, sigma, u, h, noise_dot, sigma_dot_dot):
-        area = sp.integrate(noise * sp.diff(sigma, u), (u, -h / 2, h / 2))
-        whole = sp.integrate(sp.diff(sigma, u), (u, -h / 2, h / 2))
-        mean = 1 / h * sp.integrate(noise, (u, -h / 2, h / 2))
-        return [area, whole, mean, h**3 / 12 * noise_dot * sigma_dot_dot]
+    def claim(area, sigma, sigma_next, h, noise_area, noise_dot, sigma_dot_dot):
+        return area - (sigma_next - sigma) * (1 / h) * noise_area, h**3 / 12 * noise_dot * sigma_dot_dot
 
     u, h = sp.symbols("u h")
-    noise, sigma = 2 + 3 * u + u**2 + 5 * u**3, 1 + u + 4 * u**2 + 2 * u**3
-    area, whole, mean, right = claim(noise, sigma, u, h, 3, 8)
-    left = sp.expand(area - whole * mean)
-    assert sp.expand(left - right).as_poly(h).monoms()[-1][0] >= 5
+    noise, sigma = 2 + 3 * u + u**2 + 5 * u**3, 1 + u + 4 * u**2 + 2 * u**3  # noise' = 3 and sigma'' = 8 at u = 0
+    step = (u, -h / 2, h / 2)
+    proper, alone = sp.integrate(noise * sp.diff(sigma, u), step), sp.integrate(noise, step)
+    left, right = claim(proper, sigma.subs(u, -h / 2), sigma.subs(u, h / 2), h, alone, 3, 8)
+    assert sp.expand(left) != 0 and sp.expand(left - right).as_poly(h).monoms()[-1][0] >= 5
 
 
 @equation("4.21", "lambda")
@@ -374,6 +380,13 @@ def test_second_order_picture():
     level, before, h = 0.3, 0.5, 0.2  # a picture that is a straight line in lambda: halfway the guess is exact
     at = [2 - 3 * l for l in (level - before, level, level + h / 2)]  # noqa: E741
     assert abs(claim(at[1], at[0], before / h) - at[2]) < 1e-12
+    # In the place of D in (4.24) it misses the integral of (4.23) by h^3 only; D itself misses it by h^2.
+    off = []
+    for h in (0.02, 0.01):
+        y = (np.arange(1000) + 0.5) * h / 1000
+        exact = (np.exp(y - h) * (2 - 3 * y)).sum() * h / 1000
+        off.append(abs((1 - math.exp(-h)) * claim(2.0, 2.0 + 3 * 0.7 * h, 0.7) - exact))
+    assert off[1] < 1e-6 and 6 < off[0] / off[1] < 10
 
 
 @equation("4.26", "posterior-exploding")

@@ -188,7 +188,8 @@ BANK = {
     "4.7": {
         "wrong": [
             (lambda x, v, ab: (ab**0.5 * x + (1 - ab) ** 0.5 * v, by_turning(x, v, ab)[1]), "at pure noise v is minus"),
-            (lambda x, v, ab: (by_turning(x, v, ab)[0], (1 - ab) ** 0.5 * x - ab**0.5 * v), "The noise has the wrong sign"),
+            (lambda x, v, ab: (by_turning(x, v, ab)[0], (1 - ab) ** 0.5 * x - ab**0.5 * v),
+             "The noise has the wrong sign"),
             (lambda x, v, ab: by_turning(x, v, ab)[::-1], "the picture comes first"),
             (lambda x, v, ab: (ab * x - (1 - ab) * v, (1 - ab) * x + ab * v), "The roots are missing"),
             (lambda x, v, ab: by_turning(x, v, 1 - ab), "Cosine and sine"),

@@ -82,8 +82,9 @@ def a_network(scale):
 
 def downs(rng):
     table = torch.cumprod(1 - 0.001 - 0.04 * torch.rand(60, generator=rng), dim=0)
+    chosen = ((4,), 0.5, 59, 40), ((2, 4, 3, 3), 1.5, 30, 0), ((1, 4, 6, 6), 1.0, 45, 44)
     return [(a_network(scale), 2 * torch.randn(*shape, generator=rng), t, t_next, table)
-            for shape, scale, t, t_next in (((4,), 0.5, 59, 40), ((2, 4, 3, 3), 1.5, 30, 0), ((1, 4, 6, 6), 1.0, 45, 44))]  # fmt: skip
+            for shape, scale, t, t_next in chosen]  # fmt: skip
 
 
 # 4.4
