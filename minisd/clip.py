@@ -138,7 +138,7 @@ class TextEncoder(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         if ids.shape[-1] > self.max_length:
-            raise ValueError(f"{ids.shape[-1]} tokens are more than the {self.max_length} that this encoder reads; cut them")
+            raise ValueError(f"{ids.shape[-1]} tokens, but this encoder reads {self.max_length} at most; cut them")
         return self.text_model(ids)
 
 

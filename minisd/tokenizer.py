@@ -128,17 +128,16 @@ class BPE:
         self._ranks = {}
         for rank, (left, right) in enumerate(self.merges):
             if left not in tokens or right not in tokens or (left, right) in self._ranks:
-                raise ValueError(f"Merge {rank + 1}, {left!r} + {right!r}, stands twice or joins tokens that no earlier "
-                                 "merge made: the merges are damaged or out of order; fetch them again.")  # fmt: skip
+                raise ValueError(f"Merge {rank + 1}, {left!r} + {right!r}, stands twice or joins tokens that no "
+                                 "earlier merge made: the merges are damaged or out of order; fetch them again.")  # fmt: skip
             self._ranks[left, right] = rank
             tokens[left + right] = None
         tokens = [*tokens, START, END]
         self.vocab = {token: i for i, token in enumerate(tokens)} if vocab is None else dict(vocab)
         missing = [token for token in tokens if token not in self.vocab]
         if missing or len(self.vocab) != len(tokens):
-            raise ValueError(f"The vocabulary has {len(self.vocab)} tokens, the merges make {len(tokens)}; missing from the "
-                             f"vocabulary: {missing[:3] or 'none'}. Take both files from the same tokenizer."
-                             )  # fmt: skip
+            raise ValueError(f"The vocabulary has {len(self.vocab)} tokens, the merges make {len(tokens)}; missing from "
+                             f"it: {missing[:3] or 'none'}. Take both files from the same tokenizer.")  # fmt: skip
         self._tokens = {i: token for token, i in self.vocab.items()}
         if len(self._tokens) != len(tokens):
             raise ValueError("Two tokens of the vocabulary share an id: fetch the vocabulary again.")

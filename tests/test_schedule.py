@@ -143,7 +143,7 @@ def test_betas_outside_zero_and_one_are_refused(betas):
 @pytest.mark.parametrize("change, word", [
     ({"prediction_type": "v_prediction"}, "prediction_type"), ({"clip_sample": True}, "clip_sample"),
     ({"set_alpha_to_one": True}, "set_alpha_to_one"), ({"beta_schedule": "sigmoid"}, "beta_schedule"),
-    ({"timestep_spacing": "trailing"}, "timestep_spacing"), ({"beta_end": None}, "beta_end"),
+    ({"beta_end": None}, "beta_end"),
 ])  # fmt: skip
 def test_a_scheduler_config_that_asks_for_something_else_is_refused(change, word):
     config = {"beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000, "beta_schedule": "scaled_linear"}

@@ -27,7 +27,8 @@ class Drawing:
 def shapes_seen(pipe: StableDiffusion, prompt: str, steps: int) -> dict[str, list[tuple[int, ...]]]:
     """The shape of every network's first output while one picture is painted, and how often each was called."""
     seen = {name: [] for name in ("text_encoder", "unet", "encoder", "decoder")}
-    modules = {"text_encoder": pipe.text_encoder, "unet": pipe.unet, "encoder": pipe.vae.encoder, "decoder": pipe.vae.decoder}
+    modules = {"text_encoder": pipe.text_encoder, "unet": pipe.unet, "encoder": pipe.vae.encoder,
+               "decoder": pipe.vae.decoder}  # fmt: skip
     hooks = [module.register_forward_hook(lambda m, i, out, name=name: seen[name].append(tuple(out.shape)))
              for name, module in modules.items()]  # fmt: skip
     try:
@@ -64,7 +65,8 @@ def diagram(pipe: StableDiffusion, prompt: str, steps: int = STEPS) -> Drawing:
 
     def arrow(points, label="", at=None):
         path = " ".join(f"{x},{y}" for x, y in points)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{INK}" stroke-width="1.6" marker-end="url(#tip)"/>')
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{INK}" stroke-width="1.6" '
+                     'marker-end="url(#tip)"/>')  # fmt: skip
         if label:
             text(*at, label, 11)
 
@@ -83,7 +85,8 @@ def diagram(pipe: StableDiffusion, prompt: str, steps: int = STEPS) -> Drawing:
     arrow([(75, 156), (75, 198)], f"ids {by(ids[1:])}", (112, 182))
     arrow([(140, 223), (220, 223), (220, 140), (298, 140)], f"context {by(context)}", (205, 245))
     arrow([(385, 220), (385, 168)], "once", (408, 198))
-    arrow([(470, 110), (520, 110), (520, 45), (270, 45), (270, 112), (298, 112)], f"{calls} times: a little less noise", (395, 36))
+    round_again = [(470, 110), (520, 110), (520, 45), (270, 45), (270, 112), (298, 112)]
+    arrow(round_again, f"{calls} times: a little less noise", (395, 36))
     arrow([(520, 83), (588, 83)], f"latents {by(latents)}", (552, 128))
     arrow([(665, 106), (665, 148)])
     tip = (f'<defs><marker id="tip" markerWidth="9" markerHeight="9" refX="7" refY="3.5" orient="auto">'

@@ -123,7 +123,7 @@ class Training:
         return net.eval()
 
     def clip(self) -> CLIP:
-        """The image encoder and both projections, the text encoder as it is: LiT (Zhai et al. 2022) the other way round."""
+        """The image encoder and both projections, the text encoder as it is: LiT (Zhai et al. 2022) reversed."""
         pictures, wanted = self.pictures(), self.recipe["clip"]
         tokenizer, text_encoder = self.tokenizer(), self.text_encoder()
         net = self._new(CLIP, {"text_config": text_encoder.config, "vision_config": wanted["vision_config"],

@@ -128,7 +128,8 @@ EXERCISES = [
             Mistake(lambda factors: sum(abs(f) for f in factors),
                     "You added the widths. Two noises of width 1 make one of width 1.41, not 2."),
             Mistake(lambda factors: sum(f**2 for f in factors),
-                    "This is the variance of the sum. The question is the standard deviation, which one sees as a width."),
+                    "This is the variance of the sum. The question is the standard deviation, which one sees as a "
+                    "width."),
             Mistake(lambda factors: math.sqrt(sum(f**2 for f in factors) / len(factors)),
                     "You took the average of the squares. Variances add; nothing divides by their number."),
             Mistake(lambda factors: math.sqrt(abs(sum(factors))),
@@ -156,11 +157,14 @@ EXERCISES = [
             Mistake(lambda x0, noise, t, ab: (c := ab[t].view(-1, 1, 1, 1)) * x0 + (1 - c) * noise,
                     "Neither factor is a root: a variance is the square of what multiplies, see (1.13)."),
             Mistake(lambda x0, noise, t, ab: (c := ab[t].view(-1, 1, 1, 1)).sqrt() * x0 + (1 - c) * noise,
-                    "The noise is too weak: 1 - alpha bar is its variance, and what multiplies it is the root of that."),
+                    "The noise is too weak: 1 - alpha bar is its variance, and what multiplies it is the root of "
+                    "that."),
             Mistake(lambda x0, noise, t, ab: add_noise(x0, noise, t, torch.cat([ab[:1], ab[1:] / ab[:-1]])),
-                    "Right at t = 0, and late in the table the picture is still there: is that one dose's alpha, or all of them multiplied, (1.12)?"),
+                    "Right at t = 0, and late in the table the picture is still there: is that one dose's alpha, or "
+                    "all of them multiplied, (1.12)?"),
             Mistake(along_the_width,
-                    "Your factors run along the width of the pictures instead of along the batch: which axis do they multiply?"),
+                    "Your factors run along the width of the pictures instead of along the batch: which axis do they "
+                    "multiply?"),
             Mistake(lambda x0, noise, t, ab: add_noise(x0, noise, t[:1], ab),
                     "Every picture is noised to the first picture's timestep: t holds one for each."),
             Mistake(lambda x0, noise, t, ab: add_noise(x0, noise, t - 1, ab),
@@ -181,11 +185,13 @@ EXERCISES = [
             Mistake(lambda start, end, steps: torch.cumprod(1 - torch.linspace(start, end, steps), 0),
                     "These are DDPM's evenly spaced betas (1.16). Here the roots of the betas are evenly spaced."),
             Mistake(lambda start, end, steps: torch.cumprod(1 - torch.linspace(start**0.5, end**0.5, steps), 0),
-                    "You never squared: what linspace made are the roots of the betas, and the picture drowns at once."),
+                    "You never squared: what linspace made are the roots of the betas, and the picture drowns at "
+                    "once."),
             Mistake(lambda start, end, steps: torch.cumprod(1 - torch.linspace(start**0.5, end**0.5, steps) ** 4, 0),
                     "You squared twice: at the end nearly all of the picture is left."),
             Mistake(lambda start, end, steps: torch.cumprod(1 - torch.linspace(start, end, steps) ** 2, 0),
-                    "You squared betas that were evenly spaced. Evenly spaced are their roots, and squaring them brings the betas back."),
+                    "You squared betas that were evenly spaced. Evenly spaced are their roots, and squaring them "
+                    "brings the betas back."),
             Mistake(lambda start, end, steps: 1 - torch.linspace(start**0.5, end**0.5, steps) ** 2,
                     "These are the alphas of the single doses; alpha bar is their running product (1.12)."),
             Mistake(lambda start, end, steps: torch.linspace(start**0.5, end**0.5, steps) ** 2,
@@ -193,7 +199,8 @@ EXERCISES = [
             Mistake(lambda start, end, steps: torch.cumprod(torch.linspace(start**0.5, end**0.5, steps) ** 2, 0),
                     "You multiplied the betas. What is left after a dose is 1 - beta."),
             Mistake(lambda start, end, steps: torch.cat([torch.ones(1), scaled_linear(start, end, steps)[:-1]]),
-                    "Your table begins at 1, before any dose. Code counts from 0: the first entry stands after the first dose."),
+                    "Your table begins at 1, before any dose. Code counts from 0: the first entry stands after the "
+                    "first dose."),
         ),
     ),
     Exercise(
@@ -208,13 +215,15 @@ EXERCISES = [
             Mistake(lambda x, noise, s, t, ab: (r := (ab[t] / ab[t - 1])).sqrt() * x + (1 - r).sqrt() * noise,
                     "This is the last dose alone. Multiply all those between s and t."),
             Mistake(lambda x, noise, s, t, ab: ab[t - s].sqrt() * x + (1 - ab[t - s]).sqrt() * noise,
-                    "You gave the first t - s doses once more. The doses between s and t are others, and stronger or weaker."),
+                    "You gave the first t - s doses once more. The doses between s and t are others, and stronger or "
+                    "weaker."),
             Mistake(None, "Your ratio is upside down: more picture would be left after the doses than before.",
                     seen=lambda answer, cases: all(  # it gives NaN, a root of 1 - ratio; right with s and t exchanged
                         torch.allclose(answer(x, noise, t, s, ab), jump_from(x, noise, s, t, ab), atol=1e-5)
                         for x, noise, s, t, ab in cases)),
             Mistake(lambda x, noise, s, t, ab: (ab[t] / ab[s]).sqrt() * x + (1 - ab[t]).sqrt() * noise,
-                    "The picture's factor is right, the noise is that of a jump from the clean picture: too much of it."),
+                    "The picture's factor is right, the noise is that of a jump from the clean picture: too much of "
+                    "it."),
         ),
     ),
     Exercise(
@@ -242,9 +251,11 @@ EXERCISES = [
         number="1.7", name="end_in_noise", right=end_in_noise, cases=tables, section="1.9",
         mistakes=(
             Mistake(without_roots,
-                    "You shifted and stretched alpha bar itself. Lin et al. do it to its root, the share of the picture."),
+                    "You shifted and stretched alpha bar itself. Lin et al. do it to its root, the share of the "
+                    "picture."),
             Mistake(last_one_only,
-                    "Only the last entry changed: the step before it would have to remove all that is left at once. Move the whole curve."),
+                    "Only the last entry changed: the step before it would have to remove all that is left at once. "
+                    "Move the whole curve."),
             Mistake(lambda ab: (ab.sqrt() - ab[-1].sqrt()) ** 2,
                     "Shifted and not stretched: your first value is no longer what it was."),
             Mistake(lambda ab: (r := ab.sqrt(), (r - r[-1]) * r[0] / (r[0] - r[-1]))[1],

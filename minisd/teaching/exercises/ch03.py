@@ -148,17 +148,22 @@ EXERCISES = [
         number="3.1", name="timesteps", right=timesteps, cases=counts, section="3.10",
         mistakes=(
             Mistake(lambda n, total, offset: timesteps(n, total, 0),
-                    "The offset is missing: with 50 of 1000 the list should end at 1, not at 0. The last step of yours would do nothing."),
+                    "The offset is missing: with 50 of 1000 the list should end at 1, not at 0. The last step of "
+                    "yours would do nothing."),
             Mistake(lambda n, total, offset: timesteps(n, total, offset)[::-1],
                     "The right timesteps in the wrong order: painting begins where the noise is loudest."),
             Mistake(lambda n, total, offset: [i * (total // n) + offset for i in range(n)][::-1],
-                    "Right as long as there is room. With as many steps as timesteps the offset would leave the table."),
+                    "Right as long as there is room. With as many steps as timesteps the offset would leave the "
+                    "table."),
             Mistake(spread_to_the_end,
-                    "You spread the timesteps from 0 to the last one. Here they stand total // number apart and begin at the offset."),
+                    "You spread the timesteps from 0 to the last one. Here they stand total // number apart and begin "
+                    "at the offset."),
             Mistake(lambda n, total, offset: list(range(0, total, total // n))[::-1],
-                    "You take every so-many-th to the end of the table: at some numbers that is one step more than was asked."),
+                    "You take every so-many-th to the end of the table: at some numbers that is one step more than "
+                    "was asked."),
             Mistake(lambda n, total, offset: [min(t, total - 1) for t in range(offset, total + offset, total // n)][::-1],
-                    "You take every so-many-th up to the end: where the number does not divide the total, there are more steps than asked."),
+                    "You take every so-many-th up to the end: where the number does not divide the total, there are "
+                    "more steps than asked."),
         ),
     ),
     Exercise(
@@ -169,7 +174,8 @@ EXERCISES = [
             Mistake(lambda noise, x, ab: x - (1 - ab) ** 0.5 * noise,
                     "You took the noise away and stopped: the picture that is left is still shrunk."),
             Mistake(lambda noise, x, ab: x / ab**0.5 - (1 - ab) ** 0.5 * noise,
-                    "You divide only x_t: take the noise away first, then divide all that is left by the root of alpha bar."),
+                    "You divide only x_t: take the noise away first, then divide all that is left by the root of "
+                    "alpha bar."),
             Mistake(lambda noise, x, ab: x - noise,
                     "You took away the noise at full strength. How much of it is in x_t?"),
             Mistake(lambda noise, x, ab: (x - ab**0.5 * noise) / (1 - ab) ** 0.5,
@@ -186,11 +192,14 @@ EXERCISES = [
             Mistake(lambda eta, t, s: eta * (1 - s) / (1 - t) * (1 - t / s),
                     "This is a variance times eta; sigma is a width."),
             Mistake(lambda eta, t, s: eta**0.5 * sigma_of(1.0, t, s),
-                    "You put eta under the root. It multiplies the width, not the variance: right at 0 and 1, wrong between."),
+                    "You put eta under the root. It multiplies the width, not the variance: right at 0 and 1, wrong "
+                    "between."),
             Mistake(lambda eta, t, s: eta * (1 - t / s) ** 0.5,
-                    "This is DDPM's other variance, the doses between the two places. It lacks the first fraction of (3.10)."),
+                    "This is DDPM's other variance, the doses between the two places. It lacks the first fraction of "
+                    "(3.10)."),
             Mistake(lambda eta, t, s: eta * ((1 - s) / (1 - t)) ** 0.5 * (1 - t) ** 0.5,
-                    "The second root should hold the doses between the two places alone: one minus the ratio of the alpha bars."),
+                    "The second root should hold the doses between the two places alone: one minus the ratio of the "
+                    "alpha bars."),
             Mistake(lambda eta, t, s: float(eta), "sigma is not eta: eta only scales what (3.9) says."),
         ),
     ),
@@ -198,7 +207,8 @@ EXERCISES = [
         number="3.4", name="ddim_step", right=ddim_step, cases=steps, section="3.4",
         mistakes=(
             Mistake(lambda x0, n, t, s, eta, f: s**0.5 * x0 + (1 - s) ** 0.5 * n + sigma_of(eta, t, s) * f,
-                    "Right without dice; with them there is too much noise. The old noise must make room for the fresh."),
+                    "Right without dice; with them there is too much noise. The old noise must make room for the "
+                    "fresh."),
             Mistake(lambda x0, n, t, s, eta, f: s**0.5 * x0 + (1 - s - sigma_of(eta, t, s)) ** 0.5 * n + sigma_of(eta, t, s) * f,
                     "Under the root stand variances; you took off sigma, a width."),
             Mistake(lambda x0, n, t, s, eta, f: s**0.5 * x0 + (1 - s - sigma_of(eta, t, s) ** 2) ** 0.5 * n,
@@ -209,7 +219,8 @@ EXERCISES = [
                     "The guess is shrunk as at t. At the new place the share of the picture is the root of ab_prev."),
             Mistake(lambda x0, n, t, s, eta, f: s**0.5 * x0 + (1 - s - (g := sigma_of(eta, t, s)) ** 2) ** 0.5 * n + g**2 * f,
                     "The fresh noise is too weak: sigma^2 is its variance, sigma multiplies it."),
-            Mistake(new_dice, "Called twice with the same inputs you gave two results: use the fresh noise that you are given."),
+            Mistake(new_dice, "Called twice with the same inputs you gave two results: use the fresh noise that you "
+                              "are given."),
         ),
     ),
     Exercise(
@@ -224,21 +235,26 @@ EXERCISES = [
             Mistake(by_rows,
                     "Each row got an angle of its own. All numbers of a noise together are one arrow."),
             Mistake(right_angle,
-                    "You took the angle for 90 degrees. Two noises are nearly at right angles, not exactly, and the ends must be a and b."),
+                    "You took the angle for 90 degrees. Two noises are nearly at right angles, not exactly, and the "
+                    "ends must be a and b."),
             Mistake(lambda a, b, u: ((x := (1 - u) * a + u * b) / x.norm()) * a.norm(),
-                    "The straight line, stretched to the length of a: on the sphere, and not at the asked share of the angle."),
+                    "The straight line, stretched to the length of a: on the sphere, and not at the asked share of "
+                    "the angle."),
         ),
     ),
     Exercise(
         number="3.6", name="invert_one", right=invert_one, cases=ups, section="3.9", tolerance=1e-5,
         mistakes=(
             Mistake(asked_at_t,
-                    "You asked the network about x_s and told it t. It must be told the noise level that its input has."),
+                    "You asked the network about x_s and told it t. It must be told the noise level that its input "
+                    "has."),
             Mistake(guess_returned, "This is the predicted picture. Noise it again, up to t."),
             Mistake(not_denoised,
-                    "You noised x_s as if it were the clean picture: some of the noise is in it already. Guess the picture first."),
+                    "You noised x_s as if it were the clean picture: some of the noise is in it already. Guess the "
+                    "picture first."),
             Mistake(with_dice,
-                    "This is the jump (1.15) with the guessed noise in the place of fresh noise. But that noise is in x_s already, so they add up differently."),
+                    "This is the jump (1.15) with the guessed noise in the place of fresh noise. But that noise is in "
+                    "x_s already, so they add up differently."),
             Mistake(lambda predict, x, s, t, table: invert_one(predict, x, s, s, table),
                     "You noised the guess back to s: this step goes nowhere."),
             Mistake(lambda predict, x, s, t, table: invert_one(predict, x, s, t - 1, table),
