@@ -150,7 +150,7 @@ def test_transformers_finds_nothing_to_complain_of_in_a_text_encoder(tmp_path, s
 
 
 def test_text_encoder_refuses_a_row_longer_than_its_places():
-    with pytest.raises(ValueError, match="10 tokens are more than the 9"):
+    with pytest.raises(ValueError, match="10 tokens, but this encoder reads 9 at most; cut them"):
         TextEncoder(TEXTS["short sentences"])(torch.zeros(1, 10, dtype=torch.long))
 
 
