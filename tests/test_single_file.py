@@ -5,6 +5,7 @@ our own renaming has no part in writing it.
 """
 
 import functools
+import hashlib
 import json
 import math
 import os
@@ -23,6 +24,7 @@ from minisd.checkpoint import build_empty, read_tensors
 from minisd.sd15 import published_shapes
 from minisd.single_file import TEXT, UNET, VAE, load_single_file, unet_name, vae_name
 from minisd.tokenizer import BPE
+from minisd.verify import verify
 
 TOKENIZER = BPE.train(SENTENCES, 560)
 PARTS = {"unet": (UNet, 859_520_964), "vae": (AutoencoderKL, 83_653_863), "text_encoder": (TextEncoder, 123_060_480)}
@@ -284,6 +286,18 @@ def test_a_hub_id_is_fetched(file, small, tmp_path, monkeypatch):
     for name in ("someone/some-model_1.5", "sd15"):
         assert StableDiffusion.from_pretrained(name, "cpu").unet.in_channels == 4
     assert asked == ["someone/some-model_1.5", "sd15"]
+
+
+def test_verify_reports_on_a_single_file(file, small):
+    tables = {part: {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+              for part, net in zip(("text_encoder", "unet", "vae"), load(file))}  # fmt: skip
+    lines = list(verify(file, "cpu", shapes=lambda part: tables[part], goldens={"cases": []}))
+    assert [(line.result, line.subject) for line in lines] == [
+        ("", "minisd"), ("", "file"), ("ok", "loading"), ("ok", "tensors of unet"), ("ok", "tensors of vae"),
+        ("ok", "tensors of text_encoder"), ("", "model")]  # fmt: skip
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert lines[1].figures == f"v1-5.safetensors, {file.stat().st_size:,} bytes, SHA-256 {digest}"
+    assert lines[-1].figures == "taken for v1-5, by the name v1-5.safetensors"
 
 
 @pytest.mark.parametrize("name", ["nowhere", "a/v1-5.safetensors", "a/v1-5.ckpt", "a/b/c", "../b", "a/", "~/x"])
