@@ -31,6 +31,12 @@ def ours(saved):
     return StableDiffusion.from_pretrained(saved, device="cpu")
 
 
+@pytest.fixture(scope="module")
+def ours64(saved):
+    """In float64: in float32 convolutions round a batch otherwise than a single picture, on every CPU in its own way."""
+    return StableDiffusion.from_pretrained(saved, device="cpu", dtype=torch.float64)
+
+
 def open_diffusers(folder):
     pipe = diffusers.StableDiffusionPipeline.from_pretrained(folder)
     pipe.set_progress_bar_config(disable=True)
@@ -168,6 +174,11 @@ def wide(inpainting):
 
 
 @pytest.fixture(scope="module")
+def wide64(inpainting):
+    return StableDiffusion.from_pretrained(inpainting, device="cpu", dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
 def wide_theirs(inpainting):
     pipe = diffusers.DiffusionPipeline.from_pretrained(inpainting)
     assert type(pipe) is diffusers.StableDiffusionInpaintPipeline
@@ -277,33 +288,34 @@ def test_pictures_are_read_and_resized_as_diffusers_does(kind, height, width):
             assert a.shape == b.shape and a.dtype == b.dtype and torch.equal(a, b)
 
 
-def test_several_pictures_for_each_prompt_equal_diffusers(ours, theirs):
+def test_several_pictures_for_each_prompt_equal_diffusers(ours, ours64, theirs):
     options = {"num_inference_steps": 3, "num_images_per_prompt": 2, "negative_prompt": [TENT, ""], "eta": 1.0}
     b = diffusers_paints("", theirs, "ddim", LEADING, [HOUSE, TENT], **options)
     a = ours([HOUSE, TENT], seed=5, output_type="np", **options)
     assert_same_picture(a, b)
-    one = ours(TENT, seed=8, output_type="np", num_inference_steps=3, eta=1.0)
-    assert_same_picture(one, a[3:], 1e-5)
+    four = ours64([HOUSE, TENT], seed=5, output_type="np", **options)
+    one = ours64(TENT, seed=8, output_type="np", num_inference_steps=3, eta=1.0)
+    assert_same_picture(one, four[3:], 1e-6)
 
 
 # ---- image to image and inpainting
 
 
-def test_one_image_serves_a_batch_and_picture_i_is_the_single_one_of_seed_plus_i(ours, wide):
+def test_one_image_serves_a_batch_and_picture_i_is_the_single_one_of_seed_plus_i(ours64, wide64):
     options = {"num_inference_steps": 4, "eta": 0.5, "output_type": "np", "image": picture(), "mask_image": soft_mask()}
-    for pipe in (ours, wide):
+    for pipe in (ours64, wide64):
         batch = pipe([HOUSE, TENT], seed=7, num_images_per_prompt=2, **options)
         for i, prompt in enumerate([HOUSE, HOUSE, TENT, TENT]):
-            assert_same_picture(pipe(prompt, seed=7 + i, **options), batch[i : i + 1], 1e-5)
+            assert_same_picture(pipe(prompt, seed=7 + i, **options), batch[i : i + 1], 1e-6)
 
 
-def test_each_image_goes_with_its_prompt(ours):
+def test_each_image_goes_with_its_prompt(ours64):
     options = {"num_inference_steps": 4, "output_type": "np", "strength": 0.5}
     images, masks = [picture(seed=0), picture(seed=1)], [soft_mask(seed=1), soft_mask(seed=2)]
-    batch = ours([HOUSE, TENT], image=images, mask_image=masks, num_images_per_prompt=2, **options)
+    batch = ours64([HOUSE, TENT], image=images, mask_image=masks, num_images_per_prompt=2, **options)
     for i in range(4):
-        one = ours([HOUSE, TENT][i // 2], seed=i, image=images[i // 2], mask_image=masks[i // 2], **options)
-        assert_same_picture(one, batch[i : i + 1], 1e-5)
+        one = ours64([HOUSE, TENT][i // 2], seed=i, image=images[i // 2], mask_image=masks[i // 2], **options)
+        assert_same_picture(one, batch[i : i + 1], 1e-6)
 
 
 def test_what_the_mask_keeps_is_the_images_own_latents(ours):
@@ -374,11 +386,11 @@ def test_timesteps_are_those_that_stream_visits(ours, sampler, options):
 # ---- seeds, steps, sizes, guidance
 
 
-def test_picture_i_of_a_batch_is_the_single_picture_of_seed_plus_i(ours):
+def test_picture_i_of_a_batch_is_the_single_picture_of_seed_plus_i(ours64):
     options = {"num_inference_steps": 3, "eta": 0.5, "output_type": "np"}
-    batch = ours([HOUSE, TENT, ""], seed=7, **options)
+    batch = ours64([HOUSE, TENT, ""], seed=7, **options)
     for i, prompt in enumerate([HOUSE, TENT, ""]):
-        assert_same_picture(ours(prompt, seed=7 + i, **options), batch[i : i + 1], 1e-5)
+        assert_same_picture(ours64(prompt, seed=7 + i, **options), batch[i : i + 1], 1e-6)
 
 
 def test_a_seed_repeats_itself_and_another_differs(ours):
