@@ -16,7 +16,19 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 import numpy as np
-from common import HERE, ROOT, SEED, count, heading, on_machine, percent, read_results, table, with_interval, write_text
+from common import (
+    HERE,
+    ROOT,
+    SEED,
+    count,
+    heading,
+    on_machine,
+    percent,
+    read_results,
+    table,
+    with_interval,
+    write_text,
+)
 from PIL import Image
 from tqdm import tqdm
 
@@ -53,7 +65,9 @@ class Prompt:
     seed: int
 
 
-Painter = Callable[[list[Prompt]], np.ndarray]  # prompts with seeds in a row -> pictures (number, 128, 128, 3)
+Painter = Callable[
+    [list[Prompt]], np.ndarray
+]  # prompts with seeds in a row -> pictures (number, 128, 128, 3)
 
 
 def prompts(group: str, n: int) -> list[Prompt]:
@@ -125,7 +139,9 @@ def model_painter(pipe: StableDiffusion, scale: float, steps: int) -> Painter:
 
     def paint(asked: list[Prompt]) -> np.ndarray:
         texts, seed = [prompt.text for prompt in asked], asked[0].seed
-        for step in pipe.stream(texts, num_inference_steps=steps, guidance_scale=scale, seed=seed, sampler=SAMPLER):
+        for step in pipe.stream(
+            texts, num_inference_steps=steps, guidance_scale=scale, seed=seed, sampler=SAMPLER
+        ):
             pass
         return pipe.decode(step.latents)
 
@@ -143,7 +159,9 @@ def distinct_scenes(n: int) -> dict[str, dict[str, int]]:
     recipe = read_recipe(ROOT / RECIPE)
     known = set(training_scenes(recipe["pictures"], recipe["seed"]))
     scenes = {group: {prompt.scene for prompt in prompts(group, n)} for group in GROUPS}
-    return {group: {"distinct": len(found), "in_training": len(found & known)} for group, found in scenes.items()}
+    return {
+        group: {"distinct": len(found), "in_training": len(found & known)} for group, found in scenes.items()
+    }
 
 
 def estimate(pipe: StableDiffusion, todo: list, steps: int, batch: int) -> None:
@@ -156,7 +174,9 @@ def estimate(pipe: StableDiffusion, todo: list, steps: int, batch: int) -> None:
     paint(asked)
     each = (time.perf_counter() - start) / batch
     left = sum(size for _, scale, size in todo if scale is not None)
-    print(f"{each:.3f} s a picture in batches of {batch}; {left} pictures: about {left * each / 60:.0f} minutes")
+    print(
+        f"{each:.3f} s a picture in batches of {batch}; {left} pictures: about {left * each / 60:.0f} minutes"
+    )
 
 
 def measure(pipe: StableDiffusion, judge: Judge, results: dict, unfinished: Path) -> dict:
@@ -197,17 +217,23 @@ def scales_of(results: dict) -> list[float]:
 
 
 def summary(results: dict) -> str:
-    """One table: everything right at the default scale, the judge's own reading, the other scales, the scenes."""
+    """One table: everything right at the default scale, the judge's own reading, the other scales, the
+    scenes.
+    """
     settings = results["settings"]
     default, scales = settings["guidance_scale"], scales_of(results)
     others = [scale for scale in scales if scale != default]
     head = ["everything right, %", f"guidance {default:g}", "the judge on true renders"]
     rows = [
-        [group, with_interval(cell_of(results, group, default)), percent(cell_of(results, group, None)),
-         *(percent(cell_of(results, group, scale)) for scale in others),
-         *(str(results["scenes"][group][name]) for name in ("distinct", "in_training"))]
+        [
+            group,
+            with_interval(cell_of(results, group, default)),
+            percent(cell_of(results, group, None)),
+            *(percent(cell_of(results, group, scale)) for scale in others),
+            *(str(results["scenes"][group][name]) for name in ("distinct", "in_training")),
+        ]
         for group in GROUPS
-    ]  # fmt: skip
+    ]
     head += [f"guidance {scale:g}" for scale in others]
     return table([*head, "distinct scenes", "of them drawn in training"], rows)
 
@@ -215,7 +241,9 @@ def summary(results: dict) -> str:
 def asked_for(results: dict) -> str:
     """What the rows of the summary are made of, in words."""
     s = results["settings"]
-    others = f" ({min(s['n'], s['scale_n'])} at the other guidance scales)" if len(scales_of(results)) > 1 else ""
+    others = (
+        f" ({min(s['n'], s['scale_n'])} at the other guidance scales)" if len(scales_of(results)) > 1 else ""
+    )
     return (
         f"{s['n']} prompts a row{others}, new in wording and noise; the world is small, so the table tells how many "
         f"distinct scenes they state, and how many of those were drawn in training, by `{results['recipe']}`"
@@ -235,8 +263,10 @@ def readme_block(results: dict) -> str:
 
 def breakdown(results: dict, scale: float | None) -> str:
     """A table of the attributes that were right at one scale, or on true renders."""
-    rows = [[group, *(percent(cell_of(results, group, scale)["attributes"][name]) for name in ATTRIBUTES)]
-            for group in GROUPS]  # fmt: skip
+    rows = [
+        [group, *(percent(cell_of(results, group, scale)["attributes"][name]) for name in ATTRIBUTES)]
+        for group in GROUPS
+    ]
     return table(["right, %", *ATTRIBUTES], rows)
 
 
@@ -245,17 +275,25 @@ def markdown(results: dict) -> str:
     s, default = results["settings"], results["settings"]["guidance_scale"]
     painted = [cell for cell in results["cells"] if cell["guidance_scale"] is not None]
     seconds, pictures = sum(cell["seconds"] for cell in painted), sum(cell["n"] for cell in painted)
-    sweep = [[group, *(f"{with_interval(cell)}, n = {cell['n']}" for cell in
-                       (cell_of(results, group, scale) for scale in scales_of(results)))] for group in GROUPS]  # fmt: skip
+    sweep = [
+        [
+            group,
+            *(
+                f"{with_interval(cell)}, n = {cell['n']}"
+                for cell in (cell_of(results, group, scale) for scale in scales_of(results))
+            ),
+        ]
+        for group in GROUPS
+    ]
     return f"""# Does the picture show what the prompt says?
 
 Written by `python benchmarks/adherence.py`; the figures are those of `adherence.json`.
 
-Model `{results['model']['name']}`, {results['date']}, {on_machine(results['machine'])}.
+Model `{results["model"]["name"]}`, {results["date"]}, {on_machine(results["machine"])}.
 
 {asked_for(results)}. No held-out pair is in a training scene.
 
-{s['steps']} {s['sampler'].upper()} steps. A picture counts only if the judge finds everything that its prompt states: kinds,
+{s["steps"]} {s["sampler"].upper()} steps. A picture counts only if the judge finds everything that its prompt states: kinds,
 colours, sizes, number, order, ground, hour. In brackets: 95 % intervals (Wilson). On true renders of the same scenes
 the judge errs too, and a painter without fault would score what stands in that column.
 
@@ -275,13 +313,13 @@ The judge on true renders:
 
 ## Guidance
 
-The same prompts and seeds at every scale, the first {min(s['n'], s['scale_n'])} of them where n is smaller.
+The same prompts and seeds at every scale, the first {min(s["n"], s["scale_n"])} of them where n is smaller.
 
 {table(["everything right, %", *(f"{scale:g}" for scale in scales_of(results))], sweep)}
 
 ## Time
 
-Painting and judging took {seconds / pictures:.2f} s a picture, {seconds:.0f} s for {pictures} pictures in batches of {s['batch']}.
+Painting and judging took {seconds / pictures:.2f} s a picture, {seconds:.0f} s for {pictures} pictures in batches of {s["batch"]}.
 """
 
 
@@ -322,14 +360,22 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Judge how often a model paints all that a prompt says.")
     parser.add_argument("--model", default="tiny", help="tiny, or a model folder")
     parser.add_argument("--device", help="cpu, cuda, mps; by default a GPU where there is one")
-    parser.add_argument("--n", type=int, default=500, help="prompts of each group at the model's own guidance scale")
-    parser.add_argument("--scales", type=float, nargs="*", default=[1, 2, 4, 7.5], help="other guidance scales")
+    parser.add_argument(
+        "--n", type=int, default=500, help="prompts of each group at the model's own guidance scale"
+    )
+    parser.add_argument(
+        "--scales", type=float, nargs="*", default=[1, 2, 4, 7.5], help="other guidance scales"
+    )
     parser.add_argument("--scale-n", type=int, default=125, help="prompts of each group at the other scales")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--batch", type=int, default=25)
-    parser.add_argument("--out", type=Path, default=HERE / "adherence.json", help="the table goes beside it, as .md")
+    parser.add_argument(
+        "--out", type=Path, default=HERE / "adherence.json", help="the table goes beside it, as .md"
+    )
     parser.add_argument("--failures", type=Path, metavar="PNG", help="a sheet of the first failures")
-    parser.add_argument("--write-readme", action="store_true", help="paint nothing: README.md from the results")
+    parser.add_argument(
+        "--write-readme", action="store_true", help="paint nothing: README.md from the results"
+    )
     options = parser.parse_args(arguments)
     if options.write_readme:
         write_readme(read_results("adherence"))
@@ -338,9 +384,16 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"--n must be from 1 to {ROOM}, --scale-n and --batch at least 1")
 
     pipe, judge = StableDiffusion.from_pretrained(options.model, options.device), Judge.load()
-    settings = {"n": options.n, "scale_n": options.scale_n, "guidance_scale": float(pipe.guidance_scale),
-                "scales": sorted(map(float, set(options.scales))), "steps": options.steps, "batch": options.batch,
-                "sampler": SAMPLER, "first_seed": SEED}  # fmt: skip
+    settings = {
+        "n": options.n,
+        "scale_n": options.scale_n,
+        "guidance_scale": float(pipe.guidance_scale),
+        "scales": sorted(map(float, set(options.scales))),
+        "steps": options.steps,
+        "batch": options.batch,
+        "sampler": SAMPLER,
+        "first_seed": SEED,
+    }
     fresh = {**heading(options.model, str(pipe.device)), "settings": settings, "cells": []}
     unfinished = options.out.with_suffix(".unfinished.json")
     results = measure(pipe, judge, start_or_resume(fresh, unfinished), unfinished)

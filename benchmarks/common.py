@@ -12,7 +12,9 @@ from minisd.training.machine import machine
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-SEED = 2**31 + 20_000_000  # benchmarks draw from seeds above this one; all that training draws lie below 2**31
+SEED = (
+    2**31 + 20_000_000
+)  # benchmarks draw from seeds above this one; all that training draws lie below 2**31
 Z = 1.959964  # the normal distribution's 97.5 % point, for 95 % intervals
 
 

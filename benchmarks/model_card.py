@@ -24,7 +24,12 @@ from minisd.training.loop import LOG_EVERY
 from minisd.training.stages import read_recipe
 
 SCORES = ("adherence", "parts", "speed")
-COMMANDS = {"tokenizer": (), "clip": ("text", "clip"), "vae": ("vae", "decoder"), "unet": ("unet",)}  # CLI: sections
+COMMANDS = {
+    "tokenizer": (),
+    "clip": ("text", "clip"),
+    "vae": ("vae", "decoder"),
+    "unet": ("unet",),
+}  # CLI: sections
 # True of the weights that ship since 0.1.0; goes when the autoencoder is trained again.
 UNSEEDED = (
     "The autoencoder's first phase (vae-corners) was started before its first weights were seeded, so that it does not "
@@ -51,8 +56,14 @@ def stages(recipe: dict) -> dict[str, dict]:
     """The sections of the recipe that are trainings with a loss, in order: "vae-whole" is whole within vae."""
     found = {}
     for name, section in recipe.items():
-        parts = {name: section, **{f"{name}-{part}": inner for part, inner in section.items()}} if isinstance(section, dict) else {}
-        found |= {part: inner for part, inner in parts.items() if isinstance(inner, dict) and "steps" in inner}
+        parts = (
+            {name: section, **{f"{name}-{part}": inner for part, inner in section.items()}}
+            if isinstance(section, dict)
+            else {}
+        )
+        found |= {
+            part: inner for part, inner in parts.items() if isinstance(inner, dict) and "steps" in inner
+        }
     return found
 
 
@@ -65,11 +76,15 @@ def collect(run: Path, recipe: dict) -> dict:
     for name, section in stages(recipe).items():
         path = run / f"{name}.json"
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: finish the training with minisd train all --out {run}")
+            raise FileNotFoundError(
+                f"{path} is missing: finish the training with minisd train all --out {run}"
+            )
         found[name], points = read_json(path), math.ceil(section["steps"] / LOG_EVERY)
         if len(found[name]["losses"]) != points:
-            raise ValueError(f"{path} holds {len(found[name]['losses'])} losses, {section['steps']} steps make "
-                             f"{points}: it is of another recipe; train {name} again")  # fmt: skip
+            raise ValueError(
+                f"{path} holds {len(found[name]['losses'])} losses, {section['steps']} steps make "
+                f"{points}: it is of another recipe; train {name} again"
+            )
     return found
 
 
@@ -78,7 +93,9 @@ def read_scores(folder: Path) -> dict[str, dict]:
     found, weights = {name: read_results(name) for name in SCORES}, fingerprint(folder)
     for name, results in found.items():
         if results["model"]["sha256"] != weights:
-            raise ValueError(f"benchmarks/{name}.json is of other weights than {folder}: run benchmarks/{name}.py again")
+            raise ValueError(
+                f"benchmarks/{name}.json is of other weights than {folder}: run benchmarks/{name}.py again"
+            )
     return found
 
 
@@ -86,19 +103,32 @@ def training_table(recipe: dict, training: dict) -> str:
     """A row for each stage: steps, batch, learning rate, last loss, seconds, processes, machine."""
     sections = stages(recipe)
     rows = [
-        [name, f"{sections[name]['steps']:,}", str(sections[name]["batch_size"]),
-         f"{sections[name]['learning_rate_peak']:g}", f"{stage['losses'][-1]:.4f}", f"{stage['seconds']:,.0f}",
-         str(stage["processes"]), on_machine(stage["machine"])]
+        [
+            name,
+            f"{sections[name]['steps']:,}",
+            str(sections[name]["batch_size"]),
+            f"{sections[name]['learning_rate_peak']:g}",
+            f"{stage['losses'][-1]:.4f}",
+            f"{stage['seconds']:,.0f}",
+            str(stage["processes"]),
+            on_machine(stage["machine"]),
+        ]
         for name, stage in training.items()
-    ]  # fmt: skip
-    return table(["stage", "steps", "batch", "peak learning rate", "last loss", "seconds", "processes", "machine"], rows)
+    ]
+    return table(
+        ["stage", "steps", "batch", "peak learning rate", "last loss", "seconds", "processes", "machine"],
+        rows,
+    )
 
 
 def commands(training: dict) -> str:
     """What to type to train it again, with as many processes as each command's stages had at the most."""
     lines = []
     for command, sections in COMMANDS.items():
-        most = max((stage["processes"] for name, stage in training.items() if name.split("-")[0] in sections), default=1)
+        most = max(
+            (stage["processes"] for name, stage in training.items() if name.split("-")[0] in sections),
+            default=1,
+        )
         shared = f"OMP_NUM_THREADS=1 torchrun --nproc_per_node {most} --no-python " if most > 1 else ""
         lines.append(f"{shared}minisd train {command} --out runs/tiny")
     return "\n".join(lines)
@@ -109,10 +139,18 @@ def repeatable(training: dict) -> str:
     shared = [name for name, stage in training.items() if stage["processes"] > 1]
     if not shared:
         return UNSEEDED
-    alone = [name for name in training if name not in shared and any(
-        name.split("-")[0] in sections and any(other.split("-")[0] in sections for other in shared)
-        for sections in COMMANDS.values())]  # fmt: skip
-    mixed = f" A command's processes share all its stages; here {' and '.join(alone)} had one." if alone else ""
+    alone = [
+        name
+        for name in training
+        if name not in shared
+        and any(
+            name.split("-")[0] in sections and any(other.split("-")[0] in sections for other in shared)
+            for sections in COMMANDS.values()
+        )
+    ]
+    mixed = (
+        f" A command's processes share all its stages; here {' and '.join(alone)} had one." if alone else ""
+    )
     return (
         f"Several processes shared {' and '.join(shared)}.{mixed} Two processes draw other batches than one, so that the "
         f"weights of a retraining with another number of them differ though the recipe is the same. {UNSEEDED}"
@@ -128,9 +166,14 @@ def parameters(weights: Path) -> int:
 def files_table(folder: Path) -> str:
     """A row for each file of the model: parameters where it holds weights, bytes."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / "README.md")
-    rows = [[f"`{path.relative_to(folder).as_posix()}`",
-             f"{parameters(path):,}" if path.suffix == ".safetensors" else "", f"{path.stat().st_size:,}"]
-            for path in files]  # fmt: skip
+    rows = [
+        [
+            f"`{path.relative_to(folder).as_posix()}`",
+            f"{parameters(path):,}" if path.suffix == ".safetensors" else "",
+            f"{path.stat().st_size:,}",
+        ]
+        for path in files
+    ]
     rows.append(["all", "", f"{sum(path.stat().st_size for path in files):,}"])
     return table(["file", "parameters", "bytes"], rows)
 
@@ -180,11 +223,11 @@ image = StableDiffusion.from_pretrained("tiny")("a red house left of a yellow te
 ```
 
 The folder has the layout of diffusers; `diffusers.StableDiffusionPipeline.from_pretrained` opens it as well. The model's
-own guidance scale is {settings['guidance_scale']:g}, kept as `_guidance_scale` in `model_index.json`; diffusers needs to be given it.
+own guidance scale is {settings["guidance_scale"]:g}, kept as `_guidance_scale` in `model_index.json`; diffusers needs to be given it.
 
 ## Data
 
-{recipe['pictures']:,} pictures of scenes drawn by `minisd.scenes` from seed {recipe['seed']}, rendered by the same
+{recipe["pictures"]:,} pictures of scenes drawn by `minisd.scenes` from seed {recipe["seed"]}, rendered by the same
 package: no photograph, nothing downloaded. A scene holds one or two things ({phrase(KINDS)}), in {phrase(COLOURS)}, small
 or big, on {phrase(GROUNDS)}; it is {phrase(HOURS)}. Captions are drawn anew from a grammar at every step.
 
@@ -215,8 +258,8 @@ The recipe is `minisd/training/tiny.toml`. From nothing:
 ## Scores
 
 A judge, a network trained on renders alone, reads each picture back; a picture counts only if everything in its caption
-is right. {settings['steps']} DDIM steps, in brackets 95 % intervals. {adherence.asked_for(judged)}.
-Measured on {judged['date']}: {on_machine(judged['machine'])}.
+is right. {settings["steps"]} DDIM steps, in brackets 95 % intervals. {adherence.asked_for(judged)}.
+Measured on {judged["date"]}: {on_machine(judged["machine"])}.
 
 ```sh
 python benchmarks/adherence.py
@@ -228,25 +271,25 @@ python benchmarks/speed.py
 
 The autoencoder on fresh renders:
 
-{parts.vae_table(scores['parts'])}
+{parts.vae_table(scores["parts"])}
 
 The text encoder on fresh renders of two things:
 
-{parts.text_table(scores['parts'])}
+{parts.text_table(scores["parts"])}
 
-Seconds on {on_machine(scores['speed']['machine'])}:
+Seconds on {on_machine(scores["speed"]["machine"])}:
 
-{speed.speed_table(scores['speed'])}
+{speed.speed_table(scores["speed"])}
 
 ## Limits
 
 It knows the words of its little world and no others, at most two things, English, 128x128 pixels. How often it fails at
-guidance {settings['guidance_scale']:g}:
+guidance {settings["guidance_scale"]:g}:
 
 {limits(judged)}
 
 The judge errs as well; its reading of true renders stands beside the scores. There are few one-object scenes: of the
-{few['distinct']} distinct seen ones asked for here, training had drawn {few['in_training']}, so the held-out rows tell more.
+{few["distinct"]} distinct seen ones asked for here, training had drawn {few["in_training"]}, so the held-out rows tell more.
 
 ## Licence
 
@@ -255,16 +298,24 @@ Apache-2.0.
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Write the small model's card from the files that tell its figures.")
-    parser.add_argument("--run", type=Path, help="the folder of the training; its figures go to benchmarks/training.json")
-    parser.add_argument("--model", type=Path, default=TINY, help="the model folder, which the card is written into")
+    parser = argparse.ArgumentParser(
+        description="Write the small model's card from the files that tell its figures."
+    )
+    parser.add_argument(
+        "--run", type=Path, help="the folder of the training; its figures go to benchmarks/training.json"
+    )
+    parser.add_argument(
+        "--model", type=Path, default=TINY, help="the model folder, which the card is written into"
+    )
     options = parser.parse_args(arguments)
     recipe = read_recipe()
     try:
         if options.run:
             write_json(collect(options.run, recipe), HERE / "training.json")
         elif not (HERE / "training.json").is_file():
-            raise FileNotFoundError(f"{HERE / 'training.json'} is missing: name the training's folder with --run")
+            raise FileNotFoundError(
+                f"{HERE / 'training.json'} is missing: name the training's folder with --run"
+            )
         text = card(recipe, read_json(HERE / "training.json"), read_scores(options.model), options.model)
     except (FileNotFoundError, ValueError) as error:
         parser.exit(1, f"{error}\n")

@@ -71,11 +71,17 @@ def measure_vae(pipe: StableDiffusion, split: str, n: int, sheet: Path | None) -
     rebuilt = reconstruct(pipe, pictures)
     errors = squared_errors(pictures, rebuilt)
     if sheet is not None:
-        shown = [image for pair in zip(pictures[:SHOWN] / 255, rebuilt[:SHOWN]) for image in to_pil(np.stack(pair))]
+        shown = [
+            image for pair in zip(pictures[:SHOWN] / 255, rebuilt[:SHOWN]) for image in to_pil(np.stack(pair))
+        ]
         labels = [text for error in errors[:SHOWN] for text in ("rendered", f"rebuilt, {psnr(error):.1f} dB")]
         labelled_sheet(shown, labels, columns=6, scale=1).save(sheet)
-    return {"n": n, "psnr": float(psnr(errors.mean())), "mean_of_psnrs": float(psnr(errors).mean()),
-            "lowest": float(psnr(errors.max()))}  # fmt: skip
+    return {
+        "n": n,
+        "psnr": float(psnr(errors.mean())),
+        "mean_of_psnrs": float(psnr(errors).mean()),
+        "lowest": float(psnr(errors.max())),
+    }
 
 
 def load_clip(folder: Path, device: torch.device) -> CLIP:
@@ -135,28 +141,51 @@ def measure_text(clip: CLIP, pipe: StableDiffusion, split: str, n: int) -> dict:
                 vectors.append(clip.encode_text(ids.to(pipe.device)))
     image_vectors, text_vectors = torch.cat(images), {name: torch.cat(found) for name, found in texts.items()}
     return preferences(image_vectors, text_vectors) | {
-        "among": AMONG, "retrieval": retrieval(image_vectors, text_vectors["true"], scenes)}  # fmt: skip
+        "among": AMONG,
+        "retrieval": retrieval(image_vectors, text_vectors["true"], scenes),
+    }
 
 
 def vae_table(results: dict) -> str:
-    rows = [[name, f"**{found['psnr']:.2f}**", f"{found['mean_of_psnrs']:.2f}", f"{found['lowest']:.2f}", str(found["n"])]
-            for name, found in results["vae"].items()]  # fmt: skip
+    rows = [
+        [
+            name,
+            f"**{found['psnr']:.2f}**",
+            f"{found['mean_of_psnrs']:.2f}",
+            f"{found['lowest']:.2f}",
+            str(found["n"]),
+        ]
+        for name, found in results["vae"].items()
+    ]
     return table(["dB", "PSNR of the mean error", "mean of the pictures' PSNRs", "worst picture", "n"], rows)
 
 
 def text_table(results: dict) -> str:
     names = ("flipped", "swapped", "flipped and swapped", "altered")
-    head = ["true caption preferred, % over", "places flipped", "colours swapped", "both of these", "one attribute altered"]
-    return table(head, [[split, *(with_interval(found[name]) for name in names)]
-                        for split, found in results["text_encoder"].items()])  # fmt: skip
+    head = [
+        "true caption preferred, % over",
+        "places flipped",
+        "colours swapped",
+        "both of these",
+        "one attribute altered",
+    ]
+    return table(
+        head,
+        [
+            [split, *(with_interval(found[name]) for name in names)]
+            for split, found in results["text_encoder"].items()
+        ],
+    )
 
 
 def retrieval_table(results: dict) -> str:
     found = results["text_encoder"]
     kinds = list(next(iter(found.values()))["retrieval"])
     among = next(iter(found.values()))["among"]
-    return table([f"found among {among}, %", *kinds],
-                 [[split, *(with_interval(one["retrieval"][kind]) for kind in kinds)] for split, one in found.items()])  # fmt: skip
+    return table(
+        [f"found among {among}, %", *kinds],
+        [[split, *(with_interval(one["retrieval"][kind]) for kind in kinds)] for split, one in found.items()],
+    )
 
 
 def markdown(results: dict) -> str:
@@ -166,7 +195,7 @@ def markdown(results: dict) -> str:
 
 Written by `python benchmarks/parts.py`; the figures are those of `parts.json`.
 
-Model `{results['model']['name']}`, {results['date']}, {on_machine(results['machine'])}.
+Model `{results["model"]["name"]}`, {results["date"]}, {on_machine(results["machine"])}.
 
 ## The autoencoder
 
@@ -188,12 +217,16 @@ with the picture is the higher one; the twins have the same phrasing. In bracket
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Measure the autoencoder and the text encoder by themselves.")
+    parser = argparse.ArgumentParser(
+        description="Measure the autoencoder and the text encoder by themselves."
+    )
     parser.add_argument("--model", default="tiny", help="tiny, or a model folder that holds clip/ too")
     parser.add_argument("--device", help="cpu, cuda, mps; by default a GPU where there is one")
     parser.add_argument("--pictures", type=int, default=500, help="renders of each split for the autoencoder")
     parser.add_argument("--n", type=int, default=1000, help="renders of each split for the text encoder")
-    parser.add_argument("--out", type=Path, default=HERE / "parts.json", help="the table goes beside it, as .md")
+    parser.add_argument(
+        "--out", type=Path, default=HERE / "parts.json", help="the table goes beside it, as .md"
+    )
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="pictures before and after, to look at")
     options = parser.parse_args(arguments)
     if not 1 <= options.pictures <= ROOM or not AMONG <= options.n <= ROOM:
@@ -202,9 +235,13 @@ def main(arguments: list[str] | None = None) -> None:
     pipe = StableDiffusion.from_pretrained(options.model, options.device)
     clip = load_clip(model_folder(options.model), pipe.device)
     results = heading(options.model, str(pipe.device))
-    results["vae"] = {name: measure_vae(pipe, split, options.pictures, options.sheet if split == "train" else None)
-                      for name, split in SPLITS.items()}  # fmt: skip
-    results["text_encoder"] = {name: measure_text(clip, pipe, split, options.n) for name, split in SPLITS.items()}
+    results["vae"] = {
+        name: measure_vae(pipe, split, options.pictures, options.sheet if split == "train" else None)
+        for name, split in SPLITS.items()
+    }
+    results["text_encoder"] = {
+        name: measure_text(clip, pipe, split, options.n) for name, split in SPLITS.items()
+    }
     write_json(results, options.out)
     write_text(markdown(results), options.out.with_suffix(".md"))
     print(f"{vae_table(results)}\n\n{text_table(results)}\n\n{retrieval_table(results)}")

@@ -47,9 +47,13 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     pipe = StableDiffusion.from_pretrained(options.model, "cpu")
-    pictures = [pipe(prompt, num_inference_steps=STEPS, seed=SEED)[0] for prompt in tqdm(PROMPTS, unit="picture")]
+    pictures = [
+        pipe(prompt, num_inference_steps=STEPS, seed=SEED)[0] for prompt in tqdm(PROMPTS, unit="picture")
+    ]
     with whole(options.out) as part:
-        labelled_sheet(pictures, [label(prompt) for prompt in PROMPTS], COLUMNS, SCALE).save(part, format="PNG")
+        labelled_sheet(pictures, [label(prompt) for prompt in PROMPTS], COLUMNS, SCALE).save(
+            part, format="PNG"
+        )
     print(options.out)
 
 

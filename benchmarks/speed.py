@@ -44,10 +44,16 @@ def timed(task: Callable[[], object]) -> float:
 
 
 def load_seconds(model: str, device: str) -> tuple[float, float]:
-    """Importing minisd and loading the model, in a fresh process that has imported torch: seconds, CPU seconds."""
+    """Importing minisd and loading the model, in a fresh process that has imported torch: seconds, CPU
+    seconds.
+    """
     paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    done = subprocess.run([sys.executable, "-c", LOAD, model, device], env={**os.environ, "PYTHONPATH": paths},
-                          capture_output=True, encoding="utf-8")  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, model, device],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        encoding="utf-8",
+    )
     if done.returncode != 0:
         raise RuntimeError(f"loading {model} failed: {done.stderr.strip().splitlines()[-1]}")
     seconds, cpu_seconds = map(float, done.stdout.split())
@@ -64,7 +70,12 @@ def measure_render(n: int) -> dict:
     scenes = [sample(np.random.default_rng(FIRST_SEED + i), full=True) for i in range(n)]
     workers = os.cpu_count() or 1
     seconds = timed(lambda: render_many(scenes, range(FIRST_SEED, FIRST_SEED + n), workers=workers))
-    return {"pictures": n, "seconds": seconds, "workers": workers, "seconds_for_10000": seconds * ALL_RENDERS / n}
+    return {
+        "pictures": n,
+        "seconds": seconds,
+        "workers": workers,
+        "seconds_for_10000": seconds * ALL_RENDERS / n,
+    }
 
 
 def speed_table(results: dict) -> str:
@@ -73,12 +84,21 @@ def speed_table(results: dict) -> str:
     drawn = "measured" if render["pictures"] == ALL_RENDERS else f"extrapolated from {render['pictures']:,}"
     workers = f"{render['workers']} process{'es' if render['workers'] != 1 else ''}"
     row = lambda name, found: [name, f"{found['median']:.2f}", f"{found['least']:.2f}", str(found["runs"])]
-    return table(["seconds", "median", "least", "runs"], [
-        row(f"one picture, {picture['steps']} DDIM steps, guidance {picture['guidance_scale']:g}", picture),
-        row("loading the model, after `import torch`", load),
-        [f"rendering {ALL_RENDERS:,} training pictures ({drawn}; {workers})",
-         f"{render['seconds_for_10000']:.0f}", "", "1"],
-    ])  # fmt: skip
+    return table(
+        ["seconds", "median", "least", "runs"],
+        [
+            row(
+                f"one picture, {picture['steps']} DDIM steps, guidance {picture['guidance_scale']:g}", picture
+            ),
+            row("loading the model, after `import torch`", load),
+            [
+                f"rendering {ALL_RENDERS:,} training pictures ({drawn}; {workers})",
+                f"{render['seconds_for_10000']:.0f}",
+                "",
+                "1",
+            ],
+        ],
+    )
 
 
 def markdown(results: dict) -> str:
@@ -90,11 +110,11 @@ def markdown(results: dict) -> str:
 
 Written by `python benchmarks/speed.py`; the figures are those of `speed.json`.
 
-Model `{results['model']['name']}`, {results['date']}, {on_machine(results['machine'])}, {threads}{before}.
+Model `{results["model"]["name"]}`, {results["date"]}, {on_machine(results["machine"])}, {threads}{before}.
 
 {speed_table(results)}
 
-The first picture after loading took {results['picture']['first']:.2f} s; it is not among the runs.
+The first picture after loading took {results["picture"]["first"]:.2f} s; it is not among the runs.
 """
 
 
@@ -105,8 +125,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--runs", type=int, default=7, help="pictures timed")
     parser.add_argument("--loads", type=int, default=5, help="fresh processes timed")
-    parser.add_argument("--render", type=int, default=2000, help="pictures rendered; the time is scaled to 10,000")
-    parser.add_argument("--out", type=Path, default=HERE / "speed.json", help="the table goes beside it, as .md")
+    parser.add_argument(
+        "--render", type=int, default=2000, help="pictures rendered; the time is scaled to 10,000"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=HERE / "speed.json", help="the table goes beside it, as .md"
+    )
     options = parser.parse_args(arguments)
     if min(options.runs, options.loads) < 1 or options.render < FEWEST_RENDERS:
         parser.error(f"--runs and --loads must be at least 1, --render at least {FEWEST_RENDERS}")
@@ -116,11 +140,18 @@ def main(arguments: list[str] | None = None) -> None:
     paint = lambda: timed(lambda: pipe(PROMPT, num_inference_steps=options.steps))
     first = paint()
     pictures = [paint() for _ in tqdm(range(options.runs), desc="painting")]
-    loads = [load_seconds(options.model, str(pipe.device))[0] for _ in tqdm(range(options.loads), desc="loading")]
+    loads = [
+        load_seconds(options.model, str(pipe.device))[0] for _ in tqdm(range(options.loads), desc="loading")
+    ]
     results = {
         **heading(options.model, str(pipe.device)),
         "load_average": load_average,
-        "picture": {**spread(pictures), "first": first, "steps": options.steps, "guidance_scale": pipe.guidance_scale},
+        "picture": {
+            **spread(pictures),
+            "first": first,
+            "steps": options.steps,
+            "guidance_scale": pipe.guidance_scale,
+        },
         "load": spread(loads),
         "render": measure_render(options.render),
     }

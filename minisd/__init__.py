@@ -13,14 +13,31 @@ if TYPE_CHECKING:
     from .vae import AutoencoderKL
 
 __version__ = "0.1.0"
-__all__ = ["CLIP", "SAMPLERS", "SD15", "AutoencoderKL", "ImageEncoder", "NoiseSchedule", "StableDiffusion",
-           "TextEncoder", "UNet"]  # fmt: skip
+__all__ = [
+    "CLIP",
+    "SAMPLERS",
+    "SD15",
+    "AutoencoderKL",
+    "ImageEncoder",
+    "NoiseSchedule",
+    "StableDiffusion",
+    "TextEncoder",
+    "UNet",
+]
 
 # Where each name lives. They are imported when first asked for (PEP 562), because nearly all of them
 # need torch, which takes seconds, and `minisd --help` and `minisd.scenes` do not.
-_HOMES = {"CLIP": "clip", "ImageEncoder": "clip", "TextEncoder": "clip", "StableDiffusion": "pipeline",
-          "SAMPLERS": "samplers", "NoiseSchedule": "schedule", "SD15": "sd15", "UNet": "unet",
-          "AutoencoderKL": "vae"}  # fmt: skip
+_HOMES = {
+    "CLIP": "clip",
+    "ImageEncoder": "clip",
+    "TextEncoder": "clip",
+    "StableDiffusion": "pipeline",
+    "SAMPLERS": "samplers",
+    "NoiseSchedule": "schedule",
+    "SD15": "sd15",
+    "UNet": "unet",
+    "AutoencoderKL": "vae",
+}
 _MODULES = {*_HOMES.values(), "checkpoint", "tokenizer"}
 
 

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool = False) -> Tensor:
-    """softmax(Q K^T / sqrt(d)) V in each head, d = width / heads (Vaswani et al. 2017, eq. 1 and section 3.2.2).
+    """softmax(Q K^T / sqrt(d)) V in each head, d = width / heads (Vaswani et al. 2017, eq. 1 and section
+    3.2.2).
 
-    q (batch, tokens, width), k and v (batch, other tokens, width) -> q's shape. `causal` lets every token see only
-    itself and those before it.
+    q (batch, tokens, width), k and v (batch, other tokens, width) -> q's shape. `causal` lets every token see
+    only itself and those before it.
     """
     q, k, v = (rearrange(x, "b n (h d) -> b h n d", h=heads) for x in (q, k, v))
     out = F.scaled_dot_product_attention(q, k, v, is_causal=causal)  # divides by sqrt(d) itself
@@ -58,7 +59,9 @@ class PictureAttention(Attention):
 
 
 class GEGLU(nn.Module):
-    """value * GELU(gate), both from one linear layer, value first (Shazeer 2020, eq. 5, writes the gate first)."""
+    """value * GELU(gate), both from one linear layer, value first (Shazeer 2020, eq. 5, writes the gate
+    first).
+    """
 
     def __init__(self, width: int, inner: int):
         super().__init__()

@@ -11,8 +11,14 @@ class ResnetBlock(nn.Module):
     x (batch, in_channels, height, width), emb (batch, time_dim) or None -> (batch, out_channels, ...).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, norm_num_groups: int, eps: float,
-                 time_dim: int | None = None):  # fmt: skip
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        norm_num_groups: int,
+        eps: float,
+        time_dim: int | None = None,
+    ):
         super().__init__()
         self.norm1 = nn.GroupNorm(norm_num_groups, in_channels, eps=eps)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
@@ -76,9 +82,18 @@ def read_config(config: dict, name: str, defaults: dict, fixed: dict) -> dict:
     """
     for key, value in config.items():
         if key in fixed and value not in (fixed[key] if isinstance(fixed[key], tuple) else (fixed[key],)):
-            raise ValueError(f"{name}: the config asks for {key}={value!r}, but minisd builds only {fixed[key]!r}; "
-                             "this is not a Stable Diffusion 1.x model")  # fmt: skip
-        if key not in defaults and key not in fixed and not key.startswith("_") and value not in (None, False):
-            raise ValueError(f"{name}: the config has {key}={value!r}, which minisd does not know; this is not a "
-                             "Stable Diffusion 1.x model")  # fmt: skip
+            raise ValueError(
+                f"{name}: the config asks for {key}={value!r}, but minisd builds only {fixed[key]!r}; "
+                "this is not a Stable Diffusion 1.x model"
+            )
+        if (
+            key not in defaults
+            and key not in fixed
+            and not key.startswith("_")
+            and value not in (None, False)
+        ):
+            raise ValueError(
+                f"{name}: the config has {key}={value!r}, which minisd does not know; this is not a "
+                "Stable Diffusion 1.x model"
+            )
     return {**defaults, **{key: config[key] for key in defaults if key in config}}

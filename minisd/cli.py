@@ -24,14 +24,20 @@ from . import __version__
 EXAMPLE = "a big red house left of a yellow tent at sunset"
 ANOTHER = "a blue car on the sand by day"
 ASTRONAUT = "a photograph of an astronaut riding a horse"  # for models that were trained on photographs
-LARGEST_SEED = 2**32 - 1  # torch's CPU generator reads the low 32 bits: seed 2**32 would paint seed 0's picture
+LARGEST_SEED = (
+    2**32 - 1
+)  # torch's CPU generator reads the low 32 bits: seed 2**32 would paint seed 0's picture
 MOST_STEPS = 1000  # the timesteps that Stable Diffusion is trained on
 MOST_PICTURES = 100  # on one sheet, for each prompt
 BATCH = 8  # pictures painted at a time
 MOMENTS = 8  # pictures in a strip
 ENLARGED = 256  # pixels; narrower pictures are shown at twice their size on a sheet
 STRIP_WIDEST = 256  # pixels; wider pictures are made smaller on a strip
-NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # torch's words: GPU, CPU, CPU on Windows
+NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+)  # torch's words: GPU, CPU, CPU on Windows
 NAME_BYTES = 60  # of the prompt in a file's name
 SAMPLER_NAMES = {  # pipeline's name: AUTOMATIC1111's
     "ddpm": "DDPM",
@@ -56,7 +62,8 @@ RECIPE_KEYS = ("seed", "pictures", "guidance_scale", "tokenizer", "text", "clip"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, 1 if `verify` found a fault, 2 for bad input, 130 if interrupted.
+    """Run the command line; returns the exit code: 0, 1 if `verify` found a fault, 2 for bad input, 130 if
+    interrupted.
 
     What went wrong is told in one line on stderr. Any other exception is a bug and shows its traceback.
     """
@@ -123,7 +130,11 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
     limits = f"between {least} and {most}" if most is not None else f"of at least {least}"
 
     def read(text: str) -> int:
-        if not re.fullmatch(r"[+-]?[0-9]{1,20}", text) or int(text) < least or (most is not None and int(text) > most):
+        if (
+            not re.fullmatch(r"[+-]?[0-9]{1,20}", text)
+            or int(text) < least
+            or (most is not None and int(text) > most)
+        ):
             raise argparse.ArgumentTypeError(f"give a whole number {limits}, not {text!r}")
         return int(text)
 
@@ -155,72 +166,193 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"minisd {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    paint_ = commands.add_parser("paint", help="paint a picture of each sentence", description=(
-        "Paint a picture of each PROMPT and save it as a PNG file that holds the prompt and the settings. "
-        f'Try: minisd paint "{EXAMPLE}"'))  # fmt: skip
+    paint_ = commands.add_parser(
+        "paint",
+        help="paint a picture of each sentence",
+        description=(
+            "Paint a picture of each PROMPT and save it as a PNG file that holds the prompt and the settings. "
+            f'Try: minisd paint "{EXAMPLE}"'
+        ),
+    )
     add = paint_.add_argument
     add("prompt", nargs="+", metavar="PROMPT", help="the sentence to paint; several make a labelled sheet")
-    add("--model", default="tiny", metavar="tiny|FOLDER|FILE|HUB-ID", help="tiny, a folder in diffusers layout, a "
-        ".safetensors or .ckpt file, or OWNER/NAME of the Hugging Face hub (default: tiny)")  # fmt: skip
-    add("--tokenizer", type=Path, metavar="FOLDER", help="a folder with merges.txt, for a FILE that has none beside it")
-    add("--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="to compute in (float32)")
+    add(
+        "--model",
+        default="tiny",
+        metavar="tiny|FOLDER|FILE|HUB-ID",
+        help="tiny, a folder in diffusers layout, a "
+        ".safetensors or .ckpt file, or OWNER/NAME of the Hugging Face hub (default: tiny)",
+    )
+    add(
+        "--tokenizer",
+        type=Path,
+        metavar="FOLDER",
+        help="a folder with merges.txt, for a FILE that has none beside it",
+    )
+    add(
+        "--dtype",
+        choices=("float32", "float16", "bfloat16"),
+        default="float32",
+        help="to compute in (float32)",
+    )
     add("--device", choices=("cpu", "cuda", "mps"), help="to compute on (default: cuda where there is one)")
-    add("--out", type=Path, metavar="FILE", help="the PNG file to write; one that is there is replaced "
-        "(default: a new file in this folder, named after the prompt and the seed)")  # fmt: skip
-    add("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="N", help="number of the noise to start from (0)")
-    add("--steps", type=whole(1, MOST_STEPS), default=30, metavar="N", help="steps from noise to picture (30)")
-    add("--guidance", type=number, metavar="S", help="how closely to follow the prompt; 1: no guidance "
-        "(default: the model's own)")  # fmt: skip
+    add(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="the PNG file to write; one that is there is replaced "
+        "(default: a new file in this folder, named after the prompt and the seed)",
+    )
+    add(
+        "--seed",
+        type=whole(0, LARGEST_SEED),
+        default=0,
+        metavar="N",
+        help="number of the noise to start from (0)",
+    )
+    add(
+        "--steps", type=whole(1, MOST_STEPS), default=30, metavar="N", help="steps from noise to picture (30)"
+    )
+    add(
+        "--guidance",
+        type=number,
+        metavar="S",
+        help="how closely to follow the prompt; 1: no guidance (default: the model's own)",
+    )
     add("--negative", default="", metavar="TEXT", help="what to stay away from")
-    add("--sampler", choices=SAMPLER_NAMES, default="ddim", metavar="NAME",
-        help=f"{', '.join(SAMPLER_NAMES)} (ddim)")  # fmt: skip
+    add(
+        "--sampler",
+        choices=SAMPLER_NAMES,
+        default="ddim",
+        metavar="NAME",
+        help=f"{', '.join(SAMPLER_NAMES)} (ddim)",
+    )
     add("--eta", type=number, default=0.0, metavar="X", help="fresh noise in ddim's steps, from 0 to 1 (0)")
-    add("--height", type=whole(1), metavar="PIXELS", help="a multiple of 8 (default: the model's own, or --image's)")
-    add("--width", type=whole(1), metavar="PIXELS", help="a multiple of 8 (default: the model's own, or --image's)")
+    add(
+        "--height",
+        type=whole(1),
+        metavar="PIXELS",
+        help="a multiple of 8 (default: the model's own, or --image's)",
+    )
+    add(
+        "--width",
+        type=whole(1),
+        metavar="PIXELS",
+        help="a multiple of 8 (default: the model's own, or --image's)",
+    )
     add("--image", type=Path, metavar="FILE", help="paint over this picture instead of from nothing")
-    add("--strength", type=number, metavar="X", help="how much of --image to paint anew: above 0 (nearly nothing) and "
-        f"at most 1 ({STRENGTH})")  # fmt: skip
+    add(
+        "--strength",
+        type=number,
+        metavar="X",
+        help=f"how much of --image to paint anew: above 0 (nearly nothing) and at most 1 ({STRENGTH})",
+    )
     add("--mask", type=Path, metavar="FILE", help="repaint --image only where this picture is white")
-    add("--lora", type=lora_and_scale, action="append", default=[], metavar="FILE[:SCALE]",
-        help="a LoRA to merge into the model, at a scale of its own (1); may be given several times")  # fmt: skip
-    add("--embedding", type=Path, action="append", default=[], metavar="FILE",
-        help="a learned word (textual inversion) for the prompt; may be given several times")  # fmt: skip
-    add("--grid", type=whole(1, MOST_PICTURES), metavar="N", help="N pictures of each prompt on one labelled sheet, "
-        "with the seeds from --seed on")  # fmt: skip
-    add("--trace", action="store_true", help=f"a strip of the picture forming: {MOMENTS - 1} guesses at it on the way, "
-        "and the finished one")  # fmt: skip
+    add(
+        "--lora",
+        type=lora_and_scale,
+        action="append",
+        default=[],
+        metavar="FILE[:SCALE]",
+        help="a LoRA to merge into the model, at a scale of its own (1); may be given several times",
+    )
+    add(
+        "--embedding",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a learned word (textual inversion) for the prompt; may be given several times",
+    )
+    add(
+        "--grid",
+        type=whole(1, MOST_PICTURES),
+        metavar="N",
+        help="N pictures of each prompt on one labelled sheet, with the seeds from --seed on",
+    )
+    add(
+        "--trace",
+        action="store_true",
+        help=f"a strip of the picture forming: {MOMENTS - 1} guesses at it on the way, and the finished one",
+    )
     paint_.set_defaults(run=paint, stopped="no picture was written")
 
-    train_ = commands.add_parser("train", help="train the models from nothing", description=(
-        "Train one part, or all in order, and write a model folder to OUT/model at the end. A training that was "
-        "stopped goes on from its last checkpoint when the same command is given again."))  # fmt: skip
+    train_ = commands.add_parser(
+        "train",
+        help="train the models from nothing",
+        description=(
+            "Train one part, or all in order, and write a model folder to OUT/model at the end. A training that was "
+            "stopped goes on from its last checkpoint when the same command is given again."
+        ),
+    )
     add = train_.add_argument
     add("stage", choices=STAGES, metavar="|".join(STAGES), help="what to train; each needs those before it")
-    add("--config", type=Path, default=TINY_RECIPE, metavar="FILE", help="sizes and steps (default: tiny.toml)")
+    add(
+        "--config",
+        type=Path,
+        default=TINY_RECIPE,
+        metavar="FILE",
+        help="sizes and steps (default: tiny.toml)",
+    )
     add("--out", type=Path, default=Path("runs/tiny"), metavar="FOLDER", help="where all goes (runs/tiny)")
     add("--cpu", action="store_true", help="leave a GPU alone")
     train_.set_defaults(run=train, stopped="the same command goes on from the last checkpoint")
 
-    download_ = commands.add_parser("download", help="fetch a published model", description=(
-        "Fetch a published model from the Hugging Face hub, only the files that are needed, and check every byte. "
-        "One that was stopped goes on when the same command is given again. "
-        "Try: minisd download sd15 --fp16"))  # fmt: skip
+    download_ = commands.add_parser(
+        "download",
+        help="fetch a published model",
+        description=(
+            "Fetch a published model from the Hugging Face hub, only the files that are needed, and check every byte. "
+            "One that was stopped goes on when the same command is given again. "
+            "Try: minisd download sd15 --fp16"
+        ),
+    )
     add = download_.add_argument
-    add("model", metavar="sd15|v1-4|OWNER/NAME", help="Stable Diffusion 1.5 or 1.4, or another repository of the hub")
+    add(
+        "model",
+        metavar="sd15|v1-4|OWNER/NAME",
+        help="Stable Diffusion 1.5 or 1.4, or another repository of the hub",
+    )
     add("--fp16", action="store_true", help="weights in half precision (2.1 GB instead of 4.3)")
     add("--dest", type=Path, metavar="FOLDER", help="a folder to fill (default: the hub's own cache)")
     download_.set_defaults(run=download, stopped="the same command fetches the rest")
 
-    verify_ = commands.add_parser("verify", help="check a model, and print a report", description=(
-        "Check that a model is whole and, for Stable Diffusion 1.x, that minisd paints with it what diffusers paints: "
-        "three steps a picture, minutes on a CPU. Exit code 1 if a check failed."))  # fmt: skip
+    verify_ = commands.add_parser(
+        "verify",
+        help="check a model, and print a report",
+        description=(
+            "Check that a model is whole and, for Stable Diffusion 1.x, that minisd paints with it what diffusers paints: "
+            "three steps a picture, minutes on a CPU. Exit code 1 if a check failed."
+        ),
+    )
     add = verify_.add_argument
-    add("model", metavar="MODEL", help="tiny, sd15, v1-4, a folder in diffusers layout, a file, or a hub's OWNER/NAME")
-    add("--as", dest="release", choices=RELEASES, help="which Stable Diffusion it is (default: by digest or name)")
-    add("--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="to compute in (float32)")
+    add(
+        "model",
+        metavar="MODEL",
+        help="tiny, sd15, v1-4, a folder in diffusers layout, a file, or a hub's OWNER/NAME",
+    )
+    add(
+        "--as",
+        dest="release",
+        choices=RELEASES,
+        help="which Stable Diffusion it is (default: by digest or name)",
+    )
+    add(
+        "--dtype",
+        choices=("float32", "float16", "bfloat16"),
+        default="float32",
+        help="to compute in (float32)",
+    )
     add("--device", metavar="NAME", help="cpu, cuda or mps (default: cuda where there is one)")
-    add("--tokenizer", type=Path, metavar="FOLDER", help="for a single file: a tokenizer/ folder with merges.txt")
-    add("--seconds", type=number, default=math.inf, metavar="S", help="begin no picture after so many seconds")
+    add(
+        "--tokenizer",
+        type=Path,
+        metavar="FOLDER",
+        help="for a single file: a tokenizer/ folder with merges.txt",
+    )
+    add(
+        "--seconds", type=number, default=math.inf, metavar="S", help="begin no picture after so many seconds"
+    )
     verify_.set_defaults(run=verify, stopped="the report is not whole")
     return parser
 
@@ -236,7 +368,9 @@ def called() -> str:
 def command_line(*words: str) -> str:
     """A `minisd` command as one types it: prompts and other arguments with spaces in double quotes."""
     plain = re.compile(r"[\w\-.,'()! ]+")
-    return " ".join([called(), *(f'"{w}"' if " " in w and plain.fullmatch(w) else shlex.quote(w) for w in words)])
+    return " ".join(
+        [called(), *(f'"{w}"' if " " in w and plain.fullmatch(w) else shlex.quote(w) for w in words)]
+    )
 
 
 # minisd paint
@@ -254,8 +388,10 @@ def paint(args: argparse.Namespace) -> None:
     """Paint what was asked for, save one PNG file, say where it is and how long it took."""
     seeds = range(args.seed, args.seed + (args.grid or 1))
     if seeds[-1] > LARGEST_SEED:
-        raise ValueError(f"--grid {args.grid} counts its seeds up to {seeds[-1]}, and {LARGEST_SEED} is the largest; "
-                         "give a smaller --seed")  # fmt: skip
+        raise ValueError(
+            f"--grid {args.grid} counts its seeds up to {seeds[-1]}, and {LARGEST_SEED} is the largest; "
+            "give a smaller --seed"
+        )
     check_out(args.out or Path.cwd() / default_name(args))
     given = given_pictures(args)
     seconds: dict[str, float] = {}
@@ -267,10 +403,17 @@ def paint(args: argparse.Namespace) -> None:
         learned = add_to(pipe, args)
     if args.guidance is None:
         args.guidance = pipe.guidance_scale
-    with timed(seconds, "reading"):  # `stream` reads the prompt again, in milliseconds; here its time can be told
+    with timed(
+        seconds, "reading"
+    ):  # `stream` reads the prompt again, in milliseconds; here its time can be told
         pipe.encode_prompt([*args.prompt, args.negative])
-    note_unknown_words(args.model, [re.sub("|".join(map(re.escape, learned)), "", prompt, flags=re.IGNORECASE)
-                                    for prompt in args.prompt])  # fmt: skip
+    note_unknown_words(
+        args.model,
+        [
+            re.sub("|".join(map(re.escape, learned)), "", prompt, flags=re.IGNORECASE)
+            for prompt in args.prompt
+        ],
+    )
     painted = paint_all(pipe, args, seeds, given, seconds)
     size = painted[0][-1][1].size
     path = args.out or free_name(Path.cwd() / default_name(args))
@@ -296,7 +439,9 @@ def device_and_dtype(args: argparse.Namespace) -> tuple:
 
     there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
     if args.device in there and not there[args.device]():
-        raise ValueError(f"--device {args.device}: torch finds none on this machine; give cpu, or leave --device out")
+        raise ValueError(
+            f"--device {args.device}: torch finds none on this machine; give cpu, or leave --device out"
+        )
     return args.device, getattr(torch, args.dtype)
 
 
@@ -319,15 +464,24 @@ def read_picture(path: Path, option: str):
     try:
         with Image.open(path) as picture:
             return ImageOps.exif_transpose(picture)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # all that Pillow raises
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+    ) as error:  # all that Pillow raises
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise ValueError(f"{option} {path} could not be read ({reason}); name a picture such as a PNG file") from None
+        raise ValueError(
+            f"{option} {path} could not be read ({reason}); name a picture such as a PNG file"
+        ) from None
 
 
 Moments = list[tuple[str, object]]  # of one picture: labels and PIL images, the finished one last
 
 
-def paint_all(pipe, args: argparse.Namespace, seeds: range, given: dict, seconds: dict[str, float]) -> list[Moments]:
+def paint_all(
+    pipe, args: argparse.Namespace, seeds: range, given: dict, seconds: dict[str, float]
+) -> list[Moments]:
     """Every prompt with every seed, prompt by prompt: for each picture its moments."""
     from tqdm import tqdm
 
@@ -367,8 +521,9 @@ def paint_batch(
         tick()
     # Reading a number off the latents also waits for a GPU to finish, so that the time is the true one.
     if not math.isfinite(float(step.latents.float().sum())):
-        raise FloatingPointError("the picture went beyond what numbers can hold; "
-                                 f"give a smaller --guidance than {args.guidance:g}")  # fmt: skip
+        raise FloatingPointError(
+            f"the picture went beyond what numbers can hold; give a smaller --guidance than {args.guidance:g}"
+        )
     return [*moments, ("finished", step.latents)]
 
 
@@ -390,12 +545,23 @@ def laid_out(painted: list[Moments], args: argparse.Namespace, seeds: range):
     from .sheets import labelled_sheet, stacked
 
     width = painted[0][-1][1].width
-    labels = [f"{' '.join(prompt.split()) or '(no words)'}\nseed {seed}" for prompt in args.prompt for seed in seeds]
+    labels = [
+        f"{' '.join(prompt.split()) or '(no words)'}\nseed {seed}" for prompt in args.prompt for seed in seeds
+    ]
     if args.trace:
         scale = min(1, STRIP_WIDEST / width)
-        return stacked([labelled_sheet([picture for _, picture in moments], [label for label, _ in moments],
-                                       len(moments), scale, title)
-                        for moments, title in zip(painted, labels)])  # fmt: skip
+        return stacked(
+            [
+                labelled_sheet(
+                    [picture for _, picture in moments],
+                    [label for label, _ in moments],
+                    len(moments),
+                    scale,
+                    title,
+                )
+                for moments, title in zip(painted, labels)
+            ]
+        )
     finished = [moments[-1][1] for moments in painted]
     if args.grid is None and len(finished) == 1:
         return finished[0]
@@ -418,7 +584,9 @@ def note_unknown_words(model: str, prompts: list[str]) -> None:
     from .scenes import unknown_words
 
     if unknown := unknown_words(" ".join(prompts)):
-        note(f"this model has never read {', '.join(map(repr, unknown))}: it paints a little world, and this is in it:")
+        note(
+            f"this model has never read {', '.join(map(repr, unknown))}: it paints a little world, and this is in it:"
+        )
         print(world_in_words(), file=sys.stderr)
 
 
@@ -427,13 +595,22 @@ def world_in_words() -> str:
     from .scenes import vocabulary
 
     known = dict(vocabulary())
-    known["places"] = [place for place in known["places"] if not place.startswith("on ")]  # those need two blanks
+    known["places"] = [
+        place for place in known["places"] if not place.startswith("on ")
+    ]  # those need two blanks
     rows = [(subject, ", ".join(known[subject])) for subject in known if subject != "frames"]
     rows.append(("try", command_line("paint", EXAMPLE)))
     return "\n".join(
-        textwrap.fill(text, 88, initial_indent=f"      {subject:<9}", subsequent_indent=" " * 15,
-                      break_on_hyphens=False, break_long_words=False)
-        for subject, text in rows)  # fmt: skip
+        textwrap.fill(
+            text,
+            88,
+            initial_indent=f"      {subject:<9}",
+            subsequent_indent=" " * 15,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+        for subject, text in rows
+    )
 
 
 def what_next(args: argparse.Namespace) -> list[str]:
@@ -461,7 +638,9 @@ def default_name(args: argparse.Namespace) -> str:
     parts = [start or "picture"]
     if len(args.prompt) > 1:
         parts.append(f"and-{len(args.prompt) - 1}-more")
-    parts.append(f"seed-{args.seed}" if args.grid is None else f"seeds-{args.seed}-to-{args.seed + args.grid - 1}")
+    parts.append(
+        f"seed-{args.seed}" if args.grid is None else f"seeds-{args.seed}-to-{args.seed + args.grid - 1}"
+    )
     return "-".join([*parts, *(["trace"] if args.trace else [])]) + ".png"
 
 
@@ -480,9 +659,13 @@ def check_out(path: Path) -> None:
     if path.is_dir():
         raise ValueError(f"--out {path} is a folder; give the name of a file in it")
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent}; make it first, or name another place with --out")
+        raise FileNotFoundError(
+            f"there is no folder {path.parent}; make it first, or name another place with --out"
+        )
     if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"the folder {path.parent} is not yours to write in; name another place with --out")
+        raise PermissionError(
+            f"the folder {path.parent} is not yours to write in; name another place with --out"
+        )
 
 
 def save_png(picture, path: Path, text: str) -> None:
@@ -508,8 +691,14 @@ def parameters(args: argparse.Namespace, seeds: range, size: tuple[int, int]) ->
     """
     path = Path(args.model)
     model = args.model if args.model == "tiny" else path.stem if path.is_file() else path.resolve().name
-    facts = {"Steps": args.steps, "Sampler": SAMPLER_NAMES[args.sampler], "CFG scale": f"{args.guidance:g}",
-             "Seed": seeds[0], "Size": f"{size[0]}x{size[1]}", "Model": model}  # fmt: skip
+    facts = {
+        "Steps": args.steps,
+        "Sampler": SAMPLER_NAMES[args.sampler],
+        "CFG scale": f"{args.guidance:g}",
+        "Seed": seeds[0],
+        "Size": f"{size[0]}x{size[1]}",
+        "Model": model,
+    }
     if args.image:
         facts["Denoising strength"] = f"{args.strength:g}"
     if args.eta:
@@ -590,10 +779,12 @@ def verify(args: argparse.Namespace) -> int:
     from .verify import verify as report
 
     failed = 0
-    for line in report(args.model, args.device, getattr(torch, args.dtype), args.release, args.seconds, args.tokenizer):
+    for line in report(
+        args.model, args.device, getattr(torch, args.dtype), args.release, args.seconds, args.tokenizer
+    ):
         print(f"{line.result:<8} {line.subject:<22} {line.figures}", flush=True)
         failed += line.result == "FAILED"
-    print(f"{failed or 'no'} check{'s'[:failed != 1]} failed")
+    print(f"{failed or 'no'} check{'s'[: failed != 1]} failed")
     return int(failed > 0)
 
 

@@ -14,17 +14,51 @@ from .blocks import read_config
 
 LOGIT_SCALE = 2.6592  # ln(1 / 0.07), the temperature that CLIP's training starts from (section 2.5)
 
-LAYER_DEFAULTS = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8,
-                  "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "projection_dim": 512}  # fmt: skip
+LAYER_DEFAULTS = {
+    "hidden_size": 512,
+    "intermediate_size": 2048,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 8,
+    "hidden_act": "quick_gelu",
+    "layer_norm_eps": 1e-5,
+    "projection_dim": 512,
+}
 TEXT_DEFAULTS = {**LAYER_DEFAULTS, "vocab_size": 49408, "max_position_embeddings": 77}
-IMAGE_DEFAULTS = {**LAYER_DEFAULTS, "hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12,
-                  "image_size": 224, "patch_size": 32, "num_channels": 3}  # fmt: skip
+IMAGE_DEFAULTS = {
+    **LAYER_DEFAULTS,
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_attention_heads": 12,
+    "image_size": 224,
+    "patch_size": 32,
+    "num_channels": 3,
+}
 # What a published config.json also holds and a forward pass does not depend on. The token ids there
 # (0, 2, 1) are wrong in SD's own file: the tokenizer knows the true ones.
-UNUSED = {"architectures", "attention_dropout", "bos_token_id", "chunk_size_feed_forward", "dropout", "dtype",
-          "eos_token_id", "id2label", "initializer_factor", "initializer_range", "is_encoder_decoder", "label2id",
-          "model_type", "output_attentions", "output_hidden_states", "pad_token_id", "problem_type", "return_dict",
-          "tie_word_embeddings", "torch_dtype", "transformers_version", "use_bfloat16"}  # fmt: skip
+UNUSED = {
+    "architectures",
+    "attention_dropout",
+    "bos_token_id",
+    "chunk_size_feed_forward",
+    "dropout",
+    "dtype",
+    "eos_token_id",
+    "id2label",
+    "initializer_factor",
+    "initializer_range",
+    "is_encoder_decoder",
+    "label2id",
+    "model_type",
+    "output_attentions",
+    "output_hidden_states",
+    "pad_token_id",
+    "problem_type",
+    "return_dict",
+    "tie_word_embeddings",
+    "torch_dtype",
+    "transformers_version",
+    "use_bfloat16",
+}
 
 
 def quick_gelu(x: Tensor) -> Tensor:
@@ -39,7 +73,9 @@ def clip_config(config: dict, name: str, defaults: dict) -> dict:
     """The config's values that a CLIP tower is built from; ValueError for what minisd does not build."""
     c = read_config({k: v for k, v in config.items() if k not in UNUSED}, name, defaults, {})
     if c["hidden_act"] not in ACTIVATIONS:
-        raise ValueError(f"{name}: hidden_act must be one of {', '.join(ACTIVATIONS)}, got {c['hidden_act']!r}")
+        raise ValueError(
+            f"{name}: hidden_act must be one of {', '.join(ACTIVATIONS)}, got {c['hidden_act']!r}"
+        )
     return c
 
 
@@ -77,7 +113,10 @@ class Layer(nn.Module):
     def __init__(self, c: dict):
         super().__init__()
         width, eps = c["hidden_size"], c["layer_norm_eps"]
-        self.self_attn, self.layer_norm1 = SelfAttention(width, c["num_attention_heads"]), nn.LayerNorm(width, eps=eps)
+        self.self_attn, self.layer_norm1 = (
+            SelfAttention(width, c["num_attention_heads"]),
+            nn.LayerNorm(width, eps=eps),
+        )
         self.mlp, self.layer_norm2 = MLP(c), nn.LayerNorm(width, eps=eps)
 
     def forward(self, x: Tensor, causal: bool) -> Tensor:
@@ -138,7 +177,9 @@ class TextEncoder(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         if ids.shape[-1] > self.max_length:
-            raise ValueError(f"{ids.shape[-1]} tokens, but this encoder reads {self.max_length} at most; cut them")
+            raise ValueError(
+                f"{ids.shape[-1]} tokens, but this encoder reads {self.max_length} at most; cut them"
+            )
         return self.text_model(ids)
 
 

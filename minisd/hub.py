@@ -23,8 +23,15 @@ from huggingface_hub import HfApi, constants, errors, hf_hub_download, hf_hub_ur
 from huggingface_hub.file_download import http_get, repo_folder_name
 from huggingface_hub.utils import build_hf_headers
 
-CONFIGS = ("model_index.json", "scheduler/scheduler_config.json", "tokenizer/merges.txt", "tokenizer/vocab.json",
-           "text_encoder/config.json", "unet/config.json", "vae/config.json")  # fmt: skip
+CONFIGS = (
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    "tokenizer/merges.txt",
+    "tokenizer/vocab.json",
+    "text_encoder/config.json",
+    "unet/config.json",
+    "vae/config.json",
+)
 OPTIONAL = ("tokenizer/special_tokens_map.json", "tokenizer/tokenizer_config.json")  # for diffusers' sake
 WEIGHTS = ("text_encoder/model", "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model")
 TIMEOUT = 10  # seconds in which the hub has to begin its answer
@@ -39,12 +46,18 @@ class Published:
     sha256: dict[str, str] = field(default_factory=dict)
 
 
-PUBLISHED = {name: Published(**entry) for name, entry in
-             tomllib.loads(Path(__file__).with_name("published.toml").read_text(encoding="utf-8")).items()}  # fmt: skip
+PUBLISHED = {
+    name: Published(**entry)
+    for name, entry in tomllib.loads(
+        Path(__file__).with_name("published.toml").read_text(encoding="utf-8")
+    ).items()
+}
 
 
 def needed(fp16: bool) -> list[str]:
-    """The files without which minisd can't paint, model_index.json first; fp16: the weights in half precision."""
+    """The files without which minisd can't paint, model_index.json first; fp16: the weights in half
+    precision.
+    """
     return [*CONFIGS, *(f"{name}{'.fp16' if fp16 else ''}.safetensors" for name in WEIGHTS)]
 
 
@@ -62,7 +75,9 @@ def fetch(model_id: str | Published, fp16: bool | None = None, dest: str | Path 
     known = PUBLISHED | {model.repo: model for model in PUBLISHED.values()}
     model = model_id if isinstance(model_id, Published) else known.get(model_id, Published(model_id))
     if model.repo.count("/") != 1:
-        raise ValueError(f"no published model is called {model.repo!r}; give {', '.join(PUBLISHED)} or an OWNER/NAME")
+        raise ValueError(
+            f"no published model is called {model.repo!r}; give {', '.join(PUBLISHED)} or an OWNER/NAME"
+        )
     for half in () if dest else (False, True) if fp16 is None else (fp16,):
         paths = [try_to_load_from_cache(model.repo, name, revision=model.revision) for name in needed(half)]
         if all(isinstance(path, str) for path in paths):
@@ -72,12 +87,16 @@ def fetch(model_id: str | Published, fp16: bool | None = None, dest: str | Path 
         return download(model, needed(bool(fp16)), dest and Path(dest))
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
-        raise OSError(f"{hub} answers {status} for {model.repo} at {model.revision}; check the name, try later, or "
-                      f"for a private or licensed model see {page} and run hf auth login") from None  # fmt: skip
+        raise OSError(
+            f"{hub} answers {status} for {model.repo} at {model.revision}; check the name, try later, or "
+            f"for a private or licensed model see {page} and run hf auth login"
+        ) from None
     except (errors.HTTPError, errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError) as error:
         reason = " ".join(str(error).split())
-        raise ConnectionError(f"no connection to {hub} ({reason}); what was fetched is kept for the next try; if you "
-                              "have the files elsewhere, give their folder to --model") from None  # fmt: skip
+        raise ConnectionError(
+            f"no connection to {hub} ({reason}); what was fetched is kept for the next try; if you "
+            "have the files elsewhere, give their folder to --model"
+        ) from None
 
 
 def download(model: Published, names: list[str], dest: Path | None) -> Path:
@@ -85,14 +104,20 @@ def download(model: Published, names: list[str], dest: Path | None) -> Path:
     info = HfApi().model_info(model.repo, revision=model.revision, files_metadata=True, timeout=TIMEOUT)
     there = {file.rfilename: file for file in info.siblings}
     if missing := [name for name in names if name not in there]:
-        raise FileNotFoundError(f"{model.repo} has no {missing[0]}: minisd reads the diffusers layout with safetensors "
-                                "weights; take another model, or full precision if you asked for half")  # fmt: skip
+        raise FileNotFoundError(
+            f"{model.repo} has no {missing[0]}: minisd reads the diffusers layout with safetensors "
+            "weights; take another model, or full precision if you asked for half"
+        )
     names = [name for name in (*names, *OPTIONAL) if name in there]
     digests = {name: there[name].lfs.sha256 if there[name].lfs else there[name].blob_id for name in names}
     if other := [name for name in names if digests[name] != model.sha256.get(name, digests[name])]:
-        raise ValueError(f"the hub states {digests[other[0]]} as the SHA-256 of {other[0]}, which is not the published "
-                         "file's: don't use it, and tell the authors of minisd")  # fmt: skip
-    folder = dest or Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=model.repo, repo_type="model"), "blobs")
+        raise ValueError(
+            f"the hub states {digests[other[0]]} as the SHA-256 of {other[0]}, which is not the published "
+            "file's: don't use it, and tell the authors of minisd"
+        )
+    folder = dest or Path(
+        constants.HF_HUB_CACHE, repo_folder_name(repo_id=model.repo, repo_type="model"), "blobs"
+    )
     targets = {name: folder / (name if dest else digests[name]) for name in names}
     check_room(folder, sum(there[name].size - bytes_there(target) for name, target in targets.items()))
     for name, target in targets.items():
@@ -117,8 +142,10 @@ def check_room(folder: Path, size: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < size:
-        raise OSError(f"{size / 1e9:.2f} GB are to be fetched and {folder} has room for {free / 1e9:.2f} GB; "
-                      "make room, or name a folder on another disk with --dest")  # fmt: skip
+        raise OSError(
+            f"{size / 1e9:.2f} GB are to be fetched and {folder} has room for {free / 1e9:.2f} GB; "
+            "make room, or name a folder on another disk with --dest"
+        )
 
 
 def obtain(url: str, target: Path, name: str, size: int, digest: str) -> None:
@@ -131,12 +158,16 @@ def obtain(url: str, target: Path, name: str, size: int, digest: str) -> None:
         with path.open("ab") as part:
             part.truncate(min(part.tell(), size))
             start = part.seek(0, os.SEEK_END)
-            http_get(url, part, resume_size=start, headers=headers, expected_size=size, displayed_filename=name)
+            http_get(
+                url, part, resume_size=start, headers=headers, expected_size=size, displayed_filename=name
+            )
     whole = hashlib.sha256() if len(digest) == 64 else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
     with path.open("rb") as file:
         found = hashlib.file_digest(file, lambda: whole).hexdigest()
     if found != digest:
         incomplete(target).unlink(missing_ok=True)
-        raise ValueError(f"{name} has other bytes than the hub states ({found}, not {digest}); remove "
-                         f"{target} if it is there, and give the same command again")  # fmt: skip
+        raise ValueError(
+            f"{name} has other bytes than the hub states ({found}, not {digest}); remove "
+            f"{target} if it is there, and give the same command again"
+        )
     path.replace(target)

@@ -1,13 +1,14 @@
 """From noise to latents: the samplers as pure steps, the loops that yield every latent, and their timesteps.
 
-A loop is a generator `loop(predict_noise, latents, schedule, timesteps, eta, draw)`: `predict_noise(latents, t)`
-asks the U-Net, `draw()` gives fresh noise of the latents' shape. It holds no state, so a notebook can stop anywhere,
-look, and go on. `Sampler` joins a loop and what it needs: which timesteps, and what to start from.
+A loop is a generator `loop(predict_noise, latents, schedule, timesteps, eta, draw)`: `predict_noise(latents,
+t)` asks the U-Net, `draw()` gives fresh noise of the latents' shape. It holds no state, so a notebook can
+stop anywhere, look, and go on. `Sampler` joins a loop and what it needs: which timesteps, and what to start
+from.
 
-The latents of ddpm, ddim, pndm and dpmpp_2m are x_t = sqrt(alpha-bar_t) x_0 + sqrt(1 - alpha-bar_t) noise. Those of
-euler, euler_a and lms are the same divided by sqrt(alpha-bar_t): x = x_0 + sigma noise ("variance exploding"), with
-sigma = sqrt((1 - alpha-bar_t) / alpha-bar_t). There the noise itself is the slope dx / dsigma of the way back (DDIM,
-eq. 14; Karras et al. 2022, eqs. 1 and 3).
+The latents of ddpm, ddim, pndm and dpmpp_2m are x_t = sqrt(alpha-bar_t) x_0 + sqrt(1 - alpha-bar_t) noise.
+Those of euler, euler_a and lms are the same divided by sqrt(alpha-bar_t): x = x_0 + sigma noise ("variance
+exploding"), with sigma = sqrt((1 - alpha-bar_t) / alpha-bar_t). There the noise itself is the slope dx /
+dsigma of the way back (DDIM, eq. 14; Karras et al. 2022, eqs. 1 and 3).
 """
 
 import math
@@ -44,7 +45,9 @@ def predict_original(noise: Tensor, x_t: Tensor, alpha_bar: float) -> Tensor:
     return (x_t - (1 - alpha_bar) ** 0.5 * noise) / alpha_bar**0.5
 
 
-def ddim_step(x0: Tensor, noise: Tensor, ab_t: float, ab_prev: float, eta: float, fresh: Tensor | None) -> Tensor:
+def ddim_step(
+    x0: Tensor, noise: Tensor, ab_t: float, ab_prev: float, eta: float, fresh: Tensor | None
+) -> Tensor:
     """x_{t_prev} from the predicted x_0 and noise (DDIM, eqs. 12 and 16).
 
     sqrt(ab_prev) x0 + sqrt(1 - ab_prev - sigma^2) noise + sigma fresh; `fresh` is not read at eta 0.
@@ -57,8 +60,8 @@ def ddim_step(x0: Tensor, noise: Tensor, ab_t: float, ab_prev: float, eta: float
 def dpmpp_step(x_t: Tensor, x0: Tensor, ab_t: float, ab_prev: float) -> Tensor:
     """sigma_prev / sigma_t x_t - alpha_prev (e^{-h} - 1) x0 (DPM-Solver++, Lu et al. 2022, algorithm 2).
 
-    alpha = sqrt(ab), sigma = sqrt(1 - ab) and e^{-h} = (sigma / alpha)_prev / (sigma / alpha)_t. With the x_0 that
-    was just predicted it is the deterministic DDIM step; `extrapolate` gives the second order's x_0.
+    alpha = sqrt(ab), sigma = sqrt(1 - ab) and e^{-h} = (sigma / alpha)_prev / (sigma / alpha)_t. With the x_0
+    that was just predicted it is the deterministic DDIM step; `extrapolate` gives the second order's x_0.
     """
     ratio = ((1 - ab_prev) / (1 - ab_t)) ** 0.5
     return ratio * x_t + (ab_prev**0.5 - ratio * ab_t**0.5) * x0
@@ -75,24 +78,27 @@ def extrapolate(x0: Tensor, last_x0: Tensor, ab_last: float, ab_t: float, ab_pre
 
 
 def euler_step(x: Tensor, noise: Tensor, sigma: float, sigma_next: float) -> Tensor:
-    """x + (sigma_next - sigma) dx/dsigma (Karras et al. 2022, algorithm 1, lines 4 and 5: without its correction)."""
+    """x + (sigma_next - sigma) dx/dsigma (Karras et al. 2022, algorithm 1, lines 4 and 5: without its
+    correction).
+    """
     return x + (sigma_next - sigma) * noise
 
 
 def ancestral_sigmas(sigma: float, sigma_next: float) -> tuple[float, float]:
     """(down, up): step down to `down`, add fresh noise of deviation `up`; down^2 + up^2 = sigma_next^2.
 
-    up^2 = sigma_next^2 (sigma^2 - sigma_next^2) / sigma^2 is the variance of q(x_next | x, x_0): DDPM's eq. 7 in
-    exploding units (Song et al. 2021, "Score-based ...", appendix F; k-diffusion's `get_ancestral_step`).
+    up^2 = sigma_next^2 (sigma^2 - sigma_next^2) / sigma^2 is the variance of q(x_next | x, x_0): DDPM's eq. 7
+    in exploding units (Song et al. 2021, "Score-based ...", appendix F; k-diffusion's `get_ancestral_step`).
     """
     return sigma_next**2 / sigma, sigma_next * (1 - (sigma_next / sigma) ** 2) ** 0.5
 
 
 def multistep_weights(times: Sequence[float], end: float) -> list[float]:
-    """w with sum_j w_j f(times[j]) = the integral, from times[0] to `end`, of the polynomial through these values.
+    """w with sum_j w_j f(times[j]) = the integral, from times[0] to `end`, of the polynomial through these
+    values.
 
-    k times make k linear equations: exact for 1, s, ..., s^(k-1). Adams and Bashforth's method for any spacing;
-    for times 0, -1, -2, -3 and end 1 they are 55, -59, 37, -9 over 24 (PNDM, eq. 12).
+    k times make k linear equations: exact for 1, s, ..., s^(k-1). Adams and Bashforth's method for any
+    spacing; for times 0, -1, -2, -3 and end 1 they are 55, -59, 37, -9 over 24 (PNDM, eq. 12).
     """
     step, powers = end - times[0], np.arange(len(times))
     nodes = (np.array(times) - times[0]) / step
@@ -140,13 +146,15 @@ def pndm(predict_noise, latents, schedule, timesteps, eta, draw) -> Iterator[Ste
 
     Liu et al. 2022, eq. 12; their transfer part, eq. 9, is the DDIM step at eta 0.
 
-    The second timestep stands twice: the first step is taken again with the mean of the noise at both its ends. As
-    in diffusers, the second call is taken for that even on a tail that has lost the repeated entry (image to image):
-    from then on the latents lag one stride behind the timestep that the network is told.
+    The second timestep stands twice: the first step is taken again with the mean of the noise at both its
+    ends. As in diffusers, the second call is taken for that even on a tail that has lost the repeated entry
+    (image to image): from then on the latents lag one stride behind the timestep that the network is told.
     """
     alphas_cumprod = schedule.alphas_cumprod.tolist()
     # The list tells the stride, but for [t], one step in all, and [t, t], the tail of two steps.
-    stride = max((a - b for a, b in zip(timesteps, timesteps[1:])), default=schedule.steps) or schedule.steps // 2
+    stride = (
+        max((a - b for a, b in zip(timesteps, timesteps[1:])), default=schedule.steps) or schedule.steps // 2
+    )
     first, history = latents, []
     for index, t in enumerate(timesteps):
         noise = predict_noise(latents, t)
@@ -179,7 +187,9 @@ def dpmpp_2m(predict_noise, latents, schedule, timesteps, eta, draw) -> Iterator
 
 
 def sigmas_of(schedule: NoiseSchedule, timesteps: Times) -> list[float]:
-    """sigma at each timestep, on the line between its neighbours where that is not whole; then 0, the clean picture."""
+    """sigma at each timestep, on the line between its neighbours where that is not whole; then 0, the clean
+    picture.
+    """
     bars = np.array(schedule.alphas_cumprod.tolist())
     return [*np.interp(timesteps, range(len(bars)), ((1 - bars) / bars) ** 0.5).tolist(), 0.0]
 
@@ -191,7 +201,9 @@ def ask(predict_noise: PredictNoise, x: Tensor, sigma: float, t: float) -> tuple
 
 
 def euler(predict_noise, latents, schedule, timesteps, eta, draw) -> Iterator[Step]:
-    """Euler's method in sigma (Karras et al. 2022, algorithm 1): DDIM at eta 0 in other units, but down to sigma 0."""
+    """Euler's method in sigma (Karras et al. 2022, algorithm 1): DDIM at eta 0 in other units, but down to
+    sigma 0.
+    """
     sigmas = sigmas_of(schedule, timesteps)
     for index, (t, sigma, sigma_next) in enumerate(zip(timesteps, sigmas, sigmas[1:])):
         x0, noise = ask(predict_noise, latents, sigma, t)
@@ -200,7 +212,9 @@ def euler(predict_noise, latents, schedule, timesteps, eta, draw) -> Iterator[St
 
 
 def euler_a(predict_noise, latents, schedule, timesteps, eta, draw) -> Iterator[Step]:
-    """Euler steps too far down and fresh noise up again (k-diffusion's ancestral sampler): DDPM in other units."""
+    """Euler steps too far down and fresh noise up again (k-diffusion's ancestral sampler): DDPM in other
+    units.
+    """
     sigmas = sigmas_of(schedule, timesteps)
     for index, (t, sigma, sigma_next) in enumerate(zip(timesteps, sigmas, sigmas[1:])):
         x0, noise = ask(predict_noise, latents, sigma, t)
@@ -210,10 +224,12 @@ def euler_a(predict_noise, latents, schedule, timesteps, eta, draw) -> Iterator[
 
 
 def lms(predict_noise, latents, schedule, timesteps, eta, draw) -> Iterator[Step]:
-    """Linear multistep: x plus the integral over sigma of the noise, a cubic through the last four (k-diffusion).
+    """Linear multistep: x plus the integral over sigma of the noise, a cubic through the last four
+    (k-diffusion).
 
-    On a tail it warms up anew: order 1, 2, 3, 4. diffusers' image to image takes the weights of order 4 at once,
-    without the noise that three of them belong to: its first step is more than twice too long. There we differ.
+    On a tail it warms up anew: order 1, 2, 3, 4. diffusers' image to image takes the weights of order 4 at
+    once, without the noise that three of them belong to: its first step is more than twice too long. There we
+    differ.
     """
     sigmas, history = sigmas_of(schedule, timesteps), []
     for index, (t, sigma, sigma_next) in enumerate(zip(timesteps, sigmas, sigmas[1:])):
@@ -233,26 +249,40 @@ class Sampler:
     loop: Callable[..., Iterator[Step]]
     spacing: str  # of the timesteps, where a scheduler_config.json names none
     exploding: bool = False  # its latents are x_0 + sigma noise
-    strided: bool = False  # diffusers' class jumps T // number timesteps at every step, whatever the list says
+    strided: bool = (
+        False  # diffusers' class jumps T // number timesteps at every step, whatever the list says
+    )
     repeats: bool = False  # the second timestep stands twice
     open_end: bool = False  # of number + 1 timesteps the last is left out: the last step jumps over it
 
-    def run(self, predict_noise: PredictNoise, latents: Tensor, schedule: NoiseSchedule, timesteps: Times,
-            eta: float, draw: Draw) -> Iterator[Step]:  # fmt: skip
-        """The steps from `latents` on; `timesteps` may be the tail of a list, as image to image starts on the way.
+    def run(
+        self,
+        predict_noise: PredictNoise,
+        latents: Tensor,
+        schedule: NoiseSchedule,
+        timesteps: Times,
+        eta: float,
+        draw: Draw,
+    ) -> Iterator[Step]:
+        """The steps from `latents` on; `timesteps` may be the tail of a list, as image to image starts on the
+        way.
 
-        eta (0 to 1) scales ddim's fresh noise. Raises ValueError for an eta that is not 0 with another sampler.
+        eta (0 to 1) scales ddim's fresh noise. Raises ValueError for an eta that is not 0 with another
+        sampler.
         """
         if eta and self.loop is not ddim:
             raise ValueError(f"eta belongs to the ddim sampler; leave it at 0 with {self.loop.__name__}")
         return self.loop(predict_noise, latents, schedule, timesteps, eta, draw)
 
-    def timesteps(self, number: int, schedule: NoiseSchedule, offset: int = 1, spacing: str | None = None) -> Times:
+    def timesteps(
+        self, number: int, schedule: NoiseSchedule, offset: int = 1, spacing: str | None = None
+    ) -> Times:
         """The timesteps of `number` steps, largest first; `spacing` is "leading", "linspace" or "trailing".
 
-        50 of 1000 are 981, 961, ..., 1 with leading spacing: every (T // number)-th, shifted by `offset` (Stable
-        Diffusion's `steps_offset` 1) as far as there is room. Only exploding samplers take timesteps that are not
-        whole. Raises ValueError for a number below 1 or above T, and for a spacing that is unknown or not offered.
+        50 of 1000 are 981, 961, ..., 1 with leading spacing: every (T // number)-th, shifted by `offset`
+        (Stable Diffusion's `steps_offset` 1) as far as there is room. Only exploding samplers take timesteps
+        that are not whole. Raises ValueError for a number below 1 or above T, and for a spacing that is
+        unknown or not offered.
         """
         spacing, total = spacing or self.spacing, schedule.steps
         if not 1 <= number <= total:
@@ -270,14 +300,19 @@ class Sampler:
             raise ValueError(f"unknown timestep spacing {spacing!r}; choose leading, linspace or trailing")
         chosen = [int(t) if t == int(t) else t for t in grid.tolist()[:number]]
         if self.strided and any(t - t_prev != total // number for t, t_prev in zip(chosen, chosen[1:])):
-            raise ValueError(f"{self.loop.__name__} takes strides of {total // number} timesteps, {spacing} spacing "
-                             f"does not at {number} steps; choose leading spacing or another sampler")  # fmt: skip
+            raise ValueError(
+                f"{self.loop.__name__} takes strides of {total // number} timesteps, {spacing} spacing "
+                f"does not at {number} steps; choose leading spacing or another sampler"
+            )
         return chosen[:2] + chosen[1:] if self.repeats else chosen
 
-    def start(self, noise: Tensor, schedule: NoiseSchedule, timesteps: Times, spacing: str | None = None) -> Tensor:
+    def start(
+        self, noise: Tensor, schedule: NoiseSchedule, timesteps: Times, spacing: str | None = None
+    ) -> Tensor:
         """The first latents from noise of unit variance; `spacing` as it was given to `timesteps`.
 
-        Exploding: noise times sigma_max, or sqrt(sigma_max^2 + 1) with leading spacing (diffusers' init_noise_sigma).
+        Exploding: noise times sigma_max, or sqrt(sigma_max^2 + 1) with leading spacing (diffusers'
+        init_noise_sigma).
         """
         if not self.exploding:
             return noise
@@ -285,7 +320,9 @@ class Sampler:
         return noise * ((sigma**2 + 1) ** 0.5 if (spacing or self.spacing) == "leading" else sigma)
 
     def noised(self, x0: Tensor, noise: Tensor, schedule: NoiseSchedule, t: float) -> Tensor:
-        """x0 as the latents of timestep t, with this noise: where image to image starts (diffusers' add_noise)."""
+        """x0 as the latents of timestep t, with this noise: where image to image starts (diffusers'
+        add_noise).
+        """
         if self.exploding:
             return x0 + sigmas_of(schedule, [t])[0] * noise
         return schedule.add_noise(x0, noise, torch.tensor([t]))

@@ -20,8 +20,12 @@ class NoiseSchedule:
             raise ValueError("betas must be a vector of numbers between 0 and 1 (both excluded)")
 
     @classmethod
-    def scaled_linear(cls, beta_start: float = 0.00085, beta_end: float = 0.012, steps: int = 1000) -> "NoiseSchedule":
-        """Roots of beta evenly spaced: Stable Diffusion's schedule and its two numbers (CompVis calls it linear)."""
+    def scaled_linear(
+        cls, beta_start: float = 0.00085, beta_end: float = 0.012, steps: int = 1000
+    ) -> "NoiseSchedule":
+        """Roots of beta evenly spaced: Stable Diffusion's schedule and its two numbers (CompVis calls it
+        linear).
+        """
         return cls(torch.linspace(beta_start**0.5, beta_end**0.5, steps, dtype=torch.float32) ** 2)
 
     @classmethod
@@ -68,7 +72,9 @@ class NoiseSchedule:
         return jump_posterior(self.alphas_cumprod, x0, x_t, t, t - 1)
 
 
-def jump_posterior(alphas_cumprod: Tensor, x0: Tensor, x_t: Tensor, t: int, t_prev: int) -> tuple[Tensor, float]:
+def jump_posterior(
+    alphas_cumprod: Tensor, x0: Tensor, x_t: Tensor, t: int, t_prev: int
+) -> tuple[Tensor, float]:
     """Mean and variance of q(x_{t_prev} | x_t, x_0) where t_prev may lie many steps before t.
 
     DDPM's eqs. 6 and 7 with alpha_t = alpha-bar_t / alpha-bar_{t_prev}; t_prev < 0 means the clean picture.

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 PAPER, INK, FAINT = (249, 248, 245), (44, 44, 48), (122, 119, 112)
-MARGIN, GAP, ROW_GAP, UNDER = 28, 18, 26, 8  # pixels: around the sheet, between columns, rows, picture and label
+MARGIN, GAP, ROW_GAP, UNDER = (
+    28,
+    18,
+    26,
+    8,
+)  # pixels: around the sheet, between columns, rows, picture and label
 NARROWEST = 112  # pixels; a cell is never narrower, so that the label of a small picture can be read
 FONT_SIZES = (13, 16)  # for the narrowest cells, for cells of 256 pixels and more
 LINE = 1.3  # a line's height in font sizes
@@ -40,7 +45,9 @@ def wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
     return [part for part in [*lines, line] if part]
 
 
-def label_lines(label: str, font: ImageFont.FreeTypeFont, width: int) -> list[tuple[str, tuple[int, int, int]]]:
+def label_lines(
+    label: str, font: ImageFont.FreeTypeFont, width: int
+) -> list[tuple[str, tuple[int, int, int]]]:
     """A label's lines and their colours: its first line (wrapped) in ink, what follows a line break fainter."""
     first, *rest = plain(label).split("\n")
     return [(line, INK) for line in wrap(first, font, width)] + [
@@ -70,8 +77,10 @@ def labelled_sheet(
     sizes, or not one label a picture.
     """
     if not pictures or len(pictures) != len(labels) or columns < 1:
-        raise ValueError(f"a sheet needs pictures, a label each and a column: got {len(pictures)} pictures, "
-                         f"{len(labels)} labels, {columns} columns")  # fmt: skip
+        raise ValueError(
+            f"a sheet needs pictures, a label each and a column: got {len(pictures)} pictures, "
+            f"{len(labels)} labels, {columns} columns"
+        )
     if len({picture.size for picture in pictures}) > 1:
         raise ValueError("the pictures of a sheet must have one size; resize them first")
     columns = min(columns, len(pictures))

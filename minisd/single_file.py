@@ -1,4 +1,5 @@
-"""The single-file layout: all of Stable Diffusion 1.x in one .safetensors or .ckpt file, under CompVis' names.
+"""The single-file layout: all of Stable Diffusion 1.x in one .safetensors or .ckpt file, under CompVis'
+names.
 
     model.diffusion_model.*           the U-Net
     first_stage_model.*               the VAE
@@ -19,9 +20,12 @@ from .unet import UNet
 from .vae import AutoencoderKL
 
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
-# What such files hold besides the networks: averaged copies of the weights, from training, and the noise schedule.
-LEFTOVERS = re.compile(r"model_ema\..*|betas|(log_|sqrt_)?(one_minus_|recip_|recipm1_)?alphas_cumprod(_prev)?|logvar"
-                       r"|lvlb_weights|posterior_(variance|log_variance_clipped|mean_coef[12])")  # fmt: skip
+# What such files hold besides the networks: averaged copies of the weights, from training, and the noise
+# schedule.
+LEFTOVERS = re.compile(
+    r"model_ema\..*|betas|(log_|sqrt_)?(one_minus_|recip_|recipm1_)?alphas_cumprod(_prev)?|logvar"
+    r"|lvlb_weights|posterior_(variance|log_variance_clipped|mean_coef[12])"
+)
 # What a file is that has a name with this in it; the first that fits.
 SIGNS = {
     r"lora[_.]": "a LoRA, which is added to a model",
@@ -36,20 +40,39 @@ SIGNS = {
     r"^(text_model|embeddings)\.": "a text encoder alone",
 }
 
-UNET_ENDS = {"conv_in": "input_blocks.0.0", "time_embedding.linear_1": "time_embed.0", "conv_norm_out": "out.0",
-             "time_embedding.linear_2": "time_embed.2", "conv_out": "out.2"}  # fmt: skip
-UNET_RESNET = {"norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1",
-               "norm2": "out_layers.0", "conv2": "out_layers.3", "conv_shortcut": "skip_connection"}  # fmt: skip
-VAE_PARTS = {"conv_norm_out": "norm_out", "conv_shortcut": "nin_shortcut", "group_norm": "norm", "to_q": "q",
-             "to_k": "k", "to_v": "v", "to_out": "proj_out"}  # fmt: skip
+UNET_ENDS = {
+    "conv_in": "input_blocks.0.0",
+    "time_embedding.linear_1": "time_embed.0",
+    "conv_norm_out": "out.0",
+    "time_embedding.linear_2": "time_embed.2",
+    "conv_out": "out.2",
+}
+UNET_RESNET = {
+    "norm1": "in_layers.0",
+    "conv1": "in_layers.2",
+    "time_emb_proj": "emb_layers.1",
+    "norm2": "out_layers.0",
+    "conv2": "out_layers.3",
+    "conv_shortcut": "skip_connection",
+}
+VAE_PARTS = {
+    "conv_norm_out": "norm_out",
+    "conv_shortcut": "nin_shortcut",
+    "group_norm": "norm",
+    "to_q": "q",
+    "to_k": "k",
+    "to_v": "v",
+    "to_out": "proj_out",
+}
 
 
 def unet_name(name: str) -> str:
-    """A tensor of the U-Net in the file: down_blocks.1.resnets.0.conv1.bias -> input_blocks.4.0.in_layers.2.bias.
+    """A tensor of the U-Net in the file: down_blocks.1.resnets.0.conv1.bias ->
+    input_blocks.4.0.in_layers.2.bias.
 
-    CompVis counts the layers of each path without a break: on the way down conv_in is number 0, then every level
-    has two layers and a downsampling; on the way up every level has three layers. The next number counts what
-    stands in a layer: ResNet block, transformer, upsampling, as far as it has them.
+    CompVis counts the layers of each path without a break: on the way down conv_in is number 0, then every
+    level has two layers and a downsampling; on the way up every level has three layers. The next number
+    counts what stands in a layer: ResNet block, transformer, upsampling, as far as it has them.
     """
     match name.split("."):
         case ["down_blocks", i, "downsamplers", _, _, kind]:
@@ -68,7 +91,8 @@ def unet_name(name: str) -> str:
 
 
 def vae_name(name: str) -> str:
-    """A tensor of the VAE in the file: decoder.up_blocks.0.resnets.2.conv1.bias -> decoder.up.3.block.2.conv1.bias.
+    """A tensor of the VAE in the file: decoder.up_blocks.0.resnets.2.conv1.bias ->
+    decoder.up.3.block.2.conv1.bias.
 
     CompVis numbers the decoder's levels from the picture inward, as the encoder's, so its first is number 3.
     """
@@ -84,12 +108,14 @@ def vae_name(name: str) -> str:
     return ".".join([place, *(VAE_PARTS.get(part, part) for part in rest)])
 
 
-def load_single_file(path: Path, device: str, dtype: torch.dtype,
-                     configs: dict = SD15) -> tuple[TextEncoder, UNet, AutoencoderKL]:  # fmt: skip
+def load_single_file(
+    path: Path, device: str, dtype: torch.dtype, configs: dict = SD15
+) -> tuple[TextEncoder, UNet, AutoencoderKL]:
     """The three networks of a Stable Diffusion 1.x file, every tensor accounted for.
 
-    They are those of `configs`, but the U-Net reads as many channels as the file says: 4, or 9 for inpainting.
-    Raises FileNotFoundError or ValueError, in one line, for a broken file or one of another model.
+    They are those of `configs`, but the U-Net reads as many channels as the file says: 4, or 9 for
+    inpainting. Raises FileNotFoundError or ValueError, in one line, for a broken file or one of another
+    model.
     """
     tensors = {key: tensor for key, tensor in read_tensors(path).items() if not LEFTOVERS.fullmatch(key)}
     strange = sorted(key for key in tensors if not key.startswith((UNET, VAE, TEXT)))
@@ -97,8 +123,10 @@ def load_single_file(path: Path, device: str, dtype: torch.dtype,
     if strange or absent:
         looks = [what for sign, what in SIGNS.items() if any(re.search(sign, key) for key in tensors)]
         found = f"it has {some(strange)}" if strange else f"it has nothing under {absent[0]}"
-        raise ValueError(f"{path} looks like {[*looks, 'another model, or a part of one'][0]}: {found}; give a whole "
-                         "checkpoint of Stable Diffusion 1.x")  # fmt: skip
+        raise ValueError(
+            f"{path} looks like {[*looks, 'another model, or a part of one'][0]}: {found}; give a whole "
+            "checkpoint of Stable Diffusion 1.x"
+        )
     first = tensors.get(f"{UNET}input_blocks.0.0.weight")
     channels = {"in_channels": first.shape[1]} if first is not None and first.ndim == 4 else {}
     networks = []
@@ -108,7 +136,9 @@ def load_single_file(path: Path, device: str, dtype: torch.dtype,
         (AutoencoderKL, configs["vae"], VAE, vae_name),
     ):
         part = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
-        for key in part:  # the VAE's attention is written as 1x1 convolutions: (out, in, 1, 1) holds our (out, in)
+        for (
+            key
+        ) in part:  # the VAE's attention is written as 1x1 convolutions: (out, in, 1, 1) holds our (out, in)
             part[key] = part[key].flatten(1) if ".attn_1." in key and part[key].ndim == 4 else part[key]
         networks.append(build_empty(build, config))
         fill(networks[-1], published_names(part), f"{path} ({prefix}*)", device, dtype, rename)

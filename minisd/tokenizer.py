@@ -119,8 +119,12 @@ class BPE:
     not made of exactly the tokens of the merges, or if `max_length` is below 2.
     """
 
-    def __init__(self, merges: Iterable[tuple[str, str]], vocab: dict[str, int] | None = None,
-                 max_length: int = MAX_LENGTH):  # fmt: skip
+    def __init__(
+        self,
+        merges: Iterable[tuple[str, str]],
+        vocab: dict[str, int] | None = None,
+        max_length: int = MAX_LENGTH,
+    ):
         self.merges, self.max_length = [tuple(pair) for pair in merges], max_length
         if max_length < 2:
             raise ValueError(f"max_length is {max_length}; it must be at least 2, for start and end.")
@@ -128,16 +132,20 @@ class BPE:
         self._ranks = {}
         for rank, (left, right) in enumerate(self.merges):
             if left not in tokens or right not in tokens or (left, right) in self._ranks:
-                raise ValueError(f"Merge {rank + 1}, {left!r} + {right!r}, stands twice or joins tokens that no "
-                                 "earlier merge made: the merges are damaged or out of order; fetch them again.")  # fmt: skip
+                raise ValueError(
+                    f"Merge {rank + 1}, {left!r} + {right!r}, stands twice or joins tokens that no "
+                    "earlier merge made: the merges are damaged or out of order; fetch them again."
+                )
             self._ranks[left, right] = rank
             tokens[left + right] = None
         tokens = [*tokens, START, END]
         self.vocab = {token: i for i, token in enumerate(tokens)} if vocab is None else dict(vocab)
         missing = [token for token in tokens if token not in self.vocab]
         if missing or len(self.vocab) != len(tokens):
-            raise ValueError(f"The vocabulary has {len(self.vocab)} tokens, the merges make {len(tokens)}; missing from "
-                             f"it: {missing[:3] or 'none'}. Take both files from the same tokenizer.")  # fmt: skip
+            raise ValueError(
+                f"The vocabulary has {len(self.vocab)} tokens, the merges make {len(tokens)}; missing from "
+                f"it: {missing[:3] or 'none'}. Take both files from the same tokenizer."
+            )
         self._tokens = {i: token for token, i in self.vocab.items()}
         if len(self._tokens) != len(tokens):
             raise ValueError("Two tokens of the vocabulary share an id: fetch the vocabulary again.")
@@ -183,7 +191,9 @@ class BPE:
         return cls(merges, max_length=max_length)
 
     @classmethod
-    def from_files(cls, merges: str | Path, vocab: str | Path | None = None, max_length: int = MAX_LENGTH) -> BPE:
+    def from_files(
+        cls, merges: str | Path, vocab: str | Path | None = None, max_length: int = MAX_LENGTH
+    ) -> BPE:
         """Read `merges.txt`, and `vocab.json` for the ids; or the folder that holds the two.
 
         A folder is a checkpoint's `tokenizer/`; its `vocab.json` may be absent. Without one the
@@ -225,12 +235,19 @@ class BPE:
             raise ValueError("Learned words are not saved: save the model before you add any.")
         folder = Path(folder)
         # normalized: looked for in the cleaned text, so "<|ENDOFTEXT|>" counts, as in the original CLIP
-        start, end = ({"content": name, "lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
-                      for name in (START, END))  # fmt: skip
+        start, end = (
+            {"content": name, "lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
+            for name in (START, END)
+        )
         specials = {"bos_token": start, "eos_token": end, "unk_token": end, "pad_token": end}
         config = {name: {"__type": "AddedToken", **token} for name, token in specials.items()}
-        config |= {"add_prefix_space": False, "do_lower_case": True, "errors": "replace",
-                   "model_max_length": self.max_length, "tokenizer_class": "CLIPTokenizer"}  # fmt: skip
+        config |= {
+            "add_prefix_space": False,
+            "do_lower_case": True,
+            "errors": "replace",
+            "model_max_length": self.max_length,
+            "tokenizer_class": "CLIPTokenizer",
+        }
         files = {
             "vocab.json": json.dumps(self.vocab, ensure_ascii=False),
             "merges.txt": "\n".join(["#version: 0.2", *(" ".join(pair) for pair in self.merges)]) + "\n",

@@ -14,11 +14,25 @@ from .blocks import Downsample, ResnetBlock, Upsample, read_config
 
 EPS = 1e-6  # of every GroupNorm in the VAE; the U-Net has 1e-5 in its ResNet blocks
 
-DEFAULTS = {"in_channels": 3, "out_channels": 3, "latent_channels": 4, "block_out_channels": [64],
-            "layers_per_block": 1, "norm_num_groups": 32, "scaling_factor": 0.18215, "sample_size": 32,
-            "down_block_types": ["DownEncoderBlock2D"], "up_block_types": ["UpDecoderBlock2D"]}  # fmt: skip
-FIXED = {"act_fn": "silu", "mid_block_add_attention": True, "use_quant_conv": True, "use_post_quant_conv": True,
-         "force_upcast": (True, False)}  # fmt: skip
+DEFAULTS = {
+    "in_channels": 3,
+    "out_channels": 3,
+    "latent_channels": 4,
+    "block_out_channels": [64],
+    "layers_per_block": 1,
+    "norm_num_groups": 32,
+    "scaling_factor": 0.18215,
+    "sample_size": 32,
+    "down_block_types": ["DownEncoderBlock2D"],
+    "up_block_types": ["UpDecoderBlock2D"],
+}
+FIXED = {
+    "act_fn": "silu",
+    "mid_block_add_attention": True,
+    "use_quant_conv": True,
+    "use_post_quant_conv": True,
+    "force_upcast": (True, False),
+}
 
 
 @dataclass
@@ -87,8 +101,10 @@ class Encoder(nn.Module):
         widths, groups = list(c["block_out_channels"]), c["norm_num_groups"]
         self.conv_in = nn.Conv2d(c["in_channels"], widths[0], 3, padding=1)
         ways = ["down"] * (len(widths) - 1) + [None]
-        self.down_blocks = nn.ModuleList(Level(a, b, c["layers_per_block"], groups, way)
-                                         for a, b, way in zip(widths[:1] + widths, widths, ways))  # fmt: skip
+        self.down_blocks = nn.ModuleList(
+            Level(a, b, c["layers_per_block"], groups, way)
+            for a, b, way in zip(widths[:1] + widths, widths, ways)
+        )
         self.mid_block = Middle(widths[-1], groups)
         self.conv_norm_out = nn.GroupNorm(groups, widths[-1], eps=EPS)
         self.conv_out = nn.Conv2d(widths[-1], 2 * c["latent_channels"], 3, padding=1)
@@ -109,8 +125,10 @@ class Decoder(nn.Module):
         self.conv_in = nn.Conv2d(c["latent_channels"], widths[0], 3, padding=1)
         self.mid_block = Middle(widths[0], groups)
         ways = ["up"] * (len(widths) - 1) + [None]
-        self.up_blocks = nn.ModuleList(Level(a, b, c["layers_per_block"] + 1, groups, way)
-                                       for a, b, way in zip(widths[:1] + widths, widths, ways))  # fmt: skip
+        self.up_blocks = nn.ModuleList(
+            Level(a, b, c["layers_per_block"] + 1, groups, way)
+            for a, b, way in zip(widths[:1] + widths, widths, ways)
+        )
         self.conv_norm_out = nn.GroupNorm(groups, widths[-1], eps=EPS)
         self.conv_out = nn.Conv2d(widths[-1], c["out_channels"], 3, padding=1)
 
@@ -133,7 +151,10 @@ class AutoencoderKL(nn.Module):
         super().__init__()
         c = read_config(config, "VAE", DEFAULTS, FIXED)
         levels = len(c["block_out_channels"])
-        for key, block in (("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")):
+        for key, block in (
+            ("down_block_types", "DownEncoderBlock2D"),
+            ("up_block_types", "UpDecoderBlock2D"),
+        ):
             if list(c[key]) != [block] * levels:
                 raise ValueError(f"VAE: {key} must be {levels} times {block!r}, got {c[key]!r}")
         self.config, channels = dict(config), c["latent_channels"]

@@ -1,7 +1,9 @@
-"""What a chapter defines and minisd has too must be the same: how the notebook's definitions are read and compared.
+"""What a chapter defines and minisd has too must be the same: how the notebook's definitions are read and
+compared.
 
-`definitions(notebook, names)` runs no experiment: of the notebook's top-level statements it runs the imports and
-whatever the names need (functions, classes, constants), in the order of the text, so that the last definition wins.
+`definitions(notebook, names)` runs no experiment: of the notebook's top-level statements it runs the imports
+and whatever the names need (functions, classes, constants), in the order of the text, so that the last
+definition wins.
 """
 
 import ast
@@ -30,8 +32,12 @@ def definitions(path: Path, names: list[str]) -> dict:
     AssertionError where the notebook defines one of them nowhere.
     """
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    statements = [node for cell in cells if cell["cell_type"] == "code"
-                  for node in ast.parse(without_magics("".join(cell["source"]))).body]  # fmt: skip
+    statements = [
+        node
+        for cell in cells
+        if cell["cell_type"] == "code"
+        for node in ast.parse(without_magics("".join(cell["source"]))).body
+    ]
     kept = [node for node in statements if bound(node)]
     wanted, before = set(names), set()
     while wanted != before:
@@ -58,7 +64,13 @@ def bound(node: ast.stmt) -> set[str]:
         return {(alias.asname or alias.name).split(".")[0] for alias in node.names}
     if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
         return {node.name}
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    targets = (
+        node.targets
+        if isinstance(node, ast.Assign)
+        else [node.target]
+        if isinstance(node, ast.AnnAssign)
+        else []
+    )
     found = set()
     for target in targets:
         for part in target.elts if isinstance(target, (ast.Tuple, ast.List)) else [target]:
@@ -79,18 +91,24 @@ def used(code: CodeType) -> set[str]:
 
 
 def agree(theirs, ours, where: str = "") -> None:
-    """Same kind, shape, dtype and values, or AssertionError. Objects of two classes are compared field by field."""
+    """Same kind, shape, dtype and values, or AssertionError. Objects of two classes are compared field by
+    field.
+    """
     if isinstance(ours, GeneratorType):
         assert isinstance(theirs, GeneratorType), f"{where}: {type(theirs).__name__}, minisd yields"
         theirs, ours = list(theirs), list(ours)
     if isinstance(ours, torch.Tensor):
         assert type(theirs) is type(ours), f"{where}: {type(theirs).__name__}, minisd has a tensor"
-        assert theirs.shape == ours.shape, f"{where}: shape {tuple(theirs.shape)}, minisd has {tuple(ours.shape)}"
+        assert theirs.shape == ours.shape, (
+            f"{where}: shape {tuple(theirs.shape)}, minisd has {tuple(ours.shape)}"
+        )
         assert theirs.dtype == ours.dtype, f"{where}: {theirs.dtype}, minisd has {ours.dtype}"
         off = (theirs.double() - ours.double()).abs().max().item()
         assert off <= EXACT * max(ours.abs().max().item(), 1.0), f"{where}: off by {off:.2g}"
     elif isinstance(ours, (tuple, list)):
-        assert type(theirs) is type(ours), f"{where}: {type(theirs).__name__}, minisd has a {type(ours).__name__}"
+        assert type(theirs) is type(ours), (
+            f"{where}: {type(theirs).__name__}, minisd has a {type(ours).__name__}"
+        )
         assert len(theirs) == len(ours), f"{where}: {len(theirs)} items, minisd has {len(ours)}"
         for i, pair in enumerate(zip(theirs, ours)):
             agree(*pair, f"{where}[{i}]")
@@ -116,7 +134,9 @@ def agree_as_functions(theirs: Callable, ours: Callable, where: str) -> None:
         values = arguments(seed)
         unknown = [name for name in names if name not in values]
         assert not unknown, f"{where}: no random values for {', '.join(unknown)}; see tests/agreement.py"
-        stray = [name for name in names if name not in mine and name not in ("alphas_cumprod", "schedule", "self")]
+        stray = [
+            name for name in names if name not in mine and name not in ("alphas_cumprod", "schedule", "self")
+        ]
         assert not stray, f"{where}: minisd's has no parameter {', '.join(stray)}"
         left = [n for n, p in mine.items() if n not in names and p.default is p.empty and n not in values]
         assert not left, f"{where}: no random values for minisd's {', '.join(left)}; see tests/agreement.py"
@@ -142,8 +162,10 @@ def arguments(seed: int) -> dict:
     rng = torch.Generator().manual_seed(seed)
     schedule = (NoiseSchedule.scaled_linear, NoiseSchedule.linear, NoiseSchedule.cosine)[seed % 3](steps=200)
     shape = (2, 3 + seed % 2, 6, 4)
-    x = {name: torch.randn(shape, generator=rng) for name in
-         ("x0", "x_t", "x", "noise", "fresh", "last_x0", "latents")}  # fmt: skip
+    x = {
+        name: torch.randn(shape, generator=rng)
+        for name in ("x0", "x_t", "x", "noise", "fresh", "last_x0", "latents")
+    }
     t_prev, t = sorted(torch.randperm(190, generator=rng)[:2].tolist())
     ab_prev, ab_t, ab_last = sorted((torch.rand(3, generator=rng) * 0.9 + 0.05).tolist(), reverse=True)
     sigma_next, sigma = sorted((torch.rand(2, generator=rng) * 5 + 0.1).tolist())
@@ -154,13 +176,26 @@ def arguments(seed: int) -> dict:
         return 0.3 * latents + 0.001 * t
 
     return {
-        **x, "schedule": schedule, "self": schedule, "alphas_cumprod": schedule.alphas_cumprod, "t": t,
-        "t_prev": t_prev - 1 if seed else -1, "ab_t": ab_t, "ab_prev": ab_prev, "ab_last": ab_last,
-        "alpha_bar": ab_t, "eta": (0.0, 1.0, 0.5)[seed % 3], "sigma": sigma, "sigma_next": sigma_next,
-        "times": [3.0, 2.5, 1.0][: seed + 1], "end": 4.0, "predict_noise": predict_noise, "steps": 200,
+        **x,
+        "schedule": schedule,
+        "self": schedule,
+        "alphas_cumprod": schedule.alphas_cumprod,
+        "t": t,
+        "t_prev": t_prev - 1 if seed else -1,
+        "ab_t": ab_t,
+        "ab_prev": ab_prev,
+        "ab_last": ab_last,
+        "alpha_bar": ab_t,
+        "eta": (0.0, 1.0, 0.5)[seed % 3],
+        "sigma": sigma,
+        "sigma_next": sigma_next,
+        "times": [3.0, 2.5, 1.0][: seed + 1],
+        "end": 4.0,
+        "predict_noise": predict_noise,
+        "steps": 200,
         "timesteps": SAMPLERS["ddim"].timesteps(number, schedule),
         "draw": lambda: torch.randn(shape, generator=draws),
-    }  # fmt: skip
+    }
 
 
 # ---- the comparators
@@ -173,7 +208,12 @@ def agree_as_schedules(theirs: type, ours: type, where: str) -> None:
     """
     missing = [name for name in ("scaled_linear", "linear") if not hasattr(theirs, name)]
     assert not missing, f"{where} has no {' and no '.join(missing)}"
-    for name, options in (("scaled_linear", {}), ("linear", {}), ("cosine", {}), ("scaled_linear", {"steps": 50})):
+    for name, options in (
+        ("scaled_linear", {}),
+        ("linear", {}),
+        ("cosine", {}),
+        ("scaled_linear", {"steps": 50}),
+    ):
         if not hasattr(theirs, name):
             continue
         a, b = getattr(theirs, name)(**options), getattr(ours, name)(**options)
@@ -194,16 +234,22 @@ def agree_as_objects(a, b, seed: int, where: str) -> None:
         agree(a.add_noise(x0, noise, t), b.add_noise(x0, noise, t), f"{where}.add_noise")
         if hasattr(a, "posterior"):
             for step in (0, 1, last):
-                agree(a.posterior(x0, noise, step), b.posterior(x0, noise, step), f"{where}.posterior at {step}")
+                agree(
+                    a.posterior(x0, noise, step), b.posterior(x0, noise, step), f"{where}.posterior at {step}"
+                )
     if hasattr(a, "snr"):
         agree(a.snr(t), b.snr(t), f"{where}.snr")
         agree(a.snr(last), b.snr(last), f"{where}.snr")
 
 
 def agree_as_posteriors(theirs: Callable, ours: Callable, where: str) -> None:
-    """minisd's is a method: the notebook's function takes the schedule or alphas_cumprod as one more parameter."""
+    """minisd's is a method: the notebook's function takes the schedule or alphas_cumprod as one more
+    parameter.
+    """
     names = list(inspect.signature(theirs).parameters)
-    assert {"x0", "x_t", "t"} <= set(names), f"{where} should take x0, x_t and t, and the schedule or alphas_cumprod"
+    assert {"x0", "x_t", "t"} <= set(names), (
+        f"{where} should take x0, x_t and t, and the schedule or alphas_cumprod"
+    )
     for seed in range(4):
         values = arguments(seed)
         for t in (0, 1, values["t"], 199):
@@ -223,8 +269,18 @@ def agree_as_samplers(theirs: dict, ours: dict, where: str) -> None:
             results = []
             for run in (loop.run if hasattr(loop, "run") else loop, ours[name].run):
                 fresh = arguments(seed)
-                results.append(list(run(fresh["predict_noise"], fresh["latents"], fresh["schedule"], times, eta,
-                                        fresh["draw"])))  # fmt: skip
+                results.append(
+                    list(
+                        run(
+                            fresh["predict_noise"],
+                            fresh["latents"],
+                            fresh["schedule"],
+                            times,
+                            eta,
+                            fresh["draw"],
+                        )
+                    )
+                )
             agree(results[0], results[1], f"{where}[{name!r}]")
 
 
@@ -234,10 +290,20 @@ COMPARATORS = {
     "minisd.schedule.NoiseSchedule.posterior": agree_as_posteriors,
     "minisd.schedule.jump_posterior": agree_as_functions,
     "minisd.samplers.SAMPLERS": agree_as_samplers,
-    **{f"minisd.samplers.{name}": agree_as_functions for name in
-       ("predict_original", "ddim_step", "dpmpp_step", "extrapolate", "euler_step", "ancestral_sigmas",
-        "multistep_weights", "ddim")},
-}  # fmt: skip
+    **{
+        f"minisd.samplers.{name}": agree_as_functions
+        for name in (
+            "predict_original",
+            "ddim_step",
+            "dpmpp_step",
+            "extrapolate",
+            "euler_step",
+            "ancestral_sigmas",
+            "multistep_weights",
+            "ddim",
+        )
+    },
+}
 
 
 def theirs_of(name: str, path: Path):

@@ -10,8 +10,12 @@ from agreement import COMPARATORS, agree, agree_as_functions, definitions, their
 from minisd.teaching.book import ROOT, load_book
 from test_book import resolve
 
-BUILDS = [(chapter.file, name) for chapter in load_book().chapters for name in chapter.builds
-          if (ROOT / chapter.file).is_file()]  # fmt: skip
+BUILDS = [
+    (chapter.file, name)
+    for chapter in load_book().chapters
+    for name in chapter.builds
+    if (ROOT / chapter.file).is_file()
+]
 
 
 @pytest.mark.parametrize(("file", "name"), BUILDS)
@@ -59,7 +63,7 @@ def test_only_what_is_needed_is_run_and_the_last_definition_wins(notebook):
         definitions(path, ["nothing"])
 
 
-SCHEDULE = '''
+SCHEDULE = """
 import torch
 from dataclasses import dataclass
 
@@ -86,14 +90,14 @@ class NoiseSchedule:
     def add_noise(self, x0, noise, t):
         ab = self.alphas_cumprod[t].to(x0.dtype).reshape(-1, *[1] * (x0.ndim - 1))
         return ab.sqrt() * x0 + (1 - ab).sqrt() * noise
-'''
-POSTERIOR = '''
+"""
+POSTERIOR = """
 def posterior(x0, x_t, t, alphas_cumprod):
     ab, ab_prev = float(alphas_cumprod[t]), float(alphas_cumprod[t - 1]) if t > 0 else 1.0
     beta = 1 - ab / ab_prev
     mean = (ab_prev**0.5 * beta * x0 + (1 - beta) ** 0.5 * (1 - ab_prev) * x_t) / (1 - ab)
     return mean, beta * (1 - ab_prev) / (1 - ab)
-'''  # fmt: skip
+"""
 
 
 def compared(name, path):
@@ -121,8 +125,15 @@ def test_a_schedule_that_differs_is_noticed(notebook, old, new, words):
         compared("minisd.schedule.NoiseSchedule", path)
 
 
-@pytest.mark.parametrize(("old", "new"), [("", ""), ("1 - ab / ab_prev", "1 - ab"), ("if t > 0", "if t > 1"),
-                                          (", beta * (1 - ab_prev) / (1 - ab)", ", beta")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("", ""),
+        ("1 - ab / ab_prev", "1 - ab"),
+        ("if t > 0", "if t > 1"),
+        (", beta * (1 - ab_prev) / (1 - ab)", ", beta"),
+    ],
+)
 def test_a_posterior_that_differs_is_noticed(notebook, old, new):
     name, path = "minisd.schedule.NoiseSchedule.posterior", notebook(POSTERIOR.replace(old, new))
     if old == new:
@@ -137,11 +148,15 @@ def test_a_posterior_may_be_a_method(notebook):
     compared("minisd.schedule.NoiseSchedule.posterior", notebook(SCHEDULE + method))
 
 
-@pytest.mark.parametrize("name", [name for name in COMPARATORS if name.startswith("minisd.samplers.")]
-                         + ["minisd.schedule.jump_posterior"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [name for name in COMPARATORS if name.startswith("minisd.samplers.")]
+    + ["minisd.schedule.jump_posterior"],
+)
 def test_minisd_agrees_with_itself_and_not_with_a_slip(name):
     ours = resolve(name)
     COMPARATORS[name](ours, ours, name)
+
     def slip(*args, **options):
         result = ours(*args, **options)
         if isinstance(result, torch.Tensor):

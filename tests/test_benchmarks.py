@@ -30,7 +30,11 @@ import parts  # noqa: E402
 import sheet  # noqa: E402
 import speed  # noqa: E402
 
-HOUSE, TENT, TREE = Thing("house", "red", "small"), Thing("tent", "yellow", "big"), Thing("tree", "white", "big")
+HOUSE, TENT, TREE = (
+    Thing("house", "red", "small"),
+    Thing("tent", "yellow", "big"),
+    Thing("tree", "white", "big"),
+)
 WANTED = Scene((HOUSE, TENT), "snow", "night")
 GROUPS = list(adherence.GROUPS)
 
@@ -71,7 +75,11 @@ def test_no_attribute_is_wrong_exactly_if_the_picture_is_wholly_right():
     rng = np.random.default_rng(0)
     scenes = [sample(rng, full=True) for _ in range(200)]
     near = [scene.altered(rng) for scene in scenes] + [s.flipped() for s in scenes if len(s.things) == 2]
-    cases = [(a, b) for a in scenes[:40] for b in scenes + near] + list(zip(scenes, near)) + [(s, s) for s in scenes]
+    cases = (
+        [(a, b) for a in scenes[:40] for b in scenes + near]
+        + list(zip(scenes, near))
+        + [(s, s) for s in scenes]
+    )
     agree = [wanted.admits(seen) for wanted, seen in cases]
     assert [not wrong(seen, wanted) for wanted, seen in cases] == agree
     assert 200 <= sum(agree) < len(cases)
@@ -82,7 +90,9 @@ def test_the_interval_is_wilsons():
         low, high = common.interval(right, n)
         assert 0 <= low <= right / n <= high <= 1
         for bound in {low, high} - {0.0, 1.0}:  # both solve (share - p)^2 = z^2 p (1 - p) / n
-            assert math.isclose(abs(right / n - bound), 1.959964 * math.sqrt(bound * (1 - bound) / n), rel_tol=1e-6)
+            assert math.isclose(
+                abs(right / n - bound), 1.959964 * math.sqrt(bound * (1 - bound) / n), rel_tol=1e-6
+            )
     assert common.with_interval({"right": 95, "n": 100}) == "95.0 (88.8–97.8)"
     assert common.percent({"right": 0, "n": 0}) == "–"
 
@@ -139,15 +149,35 @@ def made_up(default: float = 4.0) -> dict:
     for group, scale, n in adherence.plan(20, 10, default, [1.0, 4.0]):
         judged = {name: {"right": n, "n": n} for name in adherence.ATTRIBUTES}
         judged["colour"] = {"right": n - 2, "n": n}
-        cells.append({"group": group, "guidance_scale": scale, "right": n - 2, "n": n, "seconds": 3.0,
-                      "attributes": judged, "failed": [1, 3]})  # fmt: skip
+        cells.append(
+            {
+                "group": group,
+                "guidance_scale": scale,
+                "right": n - 2,
+                "n": n,
+                "seconds": 3.0,
+                "attributes": judged,
+                "failed": [1, 3],
+            }
+        )
     return {
-        "date": "2000-01-01", "machine": {"cpu": "abacus", "cores": 1, "threads": 1, "gpu": None},
-        "model": {"name": "tiny", "sha256": ""}, "cells": cells, "recipe": adherence.RECIPE,
+        "date": "2000-01-01",
+        "machine": {"cpu": "abacus", "cores": 1, "threads": 1, "gpu": None},
+        "model": {"name": "tiny", "sha256": ""},
+        "cells": cells,
+        "recipe": adherence.RECIPE,
         "scenes": {group: {"distinct": 19, "in_training": 7} for group in GROUPS},
-        "settings": {"n": 20, "scale_n": 10, "guidance_scale": default, "scales": [1.0, 4.0], "steps": 30, "batch": 5,
-                     "sampler": "ddim", "first_seed": 0},
-    }  # fmt: skip
+        "settings": {
+            "n": 20,
+            "scale_n": 10,
+            "guidance_scale": default,
+            "scales": [1.0, 4.0],
+            "steps": 30,
+            "batch": 5,
+            "sampler": "ddim",
+            "first_seed": 0,
+        },
+    }
 
 
 def test_the_tables_hold_what_was_counted():
@@ -176,7 +206,11 @@ def test_the_scores_go_between_their_marks():
 
 
 def test_a_stopped_run_goes_on_only_with_the_same_settings(tmp_path):
-    unfinished, old, fresh = tmp_path / "part.json", made_up(), made_up() | {"date": "2001-01-01", "cells": []}
+    unfinished, old, fresh = (
+        tmp_path / "part.json",
+        made_up(),
+        made_up() | {"date": "2001-01-01", "cells": []},
+    )
     assert adherence.start_or_resume(fresh, unfinished) is fresh
     unfinished.write_text(json.dumps(old))
     assert adherence.start_or_resume(fresh, unfinished) == old
@@ -205,9 +239,13 @@ def test_a_small_run_from_start_to_end(n, scale_n, tmp_path, monkeypatch):
     monkeypatch.setattr(adherence.StableDiffusion, "from_pretrained", lambda *_: Pipe())
     monkeypatch.setattr(adherence, "model_painter", lambda *_: adherence.true_renders)
     monkeypatch.setattr(adherence, "training_scenes", lambda number, seed: [])
-    monkeypatch.setattr(adherence, "heading", lambda *_: {key: made_up()[key] for key in ("date", "machine", "model")})
+    monkeypatch.setattr(
+        adherence, "heading", lambda *_: {key: made_up()[key] for key in ("date", "machine", "model")}
+    )
     out = tmp_path / "small.json"
-    adherence.main(["--n", str(n), "--scale-n", str(scale_n), "--scales", "1", "--batch", "2", "--out", str(out)])
+    adherence.main(
+        ["--n", str(n), "--scale-n", str(scale_n), "--scales", "1", "--batch", "2", "--out", str(out)]
+    )
     results = json.loads(out.read_text(encoding="utf-8"))
     assert {cell["n"] for cell in results["cells"]} == {n, min(n, scale_n)}
     assert adherence.markdown(results) == out.with_suffix(".md").read_text(encoding="utf-8")
@@ -218,8 +256,12 @@ def test_the_sheet_shows_all_of_the_world_and_two_held_out_pairs():
     scenes = [parse(prompt) for prompt in sheet.PROMPTS]
     things = [thing for scene in scenes for thing in scene.things]
     assert len(scenes) == 12 and sum((t.colour, t.kind) in HELD_OUT for t in things) == 2
-    for values, all_of in (({t.kind for t in things}, KINDS), ({t.colour for t in things}, COLOURS),
-                           ({s.ground for s in scenes}, GROUNDS), ({s.hour for s in scenes}, HOURS)):  # fmt: skip
+    for values, all_of in (
+        ({t.kind for t in things}, KINDS),
+        ({t.colour for t in things}, COLOURS),
+        ({s.ground for s in scenes}, GROUNDS),
+        ({s.hour for s in scenes}, HOURS),
+    ):
         assert set(all_of) <= values
     assert sum("held out" in sheet.label(prompt) for prompt in sheet.PROMPTS) == 2
 
@@ -227,8 +269,12 @@ def test_the_sheet_shows_all_of_the_world_and_two_held_out_pairs():
 @pytest.mark.parametrize("load", [0.5, None])
 def test_the_speed_table_says_what_was_extrapolated(load):
     of = {"least": 1.0, "median": 2.0, "runs": 3}
-    results = made_up() | {"load_average": load, "load": of, "picture": {**of, "first": 3.0, "steps": 30, "guidance_scale": 4.0},
-                           "render": {"pictures": 2000, "workers": 2, "seconds": 5.0, "seconds_for_10000": 25.0}}  # fmt: skip
+    results = made_up() | {
+        "load_average": load,
+        "load": of,
+        "picture": {**of, "first": 3.0, "steps": 30, "guidance_scale": 4.0},
+        "render": {"pictures": 2000, "workers": 2, "seconds": 5.0, "seconds_for_10000": 25.0},
+    }
     text = speed.markdown(results)
     assert "extrapolated from 2,000; 2 processes" in text and ("load average" in text) == (load is not None)
 
@@ -240,7 +286,9 @@ def test_the_card_tells_how_many_processes_trained_what():
     two = one | told(text=2, unet=2)
     lines = model_card.commands(two).splitlines()
     assert ["torchrun --nproc_per_node 2" in line for line in lines] == [False, True, False, True]
-    assert "shared text and unet" in model_card.repeatable(two) and "here clip had one" in model_card.repeatable(two)
+    assert "shared text and unet" in model_card.repeatable(
+        two
+    ) and "here clip had one" in model_card.repeatable(two)
 
 
 def test_psnr_of_a_known_error():
@@ -257,7 +305,9 @@ def test_twins_have_one_phrasing_and_say_what_they_should():
         said = parts.captions_of(scene, seed)
         assert parse(said["true"]) == scene
         assert parse(said["flipped"]) == scene.flipped() and parse(said["swapped"]) == scene.colours_swapped()
-        strip = lambda text: sorted({"a": "a", "an": "a"}.get(word, word) for word in text.replace(",", "").split())
+        strip = lambda text: sorted(
+            {"a": "a", "an": "a"}.get(word, word) for word in text.replace(",", "").split()
+        )
         assert strip(said["swapped"]) == strip(said["true"])
         assert parse(said["altered"]) != scene and len({*said.values()}) == 4
 
@@ -265,12 +315,19 @@ def test_twins_have_one_phrasing_and_say_what_they_should():
 def test_preference_and_retrieval_are_counted_right():
     axes = torch.eye(6)
     images = axes[:4]
-    texts = {"true": axes[:4], "flipped": torch.stack([axes[0], *axes[[4, 4, 4]]]),  # a tie is no preference
-             "swapped": torch.stack([axes[5], axes[1], *axes[[5, 5]]]), "altered": axes[[4, 4, 4, 4]]}  # fmt: skip
+    texts = {
+        "true": axes[:4],
+        "flipped": torch.stack([axes[0], *axes[[4, 4, 4]]]),  # a tie is no preference
+        "swapped": torch.stack([axes[5], axes[1], *axes[[5, 5]]]),
+        "altered": axes[[4, 4, 4, 4]],
+    }
     found = {name: counted["right"] for name, counted in parts.preferences(images, texts).items()}
     assert found == {"flipped": 3, "swapped": 3, "altered": 4, "flipped and swapped": 2}
     scenes = [Scene((Thing(kind, "red"),)) for kind in ("house", "tree", "car", "tent", "rocket")]
-    assert parts.retrieval(axes[:5], axes[:5], scenes, among=2)["the picture's caption"] == {"right": 4, "n": 4}
+    assert parts.retrieval(axes[:5], axes[:5], scenes, among=2)["the picture's caption"] == {
+        "right": 4,
+        "n": 4,
+    }
     crossed = parts.retrieval(axes[[0, 1, 2]], axes[[1, 0, 2]], scenes[:3], among=3)
     assert [counted["right"] for counted in crossed.values()] == [1, 1]
 
@@ -287,14 +344,19 @@ def test_a_training_of_another_recipe_is_refused(tmp_path):
 
 
 def test_a_script_starts_from_the_root_without_the_tests_paths():
-    done = subprocess.run([sys.executable, "benchmarks/model_card.py", "--help"], cwd=ROOT, capture_output=True,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)}, encoding="utf-8")  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "benchmarks/model_card.py", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        encoding="utf-8",
+    )
     assert done.returncode == 0, done.stderr  # model_card imports all the others
 
 
-# Speed. What is claimed is wall time on an idle machine of two cores; what is tested is CPU time with one thread,
-# the least of three, because the wall time on a machine that is busy with other work tells of that work. Loading
-# uses one core, painting both: a picture within a second may cost two seconds of CPU time.
+# Speed. What is claimed is wall time on an idle machine of two cores; what is tested is CPU time with one
+# thread, the least of three, because the wall time on a machine that is busy with other work tells of that
+# work. Loading uses one core, painting both: a picture within a second may cost two seconds of CPU time.
 
 SECONDS, CORES = 1.0, 2
 
@@ -339,6 +401,8 @@ def test_the_scores_are_of_the_shipped_weights(name):
 
 def test_the_model_card_is_that_of_the_files():
     training = common.HERE / "training.json"
-    assert training.is_file(), "benchmarks/training.json is missing: run python benchmarks/model_card.py --run runs/tiny"
+    assert training.is_file(), (
+        "benchmarks/training.json is missing: run python benchmarks/model_card.py --run runs/tiny"
+    )
     made = model_card.card(read_recipe(), read_json(training), model_card.read_scores(TINY))
     assert made == (TINY / "README.md").read_text(encoding="utf-8"), "run: python benchmarks/model_card.py"

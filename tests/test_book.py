@@ -9,8 +9,17 @@ from functools import reduce
 
 import pytest
 
-from minisd.teaching.book import (CONTENTS, MAP_END, MAP_START, ROOT, BookError, chapter_map, contents, load_book,
-                                  with_map)  # fmt: skip
+from minisd.teaching.book import (
+    CONTENTS,
+    MAP_END,
+    MAP_START,
+    ROOT,
+    BookError,
+    chapter_map,
+    contents,
+    load_book,
+    with_map,
+)
 
 SOUND = (ROOT / "book.toml").read_text(encoding="utf-8")
 
@@ -51,7 +60,10 @@ def test_the_contents_count_exercises_and_equations(tmp_path):
     book = load_book()
     chapter = book.chapters[1]
     assert "to come" in contents(book, tmp_path) and f"]({chapter.name})" not in contents(book, tmp_path)
-    texts = {"chapters": "<!-- eq 1.1 a -->\n$$ x $$\n\n<!-- eq 1.2 b -->\n$$ y $$", "solutions": "## 1.1 A\n\ntext"}
+    texts = {
+        "chapters": "<!-- eq 1.1 a -->\n$$ x $$\n\n<!-- eq 1.2 b -->\n$$ y $$",
+        "solutions": "## 1.1 A\n\ntext",
+    }
     for folder, text in texts.items():
         (tmp_path / folder).mkdir()
         cells = [{"cell_type": "markdown", "source": text.splitlines(keepends=True)}]
@@ -97,19 +109,30 @@ def test_a_chapter_that_exists_is_a_link(tmp_path):
         ('slug = "ddim"\n', "", "missing slug"),
         ('slug = "ddim"', 'slug = ""', "slug is empty"),
         ('slug = "ddim"', 'slug = "ddim"\npages = 5', "unknown pages"),
-        ('slug = "what_came_after"', 'slug = "what_came_after"\nminutes = 5', "minutes should be of type dict"),
-        ('slug = "what_came_after"', 'slug = "what_came_after"\nminutes = { reading = 5 }', "minutes: missing running"),
-        ('slug = "what_came_after"', 'slug = "what_came_after"\nminutes = { reading = 5, running = 0.5 }',
-         "running should be of type int"),
+        (
+            'slug = "what_came_after"',
+            'slug = "what_came_after"\nminutes = 5',
+            "minutes should be of type dict",
+        ),
+        (
+            'slug = "what_came_after"',
+            'slug = "what_came_after"\nminutes = { reading = 5 }',
+            "minutes: missing running",
+        ),
+        (
+            'slug = "what_came_after"',
+            'slug = "what_came_after"\nminutes = { reading = 5, running = 0.5 }',
+            "running should be of type int",
+        ),
         ('part = "words"', 'part = "wrods"', "no part 'wrods'"),
         ('part = "noise"', 'part = "sd15"', "order of the parts"),
         ('state = "', 'state = "almost ', "is not one of planned, draft, done"),
         ("chapters = [1]", "chapters = [9]", "needs chapter 9, which does not come before"),
         ('builds = ["minisd.', 'builds = ["numpy.', "no name in minisd"),
-        ('title = "Stable', 'title = Stable', "not valid TOML"),
+        ('title = "Stable', "title = Stable", "not valid TOML"),
         ("picture you get?", "picture you get", "question mark"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_in_book_toml_is_said(book_with, old, new, words):
     with pytest.raises(BookError, match=words):
         book_with(old, new)

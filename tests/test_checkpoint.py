@@ -13,7 +13,11 @@ from minisd import StableDiffusion, TextEncoder, checkpoint
 from minisd.checkpoint import TEXT_WEIGHTS, WEIGHTS, load_model, save_model, write_json
 
 UNET, VAE, TEXT = f"unet/{WEIGHTS}", f"vae/{WEIGHTS}", f"text_encoder/{TEXT_WEIGHTS}"
-SDXL = {"addition_embed_type": "text_time", "transformer_layers_per_block": [1, 2, 10], "use_linear_projection": True}
+SDXL = {
+    "addition_embed_type": "text_time",
+    "transformer_layers_per_block": [1, 2, 10],
+    "use_linear_projection": True,
+}
 
 
 @pytest.fixture(scope="module")
@@ -115,17 +119,22 @@ def test_the_old_names_of_the_vaes_attention_are_read_too(folder):
 STEMS = {UNET: "unet/diffusion_pytorch_model", VAE: "vae/diffusion_pytorch_model", TEXT: "text_encoder/model"}
 
 
-@pytest.mark.parametrize("dtype, order", [
-    (torch.float32, [".safetensors", ".bin", ".fp16.safetensors", ".fp16.bin"]),
-    (torch.bfloat16, [".safetensors", ".bin", ".fp16.safetensors", ".fp16.bin"]),
-    (torch.float16, [".fp16.safetensors", ".fp16.bin", ".safetensors", ".bin"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "dtype, order",
+    [
+        (torch.float32, [".safetensors", ".bin", ".fp16.safetensors", ".fp16.bin"]),
+        (torch.bfloat16, [".safetensors", ".bin", ".fp16.safetensors", ".fp16.bin"]),
+        (torch.float16, [".fp16.safetensors", ".fp16.bin", ".safetensors", ".bin"]),
+    ],
+)
 def test_which_of_several_files_is_read(folder, dtype, order):
     """Each file holds another number, so that the model says which one was read."""
     tensors = {file: load_file(folder / file) for file in STEMS}
     pickled = {**STEMS, TEXT: "text_encoder/pytorch_model"}
-    paths = [[folder / (stem + ending) for stem in (pickled if ending.endswith("bin") else STEMS).values()]
-             for ending in order]  # fmt: skip
+    paths = [
+        [folder / (stem + ending) for stem in (pickled if ending.endswith("bin") else STEMS).values()]
+        for ending in order
+    ]
     for number, ending in enumerate(order):
         for held, path in zip(tensors.values(), paths[number]):
             numbered = {name: torch.full_like(tensor, number) for name, tensor in held.items()}
@@ -141,9 +150,14 @@ def test_which_of_several_files_is_read(folder, dtype, order):
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before torch 1.6"])
 def test_weights_in_pickles_come_back_bit_for_bit(folder, zipped):
-    for file, name in ((UNET, "diffusion_pytorch_model.bin"), (VAE, "diffusion_pytorch_model.bin"),
-                       (TEXT, "pytorch_model.bin")):  # fmt: skip
-        torch.save(load_file(folder / file), (folder / file).with_name(name), _use_new_zipfile_serialization=zipped)
+    for file, name in (
+        (UNET, "diffusion_pytorch_model.bin"),
+        (VAE, "diffusion_pytorch_model.bin"),
+        (TEXT, "pytorch_model.bin"),
+    ):
+        torch.save(
+            load_file(folder / file), (folder / file).with_name(name), _use_new_zipfile_serialization=zipped
+        )
         (folder / file).unlink()
     assert_equal_models(load(folder), small_pipeline())
 
@@ -155,8 +169,12 @@ def test_code_in_a_folders_pickle_is_not_run_and_its_twin_is_named(folder, tmp_p
 
     (folder / TEXT).unlink()
     torch.save({"a": Bomb()}, folder / "text_encoder/pytorch_model.bin")
-    assert_refused(folder, "text_encoder/pytorch_model.bin", ValueError,
-                   r"asks for \w+.mkdir, which could run any code .* as safetensors: model.safetensors$")  # fmt: skip
+    assert_refused(
+        folder,
+        "text_encoder/pytorch_model.bin",
+        ValueError,
+        r"asks for \w+.mkdir, which could run any code .* as safetensors: model.safetensors$",
+    )
     assert not (tmp_path / "ran").exists()
 
 
@@ -170,7 +188,9 @@ def test_nothing_is_drawn_for_weights_that_a_file_replaces(saved):
 
 
 def test_no_folder(tmp_path):
-    assert_refused(tmp_path / "nowhere", "", FileNotFoundError, "give 'tiny', a folder in diffusers layout, a .saf")
+    assert_refused(
+        tmp_path / "nowhere", "", FileNotFoundError, "give 'tiny', a folder in diffusers layout, a .saf"
+    )
 
 
 def test_a_folder_that_is_no_model(tmp_path):
@@ -183,8 +203,16 @@ def test_a_missing_weight_file(folder, file):
     assert_refused(folder, file, FileNotFoundError, "fetch the model again, or train it")
 
 
-@pytest.mark.parametrize("file", ["unet/config.json", "vae/config.json", "text_encoder/config.json",
-                                  "scheduler/scheduler_config.json", "tokenizer/merges.txt"])  # fmt: skip
+@pytest.mark.parametrize(
+    "file",
+    [
+        "unet/config.json",
+        "vae/config.json",
+        "text_encoder/config.json",
+        "scheduler/scheduler_config.json",
+        "tokenizer/merges.txt",
+    ],
+)
 def test_another_missing_file(folder, file):
     (folder / file).unlink()
     assert_refused(folder, file, FileNotFoundError)
@@ -194,15 +222,20 @@ def test_another_missing_file(folder, file):
 
 
 @pytest.mark.parametrize("file", [UNET, VAE, TEXT])
-@pytest.mark.parametrize("keep", [lambda n: 0, lambda n: 4, lambda n: 100, lambda n: n // 2, lambda n: n - 1],
-                         ids=["nothing", "4 bytes", "100 bytes", "half", "all but a byte"])  # fmt: skip
+@pytest.mark.parametrize(
+    "keep",
+    [lambda n: 0, lambda n: 4, lambda n: 100, lambda n: n // 2, lambda n: n - 1],
+    ids=["nothing", "4 bytes", "100 bytes", "half", "all but a byte"],
+)
 def test_a_truncated_weight_file(folder, file, keep):
     data = (folder / file).read_bytes()
     (folder / file).write_bytes(data[: keep(len(data))])
     assert_refused(folder, file, ValueError, "not a whole safetensors file .*; fetch the file again")
 
 
-@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\x80\x02}q", b"GGUF\x03\0\0\0"], ids=["zip", "pickle", "GGUF"])
+@pytest.mark.parametrize(
+    "start", [b"PK\x03\x04", b"\x80\x02}q", b"GGUF\x03\0\0\0"], ids=["zip", "pickle", "GGUF"]
+)
 def test_a_weight_file_of_another_kind(folder, start):
     (folder / UNET).write_bytes(start + (folder / UNET).read_bytes()[len(start) :])
     assert_refused(folder, UNET, ValueError, "not a whole safetensors file")
@@ -212,8 +245,13 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 343816
 PAGES = [b"<!DOCTYPE html>\n<html lang=en>", b"\n  <html><head><title>Log in", b"<!doctype HTML PUBLIC>"]
 
 
-@pytest.mark.parametrize("data, words", [(LFS, "is a git-lfs pointer: run git lfs pull, or fetch"),
-                                         *((page, "is a web page: fetch the file itself") for page in PAGES)])  # fmt: skip
+@pytest.mark.parametrize(
+    "data, words",
+    [
+        (LFS, "is a git-lfs pointer: run git lfs pull, or fetch"),
+        *((page, "is a web page: fetch the file itself") for page in PAGES),
+    ],
+)
 @pytest.mark.parametrize("file", [UNET, TEXT, "unet/diffusion_pytorch_model.bin"])
 def test_what_a_download_left_in_place_of_the_weights(folder, file, data, words):
     (folder / UNET).unlink()
@@ -221,8 +259,10 @@ def test_what_a_download_left_in_place_of_the_weights(folder, file, data, words)
     assert_refused(folder, file, ValueError, words)
 
 
-@pytest.mark.parametrize("file, name", [(UNET, "conv_in.weight"), (VAE, "quant_conv.bias"),
-                                        (TEXT, "text_model.final_layer_norm.bias")])  # fmt: skip
+@pytest.mark.parametrize(
+    "file, name",
+    [(UNET, "conv_in.weight"), (VAE, "quant_conv.bias"), (TEXT, "text_model.final_layer_norm.bias")],
+)
 class TestTensors:
     def edit(self, folder, file, name, change):
         edit_tensors(folder / file, **{name: change(load_file(folder / file)[name])})
@@ -266,31 +306,45 @@ def test_a_file_that_holds_no_json_object(folder, file, text):
     assert_refused(folder, file, ValueError, "fetch or write the file again")
 
 
-@pytest.mark.parametrize("part, changes, words", [
-    ("unet", {"use_magic": True}, "use_magic=True, which minisd does not know"),
-    ("unet", SDXL, "not a Stable Diffusion 1.x model"),
-    ("unet", {"use_linear_projection": True}, "use_linear_projection"),
-    ("unet", {"act_fn": "gelu"}, "asks for act_fn='gelu', but minisd builds only 'silu'"),
-    ("unet", {"down_block_types": ["DownBlock2D", "AttnDownBlock2D"]}, "expected 2 block types out of"),
-    ("unet", {"down_block_types": ["DownBlock2D"]}, "expected 2 block types out of"),
-    ("unet", {"attention_head_dim": 5}, "5 attention heads can't share a width of 32 evenly"),
-    ("unet", {"norm_num_groups": 5}, "divisible"),
-    ("vae", {"down_block_types": ["DownEncoderBlock2D", "AttnDownEncoderBlock2D"] * 2}, "down_block_types must be"),
-    ("vae", {"use_quant_conv": False}, "use_quant_conv=False"),
-    ("vae", {"shift_factor": 0.1159}, "shift_factor"),
-    ("text_encoder", {"hidden_act": "relu"}, "hidden_act must be one of quick_gelu, gelu"),
-    ("text_encoder", {"num_attention_heads": 3}, "3 attention heads can't share a width of 16 evenly"),
-    ("text_encoder", {"model_type": "t5", "d_ff": 1024}, "d_ff=1024, which minisd does not know"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "part, changes, words",
+    [
+        ("unet", {"use_magic": True}, "use_magic=True, which minisd does not know"),
+        ("unet", SDXL, "not a Stable Diffusion 1.x model"),
+        ("unet", {"use_linear_projection": True}, "use_linear_projection"),
+        ("unet", {"act_fn": "gelu"}, "asks for act_fn='gelu', but minisd builds only 'silu'"),
+        ("unet", {"down_block_types": ["DownBlock2D", "AttnDownBlock2D"]}, "expected 2 block types out of"),
+        ("unet", {"down_block_types": ["DownBlock2D"]}, "expected 2 block types out of"),
+        ("unet", {"attention_head_dim": 5}, "5 attention heads can't share a width of 32 evenly"),
+        ("unet", {"norm_num_groups": 5}, "divisible"),
+        (
+            "vae",
+            {"down_block_types": ["DownEncoderBlock2D", "AttnDownEncoderBlock2D"] * 2},
+            "down_block_types must be",
+        ),
+        ("vae", {"use_quant_conv": False}, "use_quant_conv=False"),
+        ("vae", {"shift_factor": 0.1159}, "shift_factor"),
+        ("text_encoder", {"hidden_act": "relu"}, "hidden_act must be one of quick_gelu, gelu"),
+        ("text_encoder", {"num_attention_heads": 3}, "3 attention heads can't share a width of 16 evenly"),
+        ("text_encoder", {"model_type": "t5", "d_ff": 1024}, "d_ff=1024, which minisd does not know"),
+    ],
+)
 def test_a_config_of_another_model(folder, part, changes, words):
     edit_json(folder / part / "config.json", **changes)
     assert_refused(folder, f"{part}/config.json", ValueError, words)
 
 
-@pytest.mark.parametrize("file, changes", [
-    (UNET, {"block_out_channels": [16, 64]}), (UNET, {"layers_per_block": 2}), (VAE, {"latent_channels": 8}),
-    (TEXT, {"num_hidden_layers": 3}), (TEXT, {"num_hidden_layers": 1}), (TEXT, {"vocab_size": 600}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "file, changes",
+    [
+        (UNET, {"block_out_channels": [16, 64]}),
+        (UNET, {"layers_per_block": 2}),
+        (VAE, {"latent_channels": 8}),
+        (TEXT, {"num_hidden_layers": 3}),
+        (TEXT, {"num_hidden_layers": 1}),
+        (TEXT, {"vocab_size": 600}),
+    ],
+)
 def test_a_config_that_is_not_the_weights_own(folder, file, changes):
     edit_json((folder / file).with_name("config.json"), **changes)
     assert_refused(folder, file, ValueError, "weights and config are not of one model: fetch the model again")

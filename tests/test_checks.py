@@ -20,12 +20,21 @@ def arguments(rng):
     return [(torch.randn(3, generator=rng), 2.0), (torch.randn(2, 4, generator=rng), -0.5)]
 
 
-EXERCISE = Exercise("0.1", "double", double, arguments, "0.2", (
-    Mistake(lambda x, k: 2 * x, "Where is k?"),
-    Mistake(lambda x, k: x.view(3) * k, "Not every input has three numbers."),
-    Mistake(lambda x, k: torch.randn_like(x), "That is new noise."),
-    Mistake(None, "Everything is zero.", lambda answer, cases: not any(answer(*case).any() for case in cases)),
-))  # fmt: skip
+EXERCISE = Exercise(
+    "0.1",
+    "double",
+    double,
+    arguments,
+    "0.2",
+    (
+        Mistake(lambda x, k: 2 * x, "Where is k?"),
+        Mistake(lambda x, k: x.view(3) * k, "Not every input has three numbers."),
+        Mistake(lambda x, k: torch.randn_like(x), "That is new noise."),
+        Mistake(
+            None, "Everything is zero.", lambda answer, cases: not any(answer(*case).any() for case in cases)
+        ),
+    ),
+)
 
 
 def says(answer, exercise=EXERCISE):
@@ -34,8 +43,13 @@ def says(answer, exercise=EXERCISE):
 
 
 def test_right_answers():
-    for answer in (double, lambda x, k: x * k + x * k, lambda a, b: torch.stack([a, a]).sum(0) * b,
-                   lambda *a: double(*a), functools.partial(double)):  # fmt: skip
+    for answer in (
+        double,
+        lambda x, k: x * k + x * k,
+        lambda a, b: torch.stack([a, a]).sum(0) * b,
+        lambda *a: double(*a),
+        functools.partial(double),
+    ):
         assert says(answer) is None
 
 
@@ -112,7 +126,11 @@ class Pair:
     [
         (lambda x: x / 2, lambda x: AnyFloat(x / 2), "is an AnyFloat, expected a float"),
         (lambda x: x / 2, lambda x: AnyFloat(7.0), "is an AnyFloat"),
-        (lambda x: torch.ones(2), lambda x: torch.zeros(2).as_subclass(Faked), "is a Faked, expected a Tensor"),
+        (
+            lambda x: torch.ones(2),
+            lambda x: torch.zeros(2).as_subclass(Faked),
+            "is a Faked, expected a Tensor",
+        ),
         (lambda x: x / 2, lambda x: np.float64(x / 2), "wrap it in float()"),
         (lambda x: x / 2, lambda x: math.nan, "is nan, another number"),
         (lambda x: x / 2, lambda x: x / 2 + 1e-5, "another number"),
@@ -134,7 +152,11 @@ class Pair:
         (lambda x: torch.float16, lambda x: torch.float32, "not what was expected"),
         (lambda x: torch.ones(2) * 1j, lambda x: -torch.ones(2) * 1j, "off by up to 2"),
         (lambda x: torch.ones(2).half(), lambda x: torch.ones(2).half() * 1.1, "off by up to 0.1"),
-        (lambda x: torch.ones(2, dtype=torch.bool), lambda x: torch.zeros(2, dtype=torch.bool), "off in 2 of 2"),
+        (
+            lambda x: torch.ones(2, dtype=torch.bool),
+            lambda x: torch.zeros(2, dtype=torch.bool),
+            "off in 2 of 2",
+        ),
     ],
 )
 def test_results_of_all_kinds(right, wrong, words):
@@ -171,7 +193,9 @@ def test_functions_that_draw_get_a_generator_in_the_same_state():
     def right(rng):
         return torch.randn(3, generator=rng)
 
-    exercise = Exercise("0.3", "draw", right, lambda rng: [(rng,), (torch.Generator().manual_seed(5),)], "0.1")
+    exercise = Exercise(
+        "0.3", "draw", right, lambda rng: [(rng,), (torch.Generator().manual_seed(5),)], "0.1"
+    )
     assert says(right, exercise) is None
     assert "called twice" in says(lambda rng: torch.randn(3), exercise)
 
@@ -219,7 +243,9 @@ def test_check_prints_or_raises(known, capsys):
     assert capsys.readouterr().out == "0.1 double is right.\n"
     with pytest.raises(CheckFailed, match="Where is k") as raised:
         check("0.1", lambda x, k: 2 * x)
-    assert isinstance(raised.value, AssertionError) and raised.value._render_traceback_() == [str(raised.value)]
+    assert isinstance(raised.value, AssertionError) and raised.value._render_traceback_() == [
+        str(raised.value)
+    ]
 
 
 def test_an_unanswered_exercise_is_no_error(known, capsys):

@@ -93,9 +93,17 @@ def test_a_picture_is_what_the_pipeline_paints(paint, model, here):
     painted, took, *following = out.splitlines()
     assert painted == f"painted  {here / name}"
     stages = re.fullmatch(r"took     (.*)", took)[1]
-    assert re.findall(r"(\w+) \d+\.\d\d s", stages) == ["import", "loading", "reading", "painting", "decoding"]
+    assert re.findall(r"(\w+) \d+\.\d\d s", stages) == [
+        "import",
+        "loading",
+        "reading",
+        "painting",
+        "decoding",
+    ]
     assert following[0].startswith("next  ") and len(following) == 3
-    expected = StableDiffusion.from_pretrained(model)(HOUSE, num_inference_steps=2, guidance_scale=3, seed=7)[0]
+    expected = StableDiffusion.from_pretrained(model)(HOUSE, num_inference_steps=2, guidance_scale=3, seed=7)[
+        0
+    ]
     with Image.open(here / name) as picture:
         assert picture.size == (64, 64) and picture.mode == "RGB"
         assert np.array_equal(np.asarray(picture), np.asarray(expected))
@@ -118,8 +126,16 @@ def test_all_settings_reach_the_picture(paint, model, here):
     paint(HOUSE, "--out", "b.png", "--seed", "3", "--sampler", "ddpm", *options)
     pipe = StableDiffusion.from_pretrained(model)
     for name, more in (("a.png", {"eta": 0.5}), ("b.png", {"sampler": "ddpm"})):
-        expected = pipe(HOUSE, num_inference_steps=2, seed=3, negative_prompt="a tree", guidance_scale=2.5, height=72,
-                        width=56, **more)[0]  # fmt: skip
+        expected = pipe(
+            HOUSE,
+            num_inference_steps=2,
+            seed=3,
+            negative_prompt="a tree",
+            guidance_scale=2.5,
+            height=72,
+            width=56,
+            **more,
+        )[0]
         with Image.open(name) as picture:
             assert np.array_equal(np.asarray(picture), np.asarray(expected))
     with Image.open("a.png") as picture:
@@ -150,12 +166,17 @@ def test_painting_over_a_picture(paint, model, here, photo, mask):
     options = ["--strength", "0.55", "--sampler", "pndm", "--image", str(photo)]
     paint(HOUSE, "--out", "b.png", "--mask", str(mask), *options, steps="5")
     paint(HOUSE, "--out", "c.png", "--width", "80", *options, steps="5")
-    pipe, turned = StableDiffusion.from_pretrained(model), Image.open(photo).transpose(Image.Transpose.ROTATE_270)
+    pipe, turned = (
+        StableDiffusion.from_pretrained(model),
+        Image.open(photo).transpose(Image.Transpose.ROTATE_270),
+    )
     assert turned.size == (72, 64)
     more = {"strength": 0.55, "sampler": "pndm"}
-    for name, size, strength, given in (("a.png", "72x64", "0.8", {}),
-                                        ("b.png", "72x64", "0.55", {"mask_image": Image.open(mask), **more}),
-                                        ("c.png", "80x64", "0.55", {"width": 80, **more})):  # fmt: skip
+    for name, size, strength, given in (
+        ("a.png", "72x64", "0.8", {}),
+        ("b.png", "72x64", "0.55", {"mask_image": Image.open(mask), **more}),
+        ("c.png", "80x64", "0.55", {"width": 80, **more}),
+    ):
         expected = pipe(HOUSE, num_inference_steps=5, image=turned, **given)[0]
         with Image.open(name) as picture:
             assert np.array_equal(np.asarray(picture), np.asarray(expected))
@@ -171,15 +192,22 @@ def test_loras_and_learned_words(paint, model, here, tmp_path):
             torch.nn.init.normal_(low.up, generator=torch.Generator().manual_seed(seed))
         lora.save(path)
         lora.merge(pipe, (0.5, 1.0)[seed])
-    torch.save({"<cat>": torch.randn(2, pipe.text_encoder.width, generator=torch.Generator().manual_seed(0))}, cat)
+    torch.save(
+        {"<cat>": torch.randn(2, pipe.text_encoder.width, generator=torch.Generator().manual_seed(0))}, cat
+    )
     assert add_embedding(pipe, cat) == "<cat>"
     words = ["--out", "a.png", "--lora", f"{style}:0.5", "--lora", str(other), "--embedding", str(cat)]
     code, out, err = paint(f"{HOUSE} <CAT>", *words)
     assert (code, err) == (0, "")  # nor a note that the little world knows no <cat>
     assert f"--lora {style}:0.5 --lora {other}" in out
     with Image.open("a.png") as picture:
-        assert np.array_equal(np.asarray(picture), np.asarray(pipe(f"{HOUSE} <cat>", num_inference_steps=2)[0]))
-        assert settings(picture)["LoRA"] == '"style at 0.5, other at 1"' and settings(picture)["Embeddings"] == "cat"
+        assert np.array_equal(
+            np.asarray(picture), np.asarray(pipe(f"{HOUSE} <cat>", num_inference_steps=2)[0])
+        )
+        assert (
+            settings(picture)["LoRA"] == '"style at 0.5, other at 1"'
+            and settings(picture)["Embeddings"] == "cat"
+        )
     assert cli.lora_and_scale(r"C:\style.safetensors") == (Path(r"C:\style.safetensors"), 1.0)
 
 
@@ -204,10 +232,15 @@ def test_the_samplers_named_are_those_there_are():
 
 def test_where_and_in_what_to_compute_reaches_the_model(paint, here, monkeypatch, tmp_path):
     asked, load = [], StableDiffusion.from_pretrained
-    monkeypatch.setattr(StableDiffusion, "from_pretrained", lambda *words: asked.append(words) or load(*words[:-1]))
+    monkeypatch.setattr(
+        StableDiffusion, "from_pretrained", lambda *words: asked.append(words) or load(*words[:-1])
+    )
     assert paint(HOUSE, "--dtype", "bfloat16", "--device", "cpu", "--tokenizer", "words")[0] == 0
     assert asked[0][1:] == ("cpu", torch.bfloat16, Path("words"))
-    assert "--tokenizer words" in paint(HOUSE, "--tokenizer", "words")[1] and asked[1][1:3] == (None, torch.float32)
+    assert "--tokenizer words" in paint(HOUSE, "--tokenizer", "words")[1] and asked[1][1:3] == (
+        None,
+        torch.float32,
+    )
 
 
 def test_a_model_in_one_file_is_named_without_its_ending(tmp_path):
@@ -258,7 +291,10 @@ def test_no_file_is_replaced_unasked(paint, here):
         (["x" * 300], "x" * 60 + "-seed-0.png"),
         (["雪" * 300], "雪" * 20 + "-seed-0.png"),
         (["a " + "house " * 20], "a" + "-house" * 9 + "-seed-0.png"),
-        (["a tree", "a car", "--seed", "5", "--grid", "9", "--trace"], "a-tree-and-1-more-seeds-5-to-13-trace.png"),
+        (
+            ["a tree", "a car", "--seed", "5", "--grid", "9", "--trace"],
+            "a-tree-and-1-more-seeds-5-to-13-trace.png",
+        ),
     ],
 )
 def test_default_names(words, name):
@@ -321,7 +357,11 @@ def test_a_trace_ends_in_the_finished_picture(paint, here):
         assert strip.width == 2 * sheets.MARGIN + 8 * sheets.NARROWEST + 7 * sheets.GAP
         left = sheets.MARGIN + 7 * (sheets.NARROWEST + sheets.GAP)
         column = np.asarray(strip.crop((left, 0, left + 64, strip.height)))
-        places = [top for top in range(strip.height - 63) if np.array_equal(column[top : top + 64], np.asarray(alone))]
+        places = [
+            top
+            for top in range(strip.height - 63)
+            if np.array_equal(column[top : top + 64], np.asarray(alone))
+        ]
         assert len(places) == 1
 
 
@@ -332,7 +372,9 @@ def test_traces_of_several_pictures_are_stacked(paint, here):
         assert four.size == (one.width, 4 * one.height)
 
 
-@pytest.mark.parametrize("steps, shown", [(1, [0]), (2, [0, 1]), (7, list(range(7))), (30, [0, 4, 8, 12, 17, 21, 25])])
+@pytest.mark.parametrize(
+    "steps, shown", [(1, [0]), (2, [0, 1]), (7, list(range(7))), (30, [0, 4, 8, 12, 17, 21, 25])]
+)
 def test_the_moments_of_a_trace(steps, shown):
     assert cli.moments_shown(steps) == shown
 
@@ -352,8 +394,12 @@ def test_a_sheet_of_uneven_rows_and_what_it_refuses():
     blue = np.argwhere((np.asarray(sheet) == (0, 0, 255)).all(axis=2))
     assert blue.min(axis=0)[1] == sheets.MARGIN and blue.min(axis=0)[0] > 2 * 128  # below the long label
     assert np.ptp(blue, axis=0).tolist() == [127, 127]
-    for bad in (([], [], 2), (pictures, ["a"], 2), (pictures, list("abc"), 0),
-                ([*pictures, Image.new("RGB", (8, 8))], list("abcd"), 2)):  # fmt: skip
+    for bad in (
+        ([], [], 2),
+        (pictures, ["a"], 2),
+        (pictures, list("abc"), 0),
+        ([*pictures, Image.new("RGB", (8, 8))], list("abcd"), 2),
+    ):
         with pytest.raises(ValueError):
             sheets.labelled_sheet(*bad)
 
@@ -365,7 +411,15 @@ def test_unknown_words_get_a_note(paint, here):
     code, _, err = paint("a red dragon left of a car", "a purple castle, dragon", "--out", "a.png")
     assert code == 0 and files(here) == ["a.png"]
     assert err.startswith("note: ") and "'dragon', 'castle'" in err.splitlines()[0] and "'red'" not in err
-    for known in ("house, tree, tent", "red, orange", "small", "in the desert", "at sunset", "left of", cli.EXAMPLE):
+    for known in (
+        "house, tree, tent",
+        "red, orange",
+        "small",
+        "in the desert",
+        "at sunset",
+        "left of",
+        cli.EXAMPLE,
+    ):
         assert known in err
     assert max(map(len, err.splitlines()[1:])) <= 90
 
@@ -452,9 +506,13 @@ def test_bad_input_is_one_line_and_no_file(paint, here, words, said):
 
 @pytest.mark.parametrize(
     "words, said",
-    [(["--strength", "0"], ["strength", "above 0"]), (["--strength", "1.5"], ["strength", "at most 1"]),
-     (["--strength", "0.3"], ["strength 0.3 of 2 steps", "at least 0.5"]), (["--height", "50"], ["48 or 56"]),
-     (["--mask", "missing.png"], ["--mask missing.png", "No such file"])],  # fmt: skip
+    [
+        (["--strength", "0"], ["strength", "above 0"]),
+        (["--strength", "1.5"], ["strength", "at most 1"]),
+        (["--strength", "0.3"], ["strength 0.3 of 2 steps", "at least 0.5"]),
+        (["--height", "50"], ["48 or 56"]),
+        (["--mask", "missing.png"], ["--mask missing.png", "No such file"]),
+    ],
 )
 def test_bad_input_with_a_picture(paint, here, photo, words, said):
     assert_one_line_error(paint(HOUSE, "--image", str(photo), *words), *said, folder=here)
@@ -462,10 +520,14 @@ def test_bad_input_with_a_picture(paint, here, photo, words, said):
 
 def test_a_picture_cut_short(paint, here, photo):
     photo.write_bytes(photo.read_bytes()[:-200])
-    assert_one_line_error(paint(HOUSE, "--image", str(photo)), f"--image {photo}", "could not be read", folder=here)
+    assert_one_line_error(
+        paint(HOUSE, "--image", str(photo)), f"--image {photo}", "could not be read", folder=here
+    )
 
 
-@pytest.mark.parametrize("device, there", [("cuda", torch.cuda.is_available), ("mps", torch.backends.mps.is_available)])
+@pytest.mark.parametrize(
+    "device, there", [("cuda", torch.cuda.is_available), ("mps", torch.backends.mps.is_available)]
+)
 def test_a_device_that_is_not_there(paint, here, device, there):
     if there():
         pytest.skip(f"{device} is there")
@@ -516,8 +578,18 @@ def widened(tensors):
         (damage(widened), [UNET, "conv_in.bias", "(32,)", "(16,)"]),
         (lambda folder: (folder / "tokenizer" / "merges.txt").unlink(), ["merges.txt"]),
     ],
-    ids=["folder", "index", "broken index", "weights", "empty", "truncated", "tensor missing", "extra", "misshapen",
-         "merges"],  # fmt: skip
+    ids=[
+        "folder",
+        "index",
+        "broken index",
+        "weights",
+        "empty",
+        "truncated",
+        "tensor missing",
+        "extra",
+        "misshapen",
+        "merges",
+    ],
 )
 def test_a_broken_model_is_one_line_and_no_file(paint, model, tmp_path, here, broken, said):
     folder = tmp_path / "broken"
@@ -526,7 +598,9 @@ def test_a_broken_model_is_one_line_and_no_file(paint, model, tmp_path, here, br
     assert_one_line_error(paint(HOUSE, model=folder), *said, folder=here)
 
 
-@pytest.mark.parametrize("failure, code", [(OSError(errno.ENOSPC, "No space left"), 2), (KeyboardInterrupt(), 130)])
+@pytest.mark.parametrize(
+    "failure, code", [(OSError(errno.ENOSPC, "No space left"), 2), (KeyboardInterrupt(), 130)]
+)
 def test_a_write_that_fails_leaves_the_old_file(paint, here, monkeypatch, failure, code):
     def save_half(picture, path, **_):
         path.write_bytes(b"half")
@@ -569,29 +643,40 @@ def test_a_bug_keeps_its_traceback(paint, monkeypatch):
 
 
 def run_minisd(*words, **options):
-    return subprocess.Popen([sys.executable, "-m", "minisd.cli", *words], stdout=subprocess.PIPE, encoding="utf-8",
-                            stderr=subprocess.PIPE, env=ENVIRONMENT, **options)  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-m", "minisd.cli", *words],
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+        **options,
+    )
 
 
 def test_help_and_typing_errors_need_no_torch():
-    code = ("import sys\nfrom minisd.cli import main\n"
-            "try: main(['paint', '--help'])\nexcept SystemExit: pass\n"
-            "assert main(['paint', 'x', '--steps', '0']) == 2\nimport minisd.scenes\n"
-            "assert 'torch' not in sys.modules, 'a second or more for nothing'")  # fmt: skip
+    code = (
+        "import sys\nfrom minisd.cli import main\n"
+        "try: main(['paint', '--help'])\nexcept SystemExit: pass\n"
+        "assert main(['paint', 'x', '--steps', '0']) == 2\nimport minisd.scenes\n"
+        "assert 'torch' not in sys.modules, 'a second or more for nothing'"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, env=ENVIRONMENT, capture_output=True)
 
 
 def test_loading_does_not_import_the_compiler(model):
-    code = ("import sys\nfrom minisd import StableDiffusion\nStableDiffusion.from_pretrained(sys.argv[1])\n"
-            "assert 'torch._dynamo' not in sys.modules, 'a second and a half for nothing'")  # fmt: skip
+    code = (
+        "import sys\nfrom minisd import StableDiffusion\nStableDiffusion.from_pretrained(sys.argv[1])\n"
+        "assert 'torch._dynamo' not in sys.modules, 'a second and a half for nothing'"
+    )
     subprocess.run([sys.executable, "-c", code, str(model)], check=True, env=ENVIRONMENT)
 
 
 def test_ctrl_c_while_painting(model, here):
     # A shell starts its background jobs deaf to SIGINT, and their children with them: hear it again.
     hearing = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    process = run_minisd("paint", "a dragon", "--model", str(model), "--steps", "1000", "--grid", "100",
-                         preexec_fn=hearing)  # fmt: skip
+    process = run_minisd(
+        "paint", "a dragon", "--model", str(model), "--steps", "1000", "--grid", "100", preexec_fn=hearing
+    )
     while "try" not in process.stderr.readline():  # the note on the dragon ends here; painting comes next
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
@@ -616,12 +701,20 @@ def test_the_version_is_the_packages(capsys):
     assert capsys.readouterr().out == f"minisd {project['version']}\n"
 
 
-@pytest.mark.parametrize("typed, shown", [("/opt/bin/minisd", "minisd"), (".venv/bin/minisd", ".venv/bin/minisd"),
-                                          ("/site-packages/minisd/cli.py", "minisd")])  # fmt: skip
+@pytest.mark.parametrize(
+    "typed, shown",
+    [
+        ("/opt/bin/minisd", "minisd"),
+        (".venv/bin/minisd", ".venv/bin/minisd"),
+        ("/site-packages/minisd/cli.py", "minisd"),
+    ],
+)
 def test_printed_commands_can_be_typed(monkeypatch, typed, shown):
     monkeypatch.setattr(sys, "argv", [typed])
     monkeypatch.setattr(shutil, "which", lambda name: "/opt/bin/minisd")
-    assert cli.command_line("paint", "a red house", "--model", "x") == f'{shown} paint "a red house" --model x'
+    assert (
+        cli.command_line("paint", "a red house", "--model", "x") == f'{shown} paint "a red house" --model x'
+    )
     assert cli.command_line("paint", "a $5 car") == f"{shown} paint 'a $5 car'"
 
 
@@ -665,8 +758,12 @@ def test_train_runs_the_stages_in_order(monkeypatch, capsys, here):
 
 @pytest.mark.parametrize(
     "text, said",
-    [(None, ["there is no config"]), ("seed = ", ["recipe.toml", "TOML"]), ("seed = 1", ["lacks", "unet"]),
-     ("\udcff", ["recipe.toml", "TOML"])],  # fmt: skip
+    [
+        (None, ["there is no config"]),
+        ("seed = ", ["recipe.toml", "TOML"]),
+        ("seed = 1", ["lacks", "unet"]),
+        ("\udcff", ["recipe.toml", "TOML"]),
+    ],
 )
 def test_a_broken_config(text, said, tmp_path, capsys, here):
     if text is not None:
@@ -683,9 +780,15 @@ def test_training_into_a_file(tmp_path, capsys, here):
 
 @pytest.mark.parametrize(
     "failure, code, said",
-    [(FloatingPointError("clip: the loss is nan at step 3;\ntry a lower learning_rate_peak"), 2, "lower learning_rate"),
-     (PermissionError(errno.EACCES, "Permission denied", "run/clip.json"), 2, "run/clip.json"),
-     (KeyboardInterrupt(), 130, "goes on from the last checkpoint")],  # fmt: skip
+    [
+        (
+            FloatingPointError("clip: the loss is nan at step 3;\ntry a lower learning_rate_peak"),
+            2,
+            "lower learning_rate",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "run/clip.json"), 2, "run/clip.json"),
+        (KeyboardInterrupt(), 130, "goes on from the last checkpoint"),
+    ],
 )
 def test_a_training_that_fails(monkeypatch, capsys, failure, code, said):
     class Failing:

@@ -27,7 +27,9 @@ def test_shapes_sizes_and_calls_are_those_of_the_modules():
 def test_nothing_stays_hooked_and_no_text_leaves_the_drawing():
     pipe = small_pipeline()
     tree = ElementTree.fromstring(diagram(pipe, "a house", steps=1)._repr_svg_())
-    assert not any(module._forward_hooks for net in (pipe.unet, pipe.vae, pipe.text_encoder) for module in net.modules())
+    assert not any(
+        module._forward_hooks for net in (pipe.unet, pipe.vae, pipe.text_encoder) for module in net.modules()
+    )
     _, _, width, height = map(float, tree.get("viewBox").split())
     for node in tree.iter(f"{SVG}text"):
         half = len(node.text) * float(node.get("font-size")) * 0.3

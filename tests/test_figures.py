@@ -63,11 +63,26 @@ def test_as_array():
         figures.as_array(np.zeros(3))
 
 
-@pytest.mark.parametrize("images", [
-    torch.zeros(5, 3, 8, 8), torch.zeros(5, 1, 8, 8), torch.zeros(5, 8, 8), np.zeros((5, 8, 8, 3)), np.zeros((5, 8, 8)),
-    np.zeros((5, 8, 8, 3), dtype=np.uint8), [Image.new("RGB", (8, 8))] * 5, [torch.zeros(3, 8, 8)] * 5,
-    [np.zeros((8, 8)), np.zeros((4, 6, 3)), torch.zeros(3, 8, 8), torch.zeros(1, 4, 4), Image.new("L", (3, 3))],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "images",
+    [
+        torch.zeros(5, 3, 8, 8),
+        torch.zeros(5, 1, 8, 8),
+        torch.zeros(5, 8, 8),
+        np.zeros((5, 8, 8, 3)),
+        np.zeros((5, 8, 8)),
+        np.zeros((5, 8, 8, 3), dtype=np.uint8),
+        [Image.new("RGB", (8, 8))] * 5,
+        [torch.zeros(3, 8, 8)] * 5,
+        [
+            np.zeros((8, 8)),
+            np.zeros((4, 6, 3)),
+            torch.zeros(3, 8, 8),
+            torch.zeros(1, 4, 4),
+            Image.new("L", (3, 3)),
+        ],
+    ],
+)
 def test_pictures_of_every_kind(images):
     figures.pictures(images, titles=list("abcde"), columns=3)
     figure = plt.gcf()

@@ -1,4 +1,5 @@
-"""Stable Diffusion 1.5 at its full size, with random weights, against diffusers and transformers: pytest -m full.
+"""Stable Diffusion 1.5 at its full size, with random weights, against diffusers and transformers: pytest -m
+full.
 
 About five minutes on 2 cores, 9 GB of memory and 9 GB of disk. One network at a time: ours and the reference
 share the tensors of one random checkpoint.
@@ -43,7 +44,9 @@ def rand(*shape, seed=1):
 
 
 def pair(part, build, reference):
-    """Our network and the reference's on the same random tensors; the reference is built from the same config."""
+    """Our network and the reference's on the same random tensors; the reference is built from the same
+    config.
+    """
     shapes = published_shapes(part)
     assert sum(map(math.prod, shapes.values())) == SIZES[part]
     generator = torch.Generator().manual_seed(0)
@@ -59,7 +62,9 @@ def pair(part, build, reference):
     with torch.device("meta"):
         theirs = reference()
     own = theirs.state_dict()
-    tensors = {name if name in own else name.removeprefix("text_model."): tensor for name, tensor in tensors.items()}
+    tensors = {
+        name if name in own else name.removeprefix("text_model."): tensor for name, tensor in tensors.items()
+    }
     theirs.load_state_dict(tensors, strict=True, assign=True)
     return ours.eval(), theirs.eval()
 
@@ -122,10 +127,14 @@ def configs(file):
         (folder / part / name).write_text(json.dumps({"_class_name": classes.get(part), **config}))
     (file.parent / "tokenizer").rename(folder / "tokenizer")
     (file.parent / "tokenizer").symlink_to(folder / "tokenizer")
-    index = {"_class_name": "StableDiffusionPipeline", "safety_checker": [None, None],
-             "feature_extractor": [None, None], "tokenizer": ["transformers", "CLIPTokenizer"],
-             "text_encoder": ["transformers", "CLIPTextModel"],
-             **{part: ["diffusers", name] for part, name in classes.items()}}  # fmt: skip
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "safety_checker": [None, None],
+        "feature_extractor": [None, None],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        **{part: ["diffusers", name] for part, name in classes.items()},
+    }
     (folder / "model_index.json").write_text(json.dumps(index))
     return folder
 
@@ -148,7 +157,8 @@ def folder(tmp_path):
 
 def test_both_layouts_are_read_as_diffusers_reads_them(file, configs, folder):
     theirs = diffusers.StableDiffusionPipeline.from_single_file(
-        file, config=str(configs), local_files_only=True, safety_checker=None)  # fmt: skip
+        file, config=str(configs), local_files_only=True, safety_checker=None
+    )
     single = StableDiffusion.from_pretrained(file, "cpu")
     assert_equal(single, theirs)
     theirs.save_pretrained(folder)

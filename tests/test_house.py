@@ -22,8 +22,9 @@ FLOORS = [
     ["verify", "teaching", "training"],
     ["cli"],
 ]
-# The core is what computes a picture, or reads and writes a model. Not in it, besides the little world, the training
-# and the teaching: how files come from the hub, a report on a checkpoint, the layout of a sheet, the command line.
+# The core is what computes a picture, or reads and writes a model. Not in it, besides the little world, the
+# training and the teaching: how files come from the hub, a report on a checkpoint, the layout of a sheet, the
+# command line.
 NOT_CORE = {"scenes", "training", "teaching", "hub", "verify", "sheets", "cli"}
 CORE_LINES = 1500
 PRIVATE = re.compile(r"(?<![\w.])/(home|root|work|tmp|Users)/\w|file:///|/simple/")  # of one machine
@@ -56,9 +57,19 @@ def code_lines(path: Path) -> int:
     source = path.read_text(encoding="utf-8")
     docstrings = set()
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+        if (
+            isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+            and ast.get_docstring(node) is not None
+        ):
             docstrings |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
-    silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    silent = {
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENDMARKER,
+    }
     lines = set()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type not in silent:

@@ -1,4 +1,6 @@
-"""Downloads, against a server on loopback that speaks the hub's protocol: complete, resumed, damaged, refused."""
+"""Downloads, against a server on loopback that speaks the hub's protocol: complete, resumed, damaged,
+refused.
+"""
 
 import errno
 import functools
@@ -41,7 +43,12 @@ def files(tmp_path_factory):
         for path in folder.rglob("*.*"):
             name = path.relative_to(folder).as_posix()
             held[name.replace(".safetensors", f"{half}.safetensors")] = path.read_bytes()
-    for name in ("README.md", "unet/diffusion_pytorch_model.bin", "safety_checker/model.safetensors", "speck.ckpt"):
+    for name in (
+        "README.md",
+        "unet/diffusion_pytorch_model.bin",
+        "safety_checker/model.safetensors",
+        "speck.ckpt",
+    ):
         held[name] = b"not wanted"
     return held
 
@@ -52,10 +59,11 @@ def digests(data):
 
 
 class Hub(http.server.ThreadingHTTPServer):
-    """The parts of the hub that huggingface_hub asks: model_info, `resolve` (HEAD and GET), the file store behind it.
+    """The parts of the hub that huggingface_hub asks: model_info, `resolve` (HEAD and GET), the file store
+    behind it.
 
-    Weights are LFS files: `resolve` sends their SHA-256 and redirects to another host name, where Range works.
-    As on the hub their answers also offer Xet, another way to the bytes; that way is not served here.
+    Weights are LFS files: `resolve` sends their SHA-256 and redirects to another host name, where Range
+    works. As on the hub their answers also offer Xet, another way to the bytes; that way is not served here.
     """
 
     daemon_threads = True
@@ -122,9 +130,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             git, sha256 = digests(hub.files[name])
             head = {"X-Repo-Commit": COMMIT}
             if large(name):
-                head |= {"X-Linked-Etag": f'"{sha256}"', "X-Linked-Size": len(hub.files[name]), "Content-Length": 0,
-                         "Location": f"{hub.store}/store/{name}", "X-Xet-Hash": sha256,
-                         "Link": f'<{hub.url}/xet>; rel="xet-auth"'}  # fmt: skip
+                head |= {
+                    "X-Linked-Etag": f'"{sha256}"',
+                    "X-Linked-Size": len(hub.files[name]),
+                    "Content-Length": 0,
+                    "Location": f"{hub.store}/store/{name}",
+                    "X-Xet-Hash": sha256,
+                    "Link": f'<{hub.url}/xet>; rel="xet-auth"',
+                }
                 return self.reply(302, head)
             return self.bytes_of(name, head | {"ETag": f'"{git}"'})
         if path.startswith("/store/"):
@@ -159,7 +172,9 @@ def server(files, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", PIECE)  # 10 MB, more than a small model has
-    monkeypatch.setattr(file_download, "time", SimpleNamespace(sleep=lambda seconds: None))  # before a new try
+    monkeypatch.setattr(
+        file_download, "time", SimpleNamespace(sleep=lambda seconds: None)
+    )  # before a new try
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     yield server
     server.shutdown()
@@ -172,7 +187,9 @@ def cache(tmp_path):
 
 
 def contents(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def wanted(files, half=""):
@@ -182,13 +199,21 @@ def wanted(files, half=""):
 
 def command(url, tmp_path, *words, **more):
     """`minisd download` in a process of its own, as a user has it."""
-    start = (f"import sys, minisd.cli, huggingface_hub.constants as c; c.DOWNLOAD_CHUNK_SIZE = {PIECE}; "
-             f"sys.exit(minisd.cli.main(['download', *sys.argv[1:]]))")  # fmt: skip
+    start = (
+        f"import sys, minisd.cli, huggingface_hub.constants as c; c.DOWNLOAD_CHUNK_SIZE = {PIECE}; "
+        f"sys.exit(minisd.cli.main(['download', *sys.argv[1:]]))"
+    )
     more = {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT), **more}
     # A shell starts its background jobs deaf to SIGINT, and their children with them: hear it again.
     hearing = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    return subprocess.Popen([sys.executable, "-c", start, *words], env={**os.environ, **more}, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, encoding="utf-8", preexec_fn=hearing)  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-c", start, *words],
+        env={**os.environ, **more},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        preexec_fn=hearing,
+    )
 
 
 # ---- the table
@@ -238,7 +263,9 @@ def test_every_byte_comes_once_over_plain_http_and_no_token_leaves_the_hub(serve
     assert sorted(got) == sorted(f"/store/{name}.safetensors" for name in hub.WEIGHTS)
     assert not [path for _, path, _ in server.asked if "xet" in path]
     for _, path, headers in server.asked:
-        assert headers.get("authorization") == (None if path.startswith("/store/") else "Bearer hf_secret"), path
+        assert headers.get("authorization") == (None if path.startswith("/store/") else "Bearer hf_secret"), (
+            path
+        )
     # Of bytes sent compressed one can't ask for the rest.
     bytes_of = server.requests("GET", "/store/") + server.requests("GET", f"/{REPO}/resolve/")
     assert {headers["accept-encoding"] for headers in bytes_of} == {"identity"}
@@ -252,7 +279,9 @@ def test_a_folder_of_ones_own(server, tmp_path, files):
     hub.fetch(MODEL, dest=tmp_path / "mine")
     assert len(server.gets(UNET)) == before
     (tmp_path / "mine" / "unet" / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"^unet/config.json has other bytes than the hub states .*; remove \S+ if"):
+    with pytest.raises(
+        ValueError, match=r"^unet/config.json has other bytes than the hub states .*; remove \S+ if"
+    ):
         hub.fetch(MODEL, dest=tmp_path / "mine")
     assert (tmp_path / "mine" / "unet" / "config.json").read_text() == "{}"  # it may be the user's own
     hub.fetch(MODEL)
@@ -306,7 +335,9 @@ def test_a_half_fetched_file_that_is_not_ours_costs_one_more_call(server, cache,
     part = blob.with_name(blob.name + ".incomplete")
     for left in (b"other bytes", b"too long" * len(files[UNET])):
         part.write_bytes(left)
-        with pytest.raises(ValueError, match=f"^{UNET} has other bytes than the hub states .* give the same command"):
+        with pytest.raises(
+            ValueError, match=f"^{UNET} has other bytes than the hub states .* give the same command"
+        ):
             hub.fetch(MODEL)
         assert not part.exists() and not blob.exists()
     assert contents(hub.fetch(MODEL)) == wanted(files)
@@ -322,7 +353,9 @@ def test_one_wrong_byte_is_found_and_the_file_removed(server, cache, files):
     with pytest.raises(ValueError) as error:
         hub.fetch(MODEL)
     given, expected = digests(bytes(broken))[1], digests(files[UNET])[1]
-    assert re.match(rf"{UNET} has other bytes than the hub states \({given}, not {expected}\); ", str(error.value))
+    assert re.match(
+        rf"{UNET} has other bytes than the hub states \({given}, not {expected}\); ", str(error.value)
+    )
     assert "\n" not in str(error.value)
     assert not [path for path in (cache / "blobs").iterdir() if path.name.startswith(expected)]
     assert not (cache / "snapshots").exists()
@@ -338,7 +371,9 @@ def test_one_wrong_byte_in_a_small_file(server, files):
 
 def test_a_hub_that_has_other_weights_than_the_published_is_not_asked_for_them(server, files):
     pinned = hub.Published(REPO, COMMIT, {UNET: "0" * 64})
-    with pytest.raises(ValueError, match=f"^the hub states {digests(files[UNET])[1]} as the SHA-256 of {UNET}, which"):
+    with pytest.raises(
+        ValueError, match=f"^the hub states {digests(files[UNET])[1]} as the SHA-256 of {UNET}, which"
+    ):
         hub.fetch(pinned)
     assert len(server.asked) == 1
     hub.fetch(hub.Published(REPO, COMMIT, {UNET: digests(files[UNET])[1]}))
@@ -346,12 +381,24 @@ def test_a_hub_that_has_other_weights_than_the_published_is_not_asked_for_them(s
 
 def test_weights_that_are_only_pickles(server, files):
     server.files = {name: data for name, data in files.items() if ".fp16" not in name}
-    with pytest.raises(FileNotFoundError, match=f"^{REPO} has no text_encoder/model.fp16.safetensors: minisd reads"):
+    with pytest.raises(
+        FileNotFoundError, match=f"^{REPO} has no text_encoder/model.fp16.safetensors: minisd reads"
+    ):
         hub.fetch(MODEL, fp16=True)
 
 
-@pytest.mark.parametrize("status, code", [(404, "RepoNotFound"), (401, None), (403, "GatedRepo"), (403, None),
-                                          (404, "RevisionNotFound"), (429, None), (503, None)])  # fmt: skip
+@pytest.mark.parametrize(
+    "status, code",
+    [
+        (404, "RepoNotFound"),
+        (401, None),
+        (403, "GatedRepo"),
+        (403, None),
+        (404, "RevisionNotFound"),
+        (429, None),
+        (503, None),
+    ],
+)
 def test_a_hub_that_refuses(server, status, code):
     server.refuse = status, code
     with pytest.raises(OSError) as error:
@@ -366,7 +413,9 @@ def test_too_little_room_is_told_before_anything_is_fetched(server, monkeypatch,
     total = sum(map(len, wanted(files).values()))
     room = SimpleNamespace(free=total - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: room)
-    with pytest.raises(OSError, match=r"^0.00 GB are to be fetched and \S+blobs has room for 0.00 GB; make room, or"):
+    with pytest.raises(
+        OSError, match=r"^0.00 GB are to be fetched and \S+blobs has room for 0.00 GB; make room, or"
+    ):
         hub.fetch(MODEL)
     assert len(server.asked) == 1
     part = cache / "blobs" / (digests(files[UNET])[1] + ".incomplete")
@@ -388,7 +437,9 @@ def test_a_disk_that_fills_up_while_writing(server, monkeypatch, capsys, files):
     monkeypatch.setattr(hub, "http_get", full)
     assert cli.main(["download", REPO]) == 2
     out, err = capsys.readouterr()
-    assert out == "" and err == "minisd: error: the disk is full; make room, or name a folder on another disk\n"
+    assert (
+        out == "" and err == "minisd: error: the disk is full; make room, or name a folder on another disk\n"
+    )
     monkeypatch.setattr(hub, "http_get", real)
     hub.fetch(REPO)
     assert server.gets(UNET) == [f"bytes={left}-"]
@@ -402,19 +453,25 @@ def nobody():
         return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("more, reason", [({}, "refused"), ({"HF_HUB_OFFLINE": "1"}, "offline mode is enabled")])
+@pytest.mark.parametrize(
+    "more, reason", [({}, "refused"), ({"HF_HUB_OFFLINE": "1"}, "offline mode is enabled")]
+)
 def test_without_a_connection(tmp_path, nobody, more, reason):
     process = command(nobody, tmp_path, "sd15", **more)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (2, "")
     assert re.fullmatch(
         rf"minisd: error: no connection to {nobody} \([^\n]*{reason}[^\n]*\); what was fetched is kept for the "
-        r"next try; if you have the files elsewhere, give their folder to --model\n", err), err  # fmt: skip
+        r"next try; if you have the files elsewhere, give their folder to --model\n",
+        err,
+    ), err
 
 
 def test_a_connection_that_is_lost_and_does_not_come_back(server, files):
     server.cut[UNET] = 0
-    with pytest.raises(ConnectionError, match="^no connection to .*; what was fetched is kept for the next try; if"):
+    with pytest.raises(
+        ConnectionError, match="^no connection to .*; what was fetched is kept for the next try; if"
+    ):
         hub.fetch(MODEL)
     del server.cut[UNET]
     assert contents(hub.fetch(MODEL)) == wanted(files)
@@ -428,7 +485,9 @@ def test_a_known_model_is_asked_for_at_its_commit(server, name):
 
 @pytest.mark.parametrize("name", ["sd-15", "a/b/c", ""])
 def test_names_that_are_none(server, name):
-    with pytest.raises(ValueError, match=f"^no published model is called '{name}'; give sd15, v1-4 or an OWNER/NAME$"):
+    with pytest.raises(
+        ValueError, match=f"^no published model is called '{name}'; give sd15, v1-4 or an OWNER/NAME$"
+    ):
         hub.fetch(name)
     assert not server.asked
 
@@ -436,5 +495,7 @@ def test_names_that_are_none(server, name):
 def test_the_command(server, capsys, files, tmp_path):
     assert cli.main(["download", REPO, "--fp16", "--dest", str(tmp_path / "mine")]) == 0
     out, err = capsys.readouterr()
-    assert err == "" and re.fullmatch(rf"the model  {tmp_path}/mine\nnext  .* paint .* --model {tmp_path}/mine\n", out)
+    assert err == "" and re.fullmatch(
+        rf"the model  {tmp_path}/mine\nnext  .* paint .* --model {tmp_path}/mine\n", out
+    )
     assert contents(tmp_path / "mine") == wanted(files, ".fp16")

@@ -6,7 +6,16 @@ import torch
 from PIL import Image
 
 from minisd.scenes.judge import (
-    NOT_ASKED, QUESTIONS, SHIPPED, Judge, accuracy, as_pictures, examples, labels, spoil, train_judge,
+    NOT_ASKED,
+    QUESTIONS,
+    SHIPPED,
+    Judge,
+    accuracy,
+    as_pictures,
+    examples,
+    labels,
+    spoil,
+    train_judge,
 )
 from minisd.scenes.splits import HELD_OUT
 from minisd.scenes.world import KINDS, Scene, Thing

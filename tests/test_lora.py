@@ -95,15 +95,21 @@ def kohya(made, alpha):
     tensors = {}
     for part, name, down, up in made:
         key = {"unet": "lora_unet_", "text_encoder": "lora_te_"}[part] + name.replace(".", "_")
-        tensors |= {f"{key}.lora_down.weight": down, f"{key}.lora_up.weight": up,
-                    f"{key}.alpha": torch.tensor(alpha(part, name))}  # fmt: skip
+        tensors |= {
+            f"{key}.lora_down.weight": down,
+            f"{key}.lora_up.weight": up,
+            f"{key}.alpha": torch.tensor(alpha(part, name)),
+        }
     return tensors
 
 
 def spelt(made, down_key, up_key):
     """Tensors under the keys that two functions of part and name give."""
-    return {key(part, name): tensor for part, name, down, up in made
-            for key, tensor in ((down_key, down), (up_key, up))}  # fmt: skip
+    return {
+        key(part, name): tensor
+        for part, name, down, up in made
+        for key, tensor in ((down_key, down), (up_key, up))
+    }
 
 
 def peft_key(side):
@@ -140,8 +146,10 @@ FILES = {
     },
     "PEFT": lambda: spelt(changes(), peft_key("A"), peft_key("B")),
     "diffusers": lambda: spelt(changes(), diffusers_key("down"), diffusers_key("up")),
-    "diffusers of 2023": lambda: spelt(changes(only=r"attn"), diffusers_2023_key("down"), diffusers_2023_key("up")),
-}  # fmt: skip
+    "diffusers of 2023": lambda: spelt(
+        changes(only=r"attn"), diffusers_2023_key("down"), diffusers_2023_key("up")
+    ),
+}
 
 
 @pytest.mark.parametrize("spelling", FILES)
@@ -174,8 +182,13 @@ def test_alpha_in_the_metadata_that_diffusers_writes(pipe, theirs, tmp_path):
     settings = {}
     for part, alpha in (("unet", 3), ("text_encoder", 9)):
         names = [name.removeprefix("text_model.") for p, name, *_ in made if p == part]
-        settings |= {f"{part}.r": 4, f"{part}.lora_alpha": alpha, f"{part}.target_modules": names,
-                     f"{part}.use_dora": False, f"{part}.alpha_pattern": {}}  # fmt: skip
+        settings |= {
+            f"{part}.r": 4,
+            f"{part}.lora_alpha": alpha,
+            f"{part}.target_modules": names,
+            f"{part}.use_dora": False,
+            f"{part}.alpha_pattern": {},
+        }
     save_file(tensors, tmp_path / "lora.safetensors", {"lora_adapter_metadata": json.dumps(settings)})
     theirs.load_lora_weights(tmp_path, weight_name="lora.safetensors", adapter_name="a")
     theirs.set_adapters(["a"], [SCALE])
@@ -183,13 +196,17 @@ def test_alpha_in_the_metadata_that_diffusers_writes(pipe, theirs, tmp_path):
     assert_same_outputs(outputs(pipe), outputs(theirs))
 
     for odd in ({"unet.alpha_pattern": {"conv_in": 2}}, {"unet.use_rslora": True}, {"unet.use_dora": True}):
-        save_file(tensors, tmp_path / "lora.safetensors", {"lora_adapter_metadata": json.dumps(settings | odd)})
+        save_file(
+            tensors, tmp_path / "lora.safetensors", {"lora_adapter_metadata": json.dumps(settings | odd)}
+        )
         with pytest.raises(ValueError, match=[*odd][0]):
             LoRA.from_file(tmp_path / "lora.safetensors")
 
 
 def test_what_diffusers_saves_of_a_unet_alone(pipe, theirs, tmp_path):
-    config = peft.LoraConfig(r=4, lora_alpha=6, target_modules=["to_q", "to_out.0", "conv1"], init_lora_weights=False)
+    config = peft.LoraConfig(
+        r=4, lora_alpha=6, target_modules=["to_q", "to_out.0", "conv1"], init_lora_weights=False
+    )
     theirs.unet.add_adapter(config, "a")
     theirs.unet.save_lora_adapter(tmp_path, adapter_name="a")
     theirs.set_adapters(["a"], [SCALE])
@@ -248,8 +265,10 @@ def test_a_pickle_and_a_file_without_prefix(pipe, theirs, tmp_path):
 def test_1x1_convolutions_and_linear_layers_are_kept_for_one_another(pipe, tmp_path):
     made = changes(only="proj_in|to_q|fc1")
     save_file(kohya(made, lambda *_: 2.0), tmp_path / "a.safetensors")
-    turned = [(part, name, *(t.flatten(1) if t.ndim == 4 else t[:, :, None, None] for t in pair))
-              for part, name, *pair in made]  # fmt: skip
+    turned = [
+        (part, name, *(t.flatten(1) if t.ndim == 4 else t[:, :, None, None] for t in pair))
+        for part, name, *pair in made
+    ]
     save_file(kohya(turned, lambda *_: 2.0), tmp_path / "b.safetensors")
     results = []
     for name in ("a", "b"):
@@ -277,7 +296,9 @@ def test_half_precision(dtype, folder, tmp_path):
     for (part, name), weight in expected.items():
         merged = getattr(pipe, part).get_submodule(name).weight
         assert_same(merged, weight, torch.finfo(dtype).eps)
-        assert (merged != weight).float().mean() < 0.01  # a float32 sum in another order may round the other way
+        assert (
+            merged != weight
+        ).float().mean() < 0.01  # a float32 sum in another order may round the other way
     apart = StableDiffusion.from_pretrained(folder, device="cpu", dtype=dtype)
     LoRA.from_file(tmp_path / "lora.safetensors").attach(apart, SCALE)
     ids = apart.tokenizer(SENTENCES)
@@ -294,7 +315,9 @@ def test_merging_leaves_the_models_files_alone_and_can_be_undone(folder, tmp_pat
     assert path.read_bytes() == content
     assert_same_outputs(outputs(StableDiffusion.from_pretrained(folder, device="cpu")), before, 0)
     pipe.save_pretrained(tmp_path / "merged")
-    assert_same_outputs(outputs(StableDiffusion.from_pretrained(tmp_path / "merged", device="cpu")), outputs(pipe), 0)
+    assert_same_outputs(
+        outputs(StableDiffusion.from_pretrained(tmp_path / "merged", device="cpu")), outputs(pipe), 0
+    )
     lora.merge(pipe, -SCALE)
     assert_same_outputs(outputs(pipe), before)
 
@@ -307,7 +330,9 @@ def test_every_layer_of_sd15_has_a_name_of_its_own():
     modules = [*unet.named_modules(), *text.named_modules()]
     count = sum(isinstance(layer, (nn.Linear, nn.Conv2d)) for _, layer in modules)
     assert len(layers) == count == 354
-    assert layers[one_name("lora_unet_mid_block_attentions_0_proj_in")] is unet.mid_block.attentions[0].proj_in
+    assert (
+        layers[one_name("lora_unet_mid_block_attentions_0_proj_in")] is unet.mid_block.attentions[0].proj_in
+    )
     last = text.text_model.encoder.layers[11]
     assert layers[one_name("lora_te_text_model_encoder_layers_11_mlp_fc2")] is last.mlp.fc2
 
@@ -367,9 +392,17 @@ def test_no_lora_at_all(tmp_path):
 @pytest.mark.parametrize(
     ("key", "down", "up"),
     [
-        ("lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k", (4, 1024), (32, 4)),  # SD 2's words
+        (
+            "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k",
+            (4, 1024),
+            (32, 4),
+        ),  # SD 2's words
         ("lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k", (4, 16), (640, 4)),
-        ("lora_unet_down_blocks_1_attentions_0_transformer_blocks_9_attn2_to_k", (4, 16), (32, 4)),  # SDXL's depth
+        (
+            "lora_unet_down_blocks_1_attentions_0_transformer_blocks_9_attn2_to_k",
+            (4, 16),
+            (32, 4),
+        ),  # SDXL's depth
         ("lora_unet_input_blocks_4_1_proj_in", (4, 32), (32, 4)),
         ("lora_unet_conv_in", (4, 4, 1, 1), (16, 4, 1, 1)),  # it is a 3x3 convolution
         ("lora_unet_conv_in", (4, 12, 1, 3), (16, 4, 1, 1)),
@@ -391,13 +424,19 @@ def test_another_models_lora_changes_nothing(key, down, up, pipe, tmp_path):
 
 @pytest.mark.parametrize(
     "damage",
-    [{"lora_up.weight": torch.ones(4, 8, 1, 1)}, {"lora_up.weight": torch.ones(4)}, {"alpha": torch.tensor(torch.nan)},
-     {"lora_up.weight": torch.full((4, 4, 1, 1), torch.inf)}],
-)  # fmt: skip
+    [
+        {"lora_up.weight": torch.ones(4, 8, 1, 1)},
+        {"lora_up.weight": torch.ones(4)},
+        {"alpha": torch.tensor(torch.nan)},
+        {"lora_up.weight": torch.full((4, 4, 1, 1), torch.inf)},
+    ],
+)
 def test_damaged_tensors(damage, tmp_path):
     whole = {"lora_down.weight": torch.ones(4, 16, 3, 3), "lora_up.weight": torch.ones(4, 4, 1, 1)}
     for tensors, fine in ((whole, True), (whole | damage, False)):
-        save_file({f"lora_unet_conv_out.{key}": t for key, t in tensors.items()}, tmp_path / "lora.safetensors")
+        save_file(
+            {f"lora_unet_conv_out.{key}": t for key, t in tensors.items()}, tmp_path / "lora.safetensors"
+        )
         if fine:
             assert [*LoRA.from_file(tmp_path / "lora.safetensors").layers] == ["unet_conv_out"]
         else:
@@ -470,8 +509,14 @@ def vectors(count, width=16):
 
 def a1111(tensor, name="style"):
     """What AUTOMATIC1111's web interface saves while it trains."""
-    return {"string_to_token": {"*": 265}, "string_to_param": {"*": tensor.clone().requires_grad_()}, "name": name,
-            "step": 499, "sd_checkpoint": "81761151", "sd_checkpoint_name": "v1-5-pruned"}  # fmt: skip
+    return {
+        "string_to_token": {"*": 265},
+        "string_to_param": {"*": tensor.clone().requires_grad_()},
+        "name": name,
+        "step": 499,
+        "sd_checkpoint": "81761151",
+        "sd_checkpoint_name": "v1-5-pruned",
+    }
 
 
 LEARNED = {  # name of a file -> its content, the word in it
@@ -496,12 +541,22 @@ def test_learned_words_equal_diffusers(name, pipe, theirs, tmp_path):
     assert add_embedding(pipe, path) == word
     theirs.load_textual_inversion(tmp_path, weight_name=name, token=word)
     assert len(pipe.tokenizer) == pipe.text_encoder.vocab_size == len(theirs.tokenizer)
-    plain = [f"a {word} house", f"{word}, {word}!in the{word}snow", word, f"x{word}x", "a red house", "",
-             "sand " * 70 + f"{word} {word} car", "sand " * 75 + word]  # fmt: skip
+    plain = [
+        f"a {word} house",
+        f"{word}, {word}!in the{word}snow",
+        word,
+        f"x{word}x",
+        "a red house",
+        "",
+        "sand " * 70 + f"{word} {word} car",
+        "sand " * 75 + word,
+    ]
     count = len(pipe.tokenizer) - len(original().tokenizer)
-    prompts = [text.replace(word, " ".join([word, *(f"{word}_{i}" for i in range(1, count))])) for text in plain]
-    # Of a word with capitals diffusers 0.42.1 reads the first vector alone: it looks for the small letters that
-    # transformers gives it and doesn't find them. We read all its vectors.
+    prompts = [
+        text.replace(word, " ".join([word, *(f"{word}_{i}" for i in range(1, count))])) for text in plain
+    ]
+    # Of a word with capitals diffusers 0.42.1 reads the first vector alone: it looks for the small letters
+    # that transformers gives it and doesn't find them. We read all its vectors.
     if word == word.lower():
         assert theirs.maybe_convert_prompt(plain, theirs.tokenizer) == prompts
     ids = theirs.tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
@@ -515,14 +570,18 @@ def test_learned_words_equal_diffusers(name, pipe, theirs, tmp_path):
 
 
 def test_a_second_word_and_a_name_of_ones_own(pipe, theirs, tmp_path):
-    first, second = write(tmp_path, "a.bin", {"<a>": vectors(2)}), write(tmp_path, "b.bin", {"<a>": vectors(1)})
+    first, second = (
+        write(tmp_path, "a.bin", {"<a>": vectors(2)}),
+        write(tmp_path, "b.bin", {"<a>": vectors(1)}),
+    )
     add_embedding(pipe, first)
     assert add_embedding(pipe, second, token="<a b>") == "<a b>"
     theirs.load_textual_inversion(tmp_path, weight_name="a.bin")
     theirs.load_textual_inversion(tmp_path, weight_name="b.bin", token="<a b>")
     prompts = ["<a> <a b> <a", "<a b><a>"]
-    ids = theirs.tokenizer(theirs.maybe_convert_prompt(prompts, theirs.tokenizer), padding="max_length",
-                           return_tensors="pt").input_ids  # fmt: skip
+    ids = theirs.tokenizer(
+        theirs.maybe_convert_prompt(prompts, theirs.tokenizer), padding="max_length", return_tensors="pt"
+    ).input_ids
     assert torch.equal(pipe.tokenizer(prompts), ids)
     with torch.no_grad():
         assert_same(pipe.text_encoder(ids), theirs.text_encoder(ids)[0])
@@ -550,9 +609,16 @@ def test_the_table_keeps_its_precision(trained, folder, tmp_path):
         ("number.bin", {"<a>": torch.tensor(1.0)}, "has 16 numbers"),
         ("none.bin", {"<a>": torch.zeros(0, 16)}, "no vectors of one word"),
         ("nan.bin", {"<a>": torch.full((2, 16), float("nan"))}, "NaN"),
-        ("xl2.safetensors", {"clip_l": vectors(2, 768), "clip_g": vectors(2, 1280)}, "no vectors of one word"),
-        ("lora.safetensors", {"unet.conv_in.lora_A.weight": vectors(2), "unet.conv_in.lora_B.weight": vectors(2)},
-         "no vectors of one word"),
+        (
+            "xl2.safetensors",
+            {"clip_l": vectors(2, 768), "clip_g": vectors(2, 1280)},
+            "no vectors of one word",
+        ),
+        (
+            "lora.safetensors",
+            {"unet.conv_in.lora_A.weight": vectors(2), "unet.conv_in.lora_B.weight": vectors(2)},
+            "no vectors of one word",
+        ),
         ("list.pt", [vectors(2)], "no vectors of one word"),
         ("other.pt", {"<a>": "text"}, "no vectors of one word"),
         ("starless.pt", {"string_to_param": {"x": vectors(2)}, "name": "a"}, "no vectors of one word"),
@@ -562,7 +628,7 @@ def test_the_table_keeps_its_precision(trained, folder, tmp_path):
         ("special.bin", {"<|endoftext|>": vectors(1)}, "is a token already"),
         ("empty.bin", {" ": vectors(1)}, "or empty"),
     ],
-)  # fmt: skip
+)
 def test_learned_words_that_are_refused_change_nothing(name, content, message, pipe, tmp_path):
     before = outputs(pipe)
     with pytest.raises(ValueError, match=message) as error:

@@ -53,7 +53,9 @@ class Student:
         x0 = (x - (1 - ab_t) ** 0.5 * noise) / ab_t**0.5
         return ab_prev**0.5 * x0 + (1 - ab_prev - sigma**2) ** 0.5 * noise + sigma * fresh
 
-    def stream(self, prompt, *, negative_prompt, num_inference_steps, guidance_scale, seed, height, width, **options):
+    def stream(
+        self, prompt, *, negative_prompt, num_inference_steps, guidance_scale, seed, height, width, **options
+    ):
         w, eta = self.wrong, options.get("eta", 0.0)
         draw = torch.Generator().manual_seed(seed)
         x = w.get("draw", torch.randn)((1, 4, height // 8, width // 8), generator=draw).float()
@@ -62,7 +64,9 @@ class Student:
         words, nothing = (self.text_encoder(self.tokenizer([text])) for text in (prompt, negative_prompt))
         context = torch.cat(w.get("order", lambda u, c: [u, c])(nothing, words))
         jump = 1000 // num_inference_steps
-        for i, t in enumerate(w.get("timesteps", [i * jump + 1 for i in reversed(range(num_inference_steps))])):
+        for i, t in enumerate(
+            w.get("timesteps", [i * jump + 1 for i in reversed(range(num_inference_steps))])
+        ):
             u, c = self.unet(torch.cat([x, x]) * w.get("scale", lambda i: 1)(i), t, context).chunk(2)
             noise = w.get("guide", lambda u, c, s: u + s * (c - u))(u, c, guidance_scale)
             fresh = torch.randn(x.shape, generator=draw) if eta else 0.0
@@ -92,10 +96,26 @@ def test_two_pipelines_that_agree(ours, theirs):
     assert report.first is None and report.trap is None
     assert "agree" in report.cause and "largest relative difference" in report.cause
     rows = {row.name: row for row in report.rows}
-    order = ["tokens", "text_encoder.encoder.layers.0.mlp.fc1", "text_encoder", "initial latents", "step 0: timestep",
-             "step 0: U-Net input", "step 0: context", "step 0: unet.conv_in", "step 0: unet.mid_block", "step 0: unet",
-             "step 0: guided noise", "step 0: latents", "step 2: timestep", "step 2: latents", "latents for the VAE",
-             "vae.decoder.conv_in", "decoded picture", "8-bit picture"]  # fmt: skip
+    order = [
+        "tokens",
+        "text_encoder.encoder.layers.0.mlp.fc1",
+        "text_encoder",
+        "initial latents",
+        "step 0: timestep",
+        "step 0: U-Net input",
+        "step 0: context",
+        "step 0: unet.conv_in",
+        "step 0: unet.mid_block",
+        "step 0: unet",
+        "step 0: guided noise",
+        "step 0: latents",
+        "step 2: timestep",
+        "step 2: latents",
+        "latents for the VAE",
+        "vae.decoder.conv_in",
+        "decoded picture",
+        "8-bit picture",
+    ]
     places = [list(rows).index(name) for name in order]
     assert places == sorted(places)
     assert not [name for name in rows if "dropout" in name or name.endswith("ff.net")]  # in one program alone
@@ -118,20 +138,34 @@ def test_networks_that_agree(ours, theirs):
     unet = (noise(2, 4, 8, 8), 981, noise(2, 77, 16))
     for a, b, inputs, some in (
         (ours.unet, theirs.unet, unet, "UNet.mid_block.attentions.0"),
-        (ours.text_encoder, theirs.text_encoder, ours.tokenizer(["a red house"]), "TextEncoder.final_layer_norm"),
+        (
+            ours.text_encoder,
+            theirs.text_encoder,
+            ours.tokenizer(["a red house"]),
+            "TextEncoder.final_layer_norm",
+        ),
         (ours.vae, theirs.vae, noise(1, 3, 64, 64), "posterior logvar"),
         (ours.vae, theirs.vae, noise(1, 4, 8, 8), "decoded picture"),
-        (ours.vae.decoder.mid_block, theirs.vae.decoder.mid_block, noise(1, 16, 8, 8), "Middle.resnets.0.norm1"),
+        (
+            ours.vae.decoder.mid_block,
+            theirs.vae.decoder.mid_block,
+            noise(1, 16, 8, 8),
+            "Middle.resnets.0.norm1",
+        ),
     ):
         report = microscope(a, b, inputs)
         assert report.first is None and "agree" in report.cause
         assert some in [row.name for row in report.rows]
 
 
-@pytest.mark.parametrize("name, scheduler, options", [
-    ("euler", diffusers.EulerDiscreteScheduler, {}), ("pndm", diffusers.PNDMScheduler, {"skip_prk_steps": True}),
-    ("dpmpp_2m", diffusers.DPMSolverMultistepScheduler, {}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, scheduler, options",
+    [
+        ("euler", diffusers.EulerDiscreteScheduler, {}),
+        ("pndm", diffusers.PNDMScheduler, {"skip_prk_steps": True}),
+        ("dpmpp_2m", diffusers.DPMSolverMultistepScheduler, {}),
+    ],
+)
 def test_other_samplers_that_agree(ours, theirs, monkeypatch, name, scheduler, options):
     scheduler = scheduler.from_config(theirs.scheduler.config, timestep_spacing="leading", **options)
     monkeypatch.setattr(theirs, "scheduler", scheduler)
@@ -142,7 +176,9 @@ def test_other_samplers_that_agree(ours, theirs, monkeypatch, name, scheduler, o
 
 def test_euler_without_its_scale(ours, theirs, monkeypatch):
     """Trap 17 at its natural place: the U-Net's input not divided by sqrt(sigma^2 + 1)."""
-    scheduler = diffusers.EulerDiscreteScheduler.from_config(theirs.scheduler.config, timestep_spacing="leading")
+    scheduler = diffusers.EulerDiscreteScheduler.from_config(
+        theirs.scheduler.config, timestep_spacing="leading"
+    )
     monkeypatch.setattr(theirs, "scheduler", scheduler)
     root = {t: (1 / ours.schedule.alphas_cumprod[t].item()) ** 0.5 for t in (667, 334, 1)}
     ours.unet.register_forward_pre_hook(lambda m, args: (args[0] * root[int(args[1])], *args[1:]))
@@ -185,7 +221,9 @@ def hides_padding(p, patch):
     def forward(x, causal):
         projections = attention.q_proj, attention.k_proj, attention.v_proj
         q, k, v = (project(x).unflatten(-1, (2, -1)).transpose(1, 2) for project in projections)
-        return attention.out_proj(F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2))
+        return attention.out_proj(
+            F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+        )
 
     attention.forward = forward
 
@@ -196,7 +234,9 @@ def without_root(p, patch):
     def forward(x, context):
         projected = attention.to_q(x), attention.to_k(context), attention.to_v(context)
         q, k, v = (y.unflatten(-1, (4, -1)).transpose(1, 2) for y in projected)
-        return attention.to_out[0](F.scaled_dot_product_attention(q, k, v, scale=1.0).transpose(1, 2).flatten(2))
+        return attention.to_out[0](
+            F.scaled_dot_product_attention(q, k, v, scale=1.0).transpose(1, 2).flatten(2)
+        )
 
     attention.forward = forward
 
@@ -233,7 +273,9 @@ def without_silu(p, patch):
     def forward(self, x, emb=None):
         h = self.conv1(F.silu(self.norm1(x)))
         h = h if emb is None else h + self.time_emb_proj(emb)[:, :, None, None]
-        return self.conv2(F.silu(self.norm2(h))) + (self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x)
+        return self.conv2(F.silu(self.norm2(h))) + (
+            self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x
+        )
 
     patch.setattr(ResnetBlock, "forward", forward)
 
@@ -278,33 +320,78 @@ MID = "step 0: unet.mid_block.attentions.0.transformer_blocks.0"
 FIRST = "step 0: unet.down_blocks.1.attentions.0.transformer_blocks.0"
 LAYER = "text_encoder.encoder.layers.0"
 BREAKS = {
-    "CLIP with gelu": (set_to(lambda p: p.text_encoder.text_model.encoder.layers[0].mlp, "activation", F.gelu),
-                       f"{LAYER}.mlp", 1, "the exact GELU"),
-    "CLIP's eps": (set_to(lambda p: p.text_encoder.text_model.encoder.layers[0].layer_norm2, "eps", 1e-6),
-                   f"{LAYER}.layer_norm2", 1, "eps 1e-06, the reference has 1e-05"),
+    "CLIP with gelu": (
+        set_to(lambda p: p.text_encoder.text_model.encoder.layers[0].mlp, "activation", F.gelu),
+        f"{LAYER}.mlp",
+        1,
+        "the exact GELU",
+    ),
+    "CLIP's eps": (
+        set_to(lambda p: p.text_encoder.text_model.encoder.layers[0].layer_norm2, "eps", 1e-6),
+        f"{LAYER}.layer_norm2",
+        1,
+        "eps 1e-06, the reference has 1e-05",
+    ),
     "no final norm": (without_final_norm, "text_encoder", 2, "final_layer_norm"),
-    "final norm an identity": (set_to(lambda p: p.text_encoder.text_model, "final_layer_norm", nn.Identity()),
-                               "text_encoder.final_layer_norm", 2, "leaves it out"),
+    "final norm an identity": (
+        set_to(lambda p: p.text_encoder.text_model, "final_layer_norm", nn.Identity()),
+        "text_encoder.final_layer_norm",
+        2,
+        "leaves it out",
+    ),
     "one layer early": (one_layer_early, "text_encoder.encoder", 2, "one layer too early"),
     "no causal mask": (without_mask, f"{LAYER}.self_attn", 2, "no causal mask"),
     "padding hidden": (hides_padding, f"{LAYER}.self_attn", 2, "hides the padding"),
     "padded with 0": (wrong_ids(pad_with_0), "tokens", 3, "pads with 0"),
     "no BOS": (wrong_ids(lambda ids, t: torch.cat([ids[:, 1:], ids[:, -1:]], 1)), "tokens", 3, "no BOS"),
-    "other ids": (wrong_ids(lambda ids, t: torch.where(ids == t.bos, 0, torch.where(ids == t.eos, 2, ids))),
-                  "tokens", 3, "BOS, EOS and padding are others"),
-    "split otherwise": (wrong_ids(lambda ids, t: torch.where(torch.arange(77) == 2, ids + 1, ids)),
-                        "tokens", 4, "split otherwise"),
-    "eps of a ResNet block": (set_to(lambda p: p.unet.down_blocks[0].resnets[0].norm1, "eps", 1e-6),
-                              f"{RES}.norm1", 5, "eps 1e-06, the reference has 1e-05"),
-    "eps of a transformer": (set_to(lambda p: p.unet.mid_block.attentions[0].norm, "eps", 1e-5),
-                             "step 0: unet.mid_block.attentions.0.norm", 5, "eps 1e-05, the reference has 1e-06"),
-    "eps of the VAE": (set_to(lambda p: p.vae.decoder.mid_block.resnets[0].norm1, "eps", 1e-5),
-                       "vae.decoder.mid_block.resnets.0.norm1", 5, "eps 1e-05, the reference has 1e-06"),
-    "groups": (set_to(lambda p: p.unet.conv_norm_out, "num_groups", 4), "step 0: unet.conv_norm_out", 5, "4 groups"),
-    "head size for heads": (set_to(lambda p: block(p.unet).attn1, "heads", 8), f"{MID}.attn1", 6,
-                            "8 heads of 4 channels, the reference 4 of 8"),
-    "heads in the VAE": (set_to(lambda p: p.vae.decoder.mid_block.attentions[0], "heads", 2),
-                         "vae.decoder.mid_block.attentions.0", 6, "2 heads of 8 channels, the reference 1 of 16"),
+    "other ids": (
+        wrong_ids(lambda ids, t: torch.where(ids == t.bos, 0, torch.where(ids == t.eos, 2, ids))),
+        "tokens",
+        3,
+        "BOS, EOS and padding are others",
+    ),
+    "split otherwise": (
+        wrong_ids(lambda ids, t: torch.where(torch.arange(77) == 2, ids + 1, ids)),
+        "tokens",
+        4,
+        "split otherwise",
+    ),
+    "eps of a ResNet block": (
+        set_to(lambda p: p.unet.down_blocks[0].resnets[0].norm1, "eps", 1e-6),
+        f"{RES}.norm1",
+        5,
+        "eps 1e-06, the reference has 1e-05",
+    ),
+    "eps of a transformer": (
+        set_to(lambda p: p.unet.mid_block.attentions[0].norm, "eps", 1e-5),
+        "step 0: unet.mid_block.attentions.0.norm",
+        5,
+        "eps 1e-05, the reference has 1e-06",
+    ),
+    "eps of the VAE": (
+        set_to(lambda p: p.vae.decoder.mid_block.resnets[0].norm1, "eps", 1e-5),
+        "vae.decoder.mid_block.resnets.0.norm1",
+        5,
+        "eps 1e-05, the reference has 1e-06",
+    ),
+    "groups": (
+        set_to(lambda p: p.unet.conv_norm_out, "num_groups", 4),
+        "step 0: unet.conv_norm_out",
+        5,
+        "4 groups",
+    ),
+    "head size for heads": (
+        set_to(lambda p: block(p.unet).attn1, "heads", 8),
+        f"{MID}.attn1",
+        6,
+        "8 heads of 4 channels, the reference 4 of 8",
+    ),
+    "heads in the VAE": (
+        set_to(lambda p: p.vae.decoder.mid_block.attentions[0], "heads", 2),
+        "vae.decoder.mid_block.attentions.0",
+        6,
+        "2 heads of 8 channels, the reference 1 of 16",
+    ),
     "no root of d": (without_root, f"{MID}.attn2", 6, "does not divide by sqrt(d)"),
     "gate first": (gate_first, f"{FIRST}.ff.net.0", 7, "gate first"),
     "tanh gelu": (tanh_gate, f"{FIRST}.ff.net.0", 7, "tanh-GELU"),
@@ -314,9 +401,13 @@ BREAKS = {
     "time not added": (without_time, RES, 8, "never adds the time"),
     "bilinear": (bilinear, "step 0: unet.up_blocks.0.upsamplers.0", 9, "bilinear"),
     "asymmetric U-Net": (asymmetric, "step 0: unet.down_blocks.0.downsamplers.0", 9, "pads right and below"),
-    "another latent scale": (set_to(lambda p: p.vae, "scaling_factor", 0.18215), "latents for the VAE", 10,
-                             "divides by 0.18215, the reference by 0.4"),
-}  # fmt: skip
+    "another latent scale": (
+        set_to(lambda p: p.vae, "scaling_factor", 0.18215),
+        "latents for the VAE",
+        10,
+        "divides by 0.18215, the reference by 0.4",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", BREAKS)
@@ -327,17 +418,21 @@ def test_a_break_in_a_network_is_named(ours, theirs, monkeypatch, name):
 
 
 def test_a_cut_text_that_loses_its_eos(ours, theirs, monkeypatch):
-    wrong_ids(lambda ids, t: torch.where((torch.arange(77) == 76) & (ids[:, 75:76] != t.eos), ids[:, 5:6], ids))(
-        ours, monkeypatch
-    )
+    wrong_ids(
+        lambda ids, t: torch.where((torch.arange(77) == 76) & (ids[:, 75:76] != t.eos), ids[:, 5:6], ids)
+    )(ours, monkeypatch)
     options = {**PROMPT, "prompt": "a red house " * 50, "num_inference_steps": 1}
     with pytest.warns(UserWarning, match="too long"):
         assert_blames(microscope(ours, theirs, options), "tokens", 3, "loses the EOS")
 
 
 def test_an_eps_that_hides_in_the_noise_of_its_inputs(ours, theirs, monkeypatch):
-    """Inputs off by 1e-6, as deep in a real network, and an eps that moves the output by less than 30 times that."""
-    ours.unet.conv_in.register_forward_hook(lambda m, args, output: output * (1 + 1e-6 * torch.randn(output.shape)))
+    """Inputs off by 1e-6, as deep in a real network, and an eps that moves the output by less than 30 times
+    that.
+    """
+    ours.unet.conv_in.register_forward_hook(
+        lambda m, args, output: output * (1 + 1e-6 * torch.randn(output.shape))
+    )
     ours.unet.down_blocks[0].resnets[0].norm1.eps = 1e-6
     report = microscope(ours, theirs, {**PROMPT, "num_inference_steps": 1})
     assert_blames(report, f"{RES}.norm1", 5, "eps 1e-06")
@@ -354,7 +449,9 @@ def test_symmetric_padding_in_the_vae(ours, theirs):
 def test_a_log_variance_that_is_not_clamped(ours, theirs, monkeypatch):
     from minisd.vae import Posterior
 
-    monkeypatch.setattr(ours.vae, "encode", lambda x: Posterior(*ours.vae.quant_conv(ours.vae.encoder(x)).chunk(2, 1)))
+    monkeypatch.setattr(
+        ours.vae, "encode", lambda x: Posterior(*ours.vae.quant_conv(ours.vae.encoder(x)).chunk(2, 1))
+    )
     report = microscope(ours.vae, theirs.vae, 500 * noise(1, 3, 64, 64))
     assert report.first is None  # nothing beyond the bounds: clamping changes nothing
     with torch.no_grad():
@@ -381,7 +478,12 @@ def whole_direction(x, noise, ab_t, ab_prev, fresh, eta):
 
 
 LOOP = {
-    "linear betas": ({"schedule": NoiseSchedule.linear(0.00085, 0.012)}, "step 0: latents", 11, "ours has linear"),
+    "linear betas": (
+        {"schedule": NoiseSchedule.linear(0.00085, 0.012)},
+        "step 0: latents",
+        11,
+        "ours has linear",
+    ),
     "DDPM's betas": ({"schedule": NoiseSchedule.linear()}, "step 0: latents", 11, "DDPM's linear"),
     "no offset": ({"timesteps": [666, 333, 0]}, "step 0: timestep", 12, "no offset"),
     "linspace": ({"timesteps": [999, 500, 0]}, "step 0: timestep", 12, "linspace"),
@@ -392,24 +494,45 @@ LOOP = {
     "clip_sample": ({"step": clamped}, "step 0: latents", 14, "clamps"),
     "whole direction": ({"step": whole_direction, "eta": 0.5}, "step 0: latents", 16, "direction"),
     "input not scaled": ({"scale": lambda i: 0.5 if i else 1}, "step 1: U-Net input", 17, "0.5 times"),
-    "initial scale": ({"draw": lambda s, generator: 2 * torch.randn(s, generator=generator)}, "initial latents", 17,
-                      "2 times"),
-    "e_c + s (e_c - e_u)": ({"guide": lambda u, c, s: c + s * (c - u)}, "step 0: guided noise", 18, "computes e_c + s"),
+    "initial scale": (
+        {"draw": lambda s, generator: 2 * torch.randn(s, generator=generator)},
+        "initial latents",
+        17,
+        "2 times",
+    ),
+    "e_c + s (e_c - e_u)": (
+        {"guide": lambda u, c, s: c + s * (c - u)},
+        "step 0: guided noise",
+        18,
+        "computes e_c + s",
+    ),
     "no guidance": ({"guide": lambda u, c, s: c}, "step 0: guided noise", 18, "e_c alone"),
     "halves swapped": ({"order": lambda u, c: [c, u]}, "step 0: context", 18, "[conditional, unconditional]"),
-    "float16 noise": ({"draw": lambda s, generator: torch.randn(s, generator=generator, dtype=torch.float16)},
-                      "initial latents", 20, "float16"),
-    "numpy noise": ({"draw": lambda s, generator: torch.from_numpy(np.random.RandomState(0).standard_normal(s))},
-                    "initial latents", 20, "numpy"),
+    "float16 noise": (
+        {"draw": lambda s, generator: torch.randn(s, generator=generator, dtype=torch.float16)},
+        "initial latents",
+        20,
+        "float16",
+    ),
+    "numpy noise": (
+        {"draw": lambda s, generator: torch.from_numpy(np.random.RandomState(0).standard_normal(s))},
+        "initial latents",
+        20,
+        "numpy",
+    ),
     "scale multiplied": ({"latents": 0.4}, "latents for the VAE", 10, "divides by 2.5,"),
     "truncation": ({"round": np.floor}, "8-bit picture", 21, "truncates"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", LOOP)
 def test_a_break_in_the_loop_is_named(ours, theirs, name):
     wrong, row, trap, words = LOOP[name]
-    options = {**PROMPT, "num_inference_steps": 3 if "timesteps" in wrong else 2, "eta": wrong.get("eta", 0.0)}
+    options = {
+        **PROMPT,
+        "num_inference_steps": 3 if "timesteps" in wrong else 2,
+        "eta": wrong.get("eta", 0.0),
+    }
     assert_blames(microscope(Student(ours, **wrong), theirs, options), row, trap, words)
 
 
@@ -523,7 +646,9 @@ def test_the_table_is_short_and_points_at_the_first_difference(ours, theirs):
     assert len(text.splitlines()) < 40 and text.endswith(report.cause)
     [line] = [line for line in text.splitlines() if line.startswith("->")]
     assert f"{MID}.attn1 " in line and "differs" in line and "float32" in line
-    skipped = [int(line.split("...")[1].split()[0]) for line in text.splitlines() if line.strip().startswith("...")]
+    skipped = [
+        int(line.split("...")[1].split()[0]) for line in text.splitlines() if line.strip().startswith("...")
+    ]
     shown = sum(" more, " not in line for line in text.splitlines()[1:-2])
     assert len(skipped) == 2 and sum(skipped) + shown == len(report.rows)
     assert page.count("<tr") == len(text.splitlines()) - 2 and page.count("font-weight:bold") == 1
@@ -535,4 +660,7 @@ def test_the_books_order_needs_no_torch():
     import sys
 
     code = "import sys, minisd.teaching.book; print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8").stdout == "False\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8").stdout
+        == "False\n"
+    )

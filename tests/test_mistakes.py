@@ -1,6 +1,6 @@
 """The bank of wrong and right answers (tests/mistakes/bank_NN.py) against the checks of the exercises.
 
-    BANK = {"1.3": {"wrong": [(function, "part of what the check says"), ...], "right": [function, ...]}}
+BANK = {"1.3": {"wrong": [(function, "part of what the check says"), ...], "right": [function, ...]}}
 """
 
 import importlib
@@ -19,7 +19,10 @@ from minisd.teaching.checks import CheckFailed, behaviour, difference, find, ver
 ROOT = Path(__file__).parent.parent
 SOLUTIONS = sorted((ROOT / "solutions").glob("[0-9][0-9]_*.ipynb"))
 BANKS = {path.stem[-2:]: path for path in sorted((ROOT / "tests" / "mistakes").glob("bank_[0-9][0-9].py"))}
-CHECKS = {path.stem[-2:]: path for path in sorted((ROOT / "minisd" / "teaching" / "exercises").glob("ch[0-9][0-9].py"))}
+CHECKS = {
+    path.stem[-2:]: path
+    for path in sorted((ROOT / "minisd" / "teaching" / "exercises").glob("ch[0-9][0-9].py"))
+}
 LEAST_WRONG, LEAST_RIGHT = 4, 2
 
 
@@ -81,7 +84,9 @@ def test_every_known_mistake_is_told_by_its_own_words(chapter, number):
     exercise, entry = find(number), bank(chapter)[number]
     heard = [verdict(exercise, answer).says for answer, _ in entry["wrong"]]
     for mistake in exercise.mistakes:
-        assert any(mistake.says in says for says in heard), f"{number}: no answer of the bank hears {mistake.says!r}"
+        assert any(mistake.says in says for says in heard), (
+            f"{number}: no answer of the bank hears {mistake.says!r}"
+        )
         if mistake.wrong is not None:
             wrong = verdict(exercise, mistake.wrong)
             assert wrong is not None and mistake.says in wrong.says, f"{number}: {mistake.says!r}"
@@ -101,4 +106,7 @@ def test_how_many_there_are(capsys):
     entries = [entry for number in BANKS for entry in bank(number).values()]
     wrong, right = (sum(len(entry[key]) for entry in entries) for key in ("wrong", "right"))
     with capsys.disabled():
-        print(f"\n{len(entries)} exercises: {wrong} wrong answers rejected, {right} right ones accepted", end=" ")
+        print(
+            f"\n{len(entries)} exercises: {wrong} wrong answers rejected, {right} right ones accepted",
+            end=" ",
+        )

@@ -64,16 +64,36 @@ def rand(*shape):
 
 
 def text_config(width, inner, layers, heads, places=77, act="quick_gelu", eps=1e-5, vocab=90):
-    return {"hidden_size": width, "intermediate_size": inner, "num_hidden_layers": layers, "hidden_act": act,
-            "num_attention_heads": heads, "max_position_embeddings": places, "layer_norm_eps": eps,
-            "vocab_size": vocab, "bos_token_id": vocab - 2, "eos_token_id": vocab - 1,
-            "pad_token_id": vocab - 1, "projection_dim": 24, "model_type": "clip_text_model"}  # fmt: skip
+    return {
+        "hidden_size": width,
+        "intermediate_size": inner,
+        "num_hidden_layers": layers,
+        "hidden_act": act,
+        "num_attention_heads": heads,
+        "max_position_embeddings": places,
+        "layer_norm_eps": eps,
+        "vocab_size": vocab,
+        "bos_token_id": vocab - 2,
+        "eos_token_id": vocab - 1,
+        "pad_token_id": vocab - 1,
+        "projection_dim": 24,
+        "model_type": "clip_text_model",
+    }
 
 
 def image_config(width, inner, layers, heads, size=32, patch=8, act="quick_gelu", channels=3, projection=24):
-    return {"hidden_size": width, "intermediate_size": inner, "num_hidden_layers": layers, "hidden_act": act,
-            "num_attention_heads": heads, "image_size": size, "patch_size": patch, "num_channels": channels,
-            "projection_dim": projection, "model_type": "clip_vision_model"}  # fmt: skip
+    return {
+        "hidden_size": width,
+        "intermediate_size": inner,
+        "num_hidden_layers": layers,
+        "hidden_act": act,
+        "num_attention_heads": heads,
+        "image_size": size,
+        "patch_size": patch,
+        "num_channels": channels,
+        "projection_dim": projection,
+        "model_type": "clip_vision_model",
+    }
 
 
 TEXTS = {
@@ -168,10 +188,19 @@ def test_a_word_changes_nothing_before_itself():
 
 def vae_config(widths, layers=1, groups=4, latents=4, channels=3, **more):
     n = len(widths)
-    return {"block_out_channels": widths, "layers_per_block": layers, "norm_num_groups": groups, "act_fn": "silu",
-            "down_block_types": ["DownEncoderBlock2D"] * n, "up_block_types": ["UpDecoderBlock2D"] * n,
-            "latent_channels": latents, "in_channels": channels, "out_channels": channels, "sample_size": 32,
-            **more}  # fmt: skip
+    return {
+        "block_out_channels": widths,
+        "layers_per_block": layers,
+        "norm_num_groups": groups,
+        "act_fn": "silu",
+        "down_block_types": ["DownEncoderBlock2D"] * n,
+        "up_block_types": ["UpDecoderBlock2D"] * n,
+        "latent_channels": latents,
+        "in_channels": channels,
+        "out_channels": channels,
+        "sample_size": 32,
+        **more,
+    }
 
 
 VAES = {
@@ -227,10 +256,17 @@ CROSS, PLAIN = "CrossAttn", ""
 
 def unet_config(widths, layout, heads, layers=1, groups=4, context=16, **more):
     """`layout` says for every level, from the top, whether it has cross-attention."""
-    return {"block_out_channels": widths, "attention_head_dim": heads, "layers_per_block": layers,
-            "norm_num_groups": groups, "cross_attention_dim": context, "sample_size": 8,
-            "down_block_types": [f"{kind}DownBlock2D" for kind in layout],
-            "up_block_types": [f"{kind}UpBlock2D" for kind in reversed(layout)], **more}  # fmt: skip
+    return {
+        "block_out_channels": widths,
+        "attention_head_dim": heads,
+        "layers_per_block": layers,
+        "norm_num_groups": groups,
+        "cross_attention_dim": context,
+        "sample_size": 8,
+        "down_block_types": [f"{kind}DownBlock2D" for kind in layout],
+        "up_block_types": [f"{kind}UpBlock2D" for kind in reversed(layout)],
+        **more,
+    }
 
 
 UNETS = {
@@ -244,7 +280,10 @@ UNETS = {
     "narrowing": (unet_config([32, 16], [CROSS, CROSS], 2, groups=8, context=8), (6, 10)),
     "odd sizes, two levels": (unet_config([8, 16], [CROSS, CROSS], 2), (7, 9)),
     "odd sizes, four levels": (unet_config([8, 8, 16, 16], [PLAIN, CROSS, CROSS, PLAIN], 4), (13, 21)),
-    "multiple of two, not of eight": (unet_config([8, 8, 8, 8], [CROSS] * 3 + [PLAIN], 1, layers=2), (10, 14)),
+    "multiple of two, not of eight": (
+        unet_config([8, 8, 8, 8], [CROSS] * 3 + [PLAIN], 1, layers=2),
+        (10, 14),
+    ),
     "another epsilon": (unet_config([8, 16], [CROSS, PLAIN], 2, norm_eps=1e-3), (8, 8)),
     "other channels": (unet_config([8, 16], [CROSS, PLAIN], 2, in_channels=9, out_channels=3), (8, 8)),
 }
@@ -293,8 +332,9 @@ def test_diffusers_finds_every_tensor_in_its_place(tmp_path, saver, kind, config
     assert not any(info.values())
 
 
-@pytest.mark.parametrize("kind, config", [("text", TEXTS["gelu"]), ("vae", VAES["one level"][0]),
-                                          ("unet", UNETS["one level"][0])])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind, config", [("text", TEXTS["gelu"]), ("vae", VAES["one level"][0]), ("unet", UNETS["one level"][0])]
+)
 def test_half_precision_on_disk_comes_back_as_asked(tmp_path, kind, config):
     build, weights, reference = OURS[kind]
     net = randomise(build(config))

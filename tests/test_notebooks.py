@@ -88,7 +88,9 @@ def test_the_first_cell(path):
     assert chapter.reading and chapter.running, f"book.toml: chapter {chapter.number} needs its minutes"
     time = re.search(r"^Reading about (\d+) minutes, running about (.+?) on 2 CPU cores\.", first, re.M)
     assert time, "the first cell says: Reading about 45 minutes, running about 40 s on 2 CPU cores."
-    assert (int(time[1]), minutes(time[2])) == (chapter.reading, chapter.running), "book.toml says other times"
+    assert (int(time[1]), minutes(time[2])) == (chapter.reading, chapter.running), (
+        "book.toml says other times"
+    )
 
 
 def minutes(words):
@@ -120,10 +122,14 @@ def test_the_sections(path):
 def test_every_figure_has_its_caption(path):
     chapter, numbers = BOOK[path.name], []
     for (_, cell), (after, next_cell) in pairwise([*cells(path), ("", {"cell_type": "end"})]):
-        drawn = [o for o in cell.get("outputs", []) if any(kind.startswith("image/") for kind in o.get("data", {}))]
+        drawn = [
+            o for o in cell.get("outputs", []) if any(kind.startswith("image/") for kind in o.get("data", {}))
+        ]
         caption = CAPTION.match(after) if next_cell["cell_type"] == "markdown" else None
         assert len(drawn) <= 1, "one figure a cell, so that each has its caption below"
-        assert bool(drawn) == (caption is not None), f"a figure without caption or a caption without: {after[:80]!r}"
+        assert bool(drawn) == (caption is not None), (
+            f"a figure without caption or a caption without: {after[:80]!r}"
+        )
         numbers += [caption[1]] if caption else []
     assert numbers == [f"{chapter.number}.{i + 1}" for i in range(len(numbers))]
     assert len(numbers) >= (FIGURES if chapter.number else 1)
@@ -161,25 +167,33 @@ def test_links_and_references_lead_somewhere(path):
 
 
 # How the text speaks of a numbered thing, and what stands where that thing is.
-REFERENCES = {"section": (r"[Ss]ection (\d+\.\d+)", r"(?m)^## (\d+\.\d+) "),
-              "figure": (r"[Ff]igure (\d+\.\d+)", r"(?m)^\*Figure (\d+\.\d+)\. "),
-              "equation": (r"\((\d+\.\d+)\)", r"\\tag\{(\d+\.\d+)\}")}  # fmt: skip
+REFERENCES = {
+    "section": (r"[Ss]ection (\d+\.\d+)", r"(?m)^## (\d+\.\d+) "),
+    "figure": (r"[Ff]igure (\d+\.\d+)", r"(?m)^\*Figure (\d+\.\d+)\. "),
+    "equation": (r"\((\d+\.\d+)\)", r"\\tag\{(\d+\.\d+)\}"),
+}
 
 
 # ---- notation
 
-NO_SYMBOLS = set("""frac dfrac tfrac sqrt left right big Big bigl bigr Bigl Bigr bigg biggl biggr underbrace overbrace
+NO_SYMBOLS = set(
+    """frac dfrac tfrac sqrt left right big Big bigl bigr Bigl Bigr bigg biggl biggr underbrace overbrace
     quad qquad prod sum int partial nabla infty to mapsto sim approx equiv propto le leq ge geq lt gt ll gg ne neq in
     cdot times dots ldots cdots mid vert lVert rVert lvert rvert langle rangle lfloor rfloor lceil rceil Longrightarrow
     Rightarrow Longleftrightarrow Leftrightarrow rightarrow leftarrow iff implies pm mp quad limits displaystyle
-    exp log ln cos sin tan arg min max lim""".split())
+    exp log ln cos sin tan arg min max lim""".split()
+)
 TEXT = re.compile(r"\\(?:text\w*|mathrm|tag|begin|end|label)\*?\{[^{}]*\}")
-SYMBOL = re.compile(r"\\operatorname\*?\{(\w+)\}|\\(bar|hat|tilde|vec|dot(?!s)|mathbb|mathcal|mathbf|boldsymbol)\s*\{?\s*"
-                    r"(\\[A-Za-z]+|[A-Za-z])|\\([A-Za-z]+)|([A-Za-z])")  # fmt: skip
+SYMBOL = re.compile(
+    r"\\operatorname\*?\{(\w+)\}|\\(bar|hat|tilde|vec|dot(?!s)|mathbb|mathcal|mathbf|boldsymbol)\s*\{?\s*"
+    r"(\\[A-Za-z]+|[A-Za-z])|\\([A-Za-z]+)|([A-Za-z])"
+)
 
 
 def symbols(latex):
-    r"""The letters of a formula, each with its accent, those of indices too: \bar\alpha_t has \bar\alpha and t."""
+    r"""The letters of a formula, each with its accent, those of indices too: \bar\alpha_t has \bar\alpha and
+    t.
+    """
     found = set()
     for name, accent, base, macro, letter in SYMBOL.findall(TEXT.sub(" ", latex)):
         if macro in NO_SYMBOLS and macro:
@@ -195,7 +209,9 @@ def notation():
     for row in rows:
         row = [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
         assert len(row) == 4 and all(row), row
-    return set().union(*(symbols(latex) for row in rows for latex in re.findall(r"\$([^$]+)\$", row.split(" | ")[0])))
+    return set().union(
+        *(symbols(latex) for row in rows for latex in re.findall(r"\$([^$]+)\$", row.split(" | ")[0]))
+    )
 
 
 @each(CHAPTERS)
@@ -209,7 +225,12 @@ def test_every_symbol_of_a_numbered_equation_stands_in_the_notation(path):
 
 def test_symbols():
     assert symbols(r"x_t = \sqrt{\bar\alpha_t}\,x_{t-1} + \epsilon_\theta(x_t) \tag{1.7}") == {
-        "x", "t", r"\bar \alpha", r"\epsilon", r"\theta"}  # fmt: skip
+        "x",
+        "t",
+        r"\bar \alpha",
+        r"\epsilon",
+        r"\theta",
+    }
     latex = r"\bar{\alpha} \hat x_0 \mathcal N(x;\, \mu) \operatorname{Var}[x] \text{ with } \cos \left( \dots s \right)"
     assert symbols(latex) == {r"\bar \alpha", r"\hat x", r"\mathcal N", "x", r"\mu", "s", "Var"}
 
@@ -230,13 +251,17 @@ def test_an_exercise_says_what_it_asks(path):
     for i, text in enumerate(found):
         assert text.startswith(f"## {chapter.number}.{i + 1} "), text[:60]
         assert re.search(r"^Difficulty [1-5] of 5, \d+ minutes\. Practises .+", text, re.M), text[:60]
-        assert "<details>" in text and text.count("<details>") == text.count("</details>"), f"hints: {text[:60]}"
+        assert "<details>" in text and text.count("<details>") == text.count("</details>"), (
+            f"hints: {text[:60]}"
+        )
     code = [source for source, _ in cells(path, "code")]
     assert sum("### BEGIN SOLUTION" in source for source in code) >= len(found)
     sections = {title.split()[0] for title in headings(ROOT / chapter.file)}
     for i in range(len(found)):
         exercise = find(f"{chapter.number}.{i + 1}")
-        assert exercise.section in sections, f"{exercise.number} sends the reader to section {exercise.section}"
+        assert exercise.section in sections, (
+            f"{exercise.number} sends the reader to section {exercise.section}"
+        )
     right = [number for output in outputs(path) for number in RIGHT.findall("".join(output.get("text", "")))]
     assert right == [f"{chapter.number}.{i + 1}" for i in range(len(found))], "run: make notebooks"
 

@@ -15,7 +15,9 @@ from minisd.pipeline import TINY, guide, prepare, schedule_of, to_pil
 
 TOLERANCE = 1e-4  # of a picture in [0, 1], before rounding
 EQUAL = 0.999  # the share of the numbers that must be the same after rounding to 8 bits
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' schedulers
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)  # diffusers' schedulers
 HOUSE, TENT = "a red house in the snow", "two yellow tents at night"
 
 
@@ -33,7 +35,9 @@ def ours(saved):
 
 @pytest.fixture(scope="module")
 def ours64(saved):
-    """In float64: in float32 convolutions round a batch otherwise than a single picture, on every CPU in its own way."""
+    """In float64: in float32 convolutions round a batch otherwise than a single picture, on every CPU in its
+    own way.
+    """
     return StableDiffusion.from_pretrained(saved, device="cpu", dtype=torch.float64)
 
 
@@ -78,9 +82,17 @@ def test_picture_equals_diffusers_at_each_number_of_steps(ours, theirs, steps):
     assert_same_picture(*paint_both(ours, theirs, HOUSE, steps))
 
 
-@pytest.mark.parametrize("prompt, negative", [
-    (HOUSE, TENT), (HOUSE, ""), ("", None), ("", TENT), ([HOUSE, TENT], None), ([HOUSE, TENT, ""], ["", HOUSE, TENT]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "prompt, negative",
+    [
+        (HOUSE, TENT),
+        (HOUSE, ""),
+        ("", None),
+        ("", TENT),
+        ([HOUSE, TENT], None),
+        ([HOUSE, TENT, ""], ["", HOUSE, TENT]),
+    ],
+)
 def test_picture_equals_diffusers_for_prompts_and_negative_prompts(ours, theirs, prompt, negative):
     assert_same_picture(*paint_both(ours, theirs, prompt, negative_prompt=negative))
 
@@ -128,17 +140,26 @@ def test_pil_pictures_equal_diffusers_rounding():
 # ---- the same as diffusers: samplers, image to image, inpainting
 
 # SD 1.5's scheduler_config.json: it names no spacing, and every sampler takes its own.
-SD15_SCHEDULER = {"_class_name": "PNDMScheduler", "beta_end": 0.012, "beta_schedule": "scaled_linear",
-                  "beta_start": 0.00085, "num_train_timesteps": 1000, "set_alpha_to_one": False, "clip_sample": False,
-                  "skip_prk_steps": True, "steps_offset": 1, "trained_betas": None}  # fmt: skip
+SD15_SCHEDULER = {
+    "_class_name": "PNDMScheduler",
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "num_train_timesteps": 1000,
+    "set_alpha_to_one": False,
+    "clip_sample": False,
+    "skip_prk_steps": True,
+    "steps_offset": 1,
+    "trained_betas": None,
+}
 LEADING = {**SD15_SCHEDULER, "timestep_spacing": "leading"}
 
 
 class LMS(diffusers.LMSDiscreteScheduler):
     """diffusers' LMS with as many weights as it has predictions.
 
-    The original takes their number from the place in the whole list: in image to image, which begins on the way, its
-    first steps are too long (tests/test_samplers.py shows it). At strength 1 the two are one.
+    The original takes their number from the place in the whole list: in image to image, which begins on the
+    way, its first steps are too long (tests/test_samplers.py shows it). At strength 1 the two are one.
     """
 
     def step(self, model_output, timestep, sample, order=4, **options):
@@ -195,7 +216,8 @@ def diffusers_paints(kind, pipe, sampler, config, prompts, seed=5, **options):
     if sampler == "lms" and options.get("strength", 1) < 1:
         scheduler = LMS.from_config(config)
     painter = getattr(diffusers, f"StableDiffusion{kind}Pipeline")(
-        **{**pipe.components, "scheduler": scheduler}, requires_safety_checker=False)  # fmt: skip
+        **{**pipe.components, "scheduler": scheduler}, requires_safety_checker=False
+    )
     painter.set_progress_bar_config(disable=True)
     count = len(prompts) * options.get("num_images_per_prompt", 1)
     generators = [torch.Generator().manual_seed(seed + i) for i in range(count)]
@@ -235,8 +257,12 @@ def test_every_sampler_paints_what_diffusers_paints(ours, theirs, sampler, confi
 def test_image_to_image_equals_diffusers(ours, theirs, sampler, strength):
     images = [picture(seed=0), picture(seed=1)]
     options = {"num_inference_steps": 10, "strength": strength, "image": images}
-    a = with_scheduler(ours, SD15_SCHEDULER)([HOUSE, LONG], sampler=sampler, seed=8, output_type="np", **options)
-    assert_same_picture(a, diffusers_paints("Img2Img", theirs, sampler, SD15_SCHEDULER, [HOUSE, LONG], 8, **options))
+    a = with_scheduler(ours, SD15_SCHEDULER)(
+        [HOUSE, LONG], sampler=sampler, seed=8, output_type="np", **options
+    )
+    assert_same_picture(
+        a, diffusers_paints("Img2Img", theirs, sampler, SD15_SCHEDULER, [HOUSE, LONG], 8, **options)
+    )
 
 
 @pytest.mark.parametrize("steps, strength", [(1, 1.0), (2, 0.5), (7, 0.3), (50, 0.05), (50, 0.29)])
@@ -247,23 +273,43 @@ def test_image_to_image_takes_as_many_steps_as_diffusers(ours, theirs, steps, st
     assert len(list(ours.stream(HOUSE, **options))) == int(steps * strength)
 
 
-@pytest.mark.parametrize("channels, strength", [*((4, strength) for strength in STRENGTHS), (9, 0.5), (9, 1.0)])
+@pytest.mark.parametrize(
+    "channels, strength", [*((4, strength) for strength in STRENGTHS), (9, 0.5), (9, 1.0)]
+)
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_inpainting_equals_diffusers(ours, theirs, wide, wide_theirs, channels, sampler, strength):
     our, their = (ours, theirs) if channels == 4 else (wide, wide_theirs)
-    options = {"num_inference_steps": 10, "strength": strength, "image": [picture(seed=2), picture(seed=3)],
-               "mask_image": [soft_mask(seed=1), soft_mask(seed=2)]}  # fmt: skip
-    a = with_scheduler(our, SD15_SCHEDULER)([HOUSE, LONG], sampler=sampler, seed=9, output_type="np", **options)
-    b = diffusers_paints("Inpaint", their, sampler, SD15_SCHEDULER, [HOUSE, LONG], 9, height=64, width=64, **options)
+    options = {
+        "num_inference_steps": 10,
+        "strength": strength,
+        "image": [picture(seed=2), picture(seed=3)],
+        "mask_image": [soft_mask(seed=1), soft_mask(seed=2)],
+    }
+    a = with_scheduler(our, SD15_SCHEDULER)(
+        [HOUSE, LONG], sampler=sampler, seed=9, output_type="np", **options
+    )
+    b = diffusers_paints(
+        "Inpaint", their, sampler, SD15_SCHEDULER, [HOUSE, LONG], 9, height=64, width=64, **options
+    )
     assert_same_picture(a, b)
 
 
 @pytest.mark.parametrize("scale", [1, 3])
 @pytest.mark.parametrize("strength", [0.5, 1.0])
-def test_inpainting_equals_diffusers_with_guidance_eta_and_sizes(ours, theirs, wide, wide_theirs, scale, strength):
-    """The image is resized, and the mask, of another size, to the image's; fresh noise is drawn at every step."""
-    options = {"num_inference_steps": 5, "strength": strength, "guidance_scale": scale, "eta": 1.0,
-               "image": [picture(70, 51)], "mask_image": soft_mask(33, 40)}  # fmt: skip
+def test_inpainting_equals_diffusers_with_guidance_eta_and_sizes(
+    ours, theirs, wide, wide_theirs, scale, strength
+):
+    """The image is resized, and the mask, of another size, to the image's; fresh noise is drawn at every
+    step.
+    """
+    options = {
+        "num_inference_steps": 5,
+        "strength": strength,
+        "guidance_scale": scale,
+        "eta": 1.0,
+        "image": [picture(70, 51)],
+        "mask_image": soft_mask(33, 40),
+    }
     for our, their in ((ours, theirs), (wide, wide_theirs)):
         b = diffusers_paints("Inpaint", their, "ddim", LEADING, [HOUSE], height=64, width=48, **options)
         assert_same_picture(our([HOUSE], seed=5, output_type="np", **options), b)
@@ -274,7 +320,9 @@ def test_inpainting_equals_diffusers_with_guidance_eta_and_sizes(ours, theirs, w
 @pytest.mark.parametrize("kind", ["pil", "np", "tensor"])
 def test_pictures_are_read_and_resized_as_diffusers_does(kind, height, width):
     theirs = diffusers.image_processor.VaeImageProcessor()
-    greys = diffusers.image_processor.VaeImageProcessor(do_normalize=False, do_binarize=True, do_convert_grayscale=True)
+    greys = diffusers.image_processor.VaeImageProcessor(
+        do_normalize=False, do_binarize=True, do_convert_grayscale=True
+    )
     image, mask = [picture(height, width), picture(height, width, 7)], [soft_mask(height, width)]
     if kind != "pil":
         image = np.stack([np.asarray(p) for p in image]).astype(np.float32) / 255
@@ -289,7 +337,12 @@ def test_pictures_are_read_and_resized_as_diffusers_does(kind, height, width):
 
 
 def test_several_pictures_for_each_prompt_equal_diffusers(ours, ours64, theirs):
-    options = {"num_inference_steps": 3, "num_images_per_prompt": 2, "negative_prompt": [TENT, ""], "eta": 1.0}
+    options = {
+        "num_inference_steps": 3,
+        "num_images_per_prompt": 2,
+        "negative_prompt": [TENT, ""],
+        "eta": 1.0,
+    }
     b = diffusers_paints("", theirs, "ddim", LEADING, [HOUSE, TENT], **options)
     a = ours([HOUSE, TENT], seed=5, output_type="np", **options)
     assert_same_picture(a, b)
@@ -302,7 +355,13 @@ def test_several_pictures_for_each_prompt_equal_diffusers(ours, ours64, theirs):
 
 
 def test_one_image_serves_a_batch_and_picture_i_is_the_single_one_of_seed_plus_i(ours64, wide64):
-    options = {"num_inference_steps": 4, "eta": 0.5, "output_type": "np", "image": picture(), "mask_image": soft_mask()}
+    options = {
+        "num_inference_steps": 4,
+        "eta": 0.5,
+        "output_type": "np",
+        "image": picture(),
+        "mask_image": soft_mask(),
+    }
     for pipe in (ours64, wide64):
         batch = pipe([HOUSE, TENT], seed=7, num_images_per_prompt=2, **options)
         for i, prompt in enumerate([HOUSE, HOUSE, TENT, TENT]):
@@ -332,7 +391,13 @@ def test_what_the_mask_keeps_is_the_images_own_latents(ours):
 
 def test_latents_replace_the_noise_of_image_to_image(ours):
     """Drawn by hand in the order that `stream` draws: the posterior's noise, then the starting noise."""
-    options = {"num_inference_steps": 4, "image": picture(), "strength": 0.5, "output_type": "latent", "seed": 3}
+    options = {
+        "num_inference_steps": 4,
+        "image": picture(),
+        "strength": 0.5,
+        "output_type": "latent",
+        "seed": 3,
+    }
     generator = torch.Generator().manual_seed(3)
     first, second = (torch.randn(1, 4, 8, 8, generator=generator) for _ in "ab")
     assert torch.equal(ours(HOUSE, **options), ours(HOUSE, latents=second, **options))
@@ -342,7 +407,9 @@ def test_latents_replace_the_noise_of_image_to_image(ours):
 def test_a_little_strength_changes_little(ours):
     options = {"num_inference_steps": 20, "image": picture(), "output_type": "latent"}
     start = ours.vae.scaling_factor * ours.vae.encode(prepare(picture(), "image", 1, None, None, 8)).mean
-    distances = [(ours(HOUSE, strength=s, guidance_scale=1, **options) - start).norm().item() for s in (0.05, 0.5, 1)]
+    distances = [
+        (ours(HOUSE, strength=s, guidance_scale=1, **options) - start).norm().item() for s in (0.05, 0.5, 1)
+    ]
     assert distances[0] < 0.5 * distances[1] and distances[1] < distances[2]
 
 
@@ -358,7 +425,11 @@ def test_the_callers_pictures_are_left_alone(ours):
 def test_pictures_of_any_mode_are_read(mode):
     x = prepare(picture().convert(mode), "image", 1, None, None, 8)
     mask = prepare(picture().convert(mode), "mask_image", 1, None, None, 8)
-    assert x.shape == (1, 3, 64, 64) and mask.shape == (1, 1, 64, 64) and set(mask.unique().tolist()) == {0.0, 1.0}
+    assert (
+        x.shape == (1, 3, 64, 64)
+        and mask.shape == (1, 1, 64, 64)
+        and set(mask.unique().tolist()) == {0.0, 1.0}
+    )
 
 
 def test_a_picture_smaller_than_one_latent_is_enlarged(ours):
@@ -374,7 +445,9 @@ def test_streaming_leaves_the_callers_mode_alone(ours):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("options", [{}, {"image": 1, "strength": 0.5}, {"image": 1, "mask_image": 1, "strength": 0.5}])
+@pytest.mark.parametrize(
+    "options", [{}, {"image": 1, "strength": 0.5}, {"image": 1, "mask_image": 1, "strength": 0.5}]
+)
 def test_timesteps_are_those_that_stream_visits(ours, sampler, options):
     for image in {"image", "mask_image"} & options.keys():
         options = {**options, image: picture()}
@@ -416,9 +489,13 @@ def test_size_is_the_models_own_unless_asked(ours):
 
 def test_output_types(ours):
     kinds = ("pil", "np", "latent")
-    pictures, array, latents = (ours([HOUSE, TENT], num_inference_steps=1, output_type=kind) for kind in kinds)
+    pictures, array, latents = (
+        ours([HOUSE, TENT], num_inference_steps=1, output_type=kind) for kind in kinds
+    )
     assert [type(p) for p in pictures] == 2 * [Image.Image]
-    assert array.shape == (2, 64, 64, 3) and array.dtype == np.float32 and 0 <= array.min() <= array.max() <= 1
+    assert (
+        array.shape == (2, 64, 64, 3) and array.dtype == np.float32 and 0 <= array.min() <= array.max() <= 1
+    )
     assert latents.shape == (2, 4, 8, 8) and latents.dtype == torch.float32
     assert all(np.array_equal(np.asarray(p), (a * 255).round()) for p, a in zip(pictures, array, strict=True))
 
@@ -442,8 +519,10 @@ def test_the_default_guidance_is_the_models_own(saved, tmp_path):
     pipe.guidance_scale = 3.0
     pipe.save_pretrained(tmp_path / "again")
     again = StableDiffusion.from_pretrained(tmp_path / "again", device="cpu")
-    a, b = again(HOUSE, num_inference_steps=2, output_type="np"), pipe(
-        HOUSE, num_inference_steps=2, guidance_scale=3.0, output_type="np")  # fmt: skip
+    a, b = (
+        again(HOUSE, num_inference_steps=2, output_type="np"),
+        pipe(HOUSE, num_inference_steps=2, guidance_scale=3.0, output_type="np"),
+    )
     assert again.guidance_scale == 3.0 and np.array_equal(a, b)
 
 
@@ -478,52 +557,61 @@ def test_half_precision_paints_on_the_cpu(saved, ours, dtype, tolerance, given, 
 # ---- what is refused
 
 
-@pytest.mark.parametrize("options, words", [
-    ({"height": 60}, "height must be a multiple of 8, got 60; try 56 or 64"),
-    ({"width": 65}, "width must be a multiple of 8, got 65; try 64 or 72"),
-    ({"height": 0}, "height must be a multiple of 8, got 0"),
-    ({"width": -8}, "width must be a multiple of 8, got -8"),
-    ({"num_inference_steps": 0}, "num_inference_steps must be between 1 and 1000, got 0"),
-    ({"num_inference_steps": 1001}, "num_inference_steps must be between 1 and 1000, got 1001"),
-    ({"num_inference_steps": -1}, "num_inference_steps must be between 1 and 1000, got -1"),
-    ({"sampler": "magic"}, "unknown sampler 'magic'; choose one of ddpm, ddim"),
-    ({"output_type": "jpeg"}, "unknown output_type 'jpeg'; choose one of pil, np, latent"),
-    ({"prompt": []}, "prompt must be a string or a list"),
-    ({"prompt": [HOUSE, 3]}, "prompt must be a string or a list"),
-    ({"negative_prompt": [TENT, TENT]}, "1 prompts need one negative prompt or as many, got 2"),
-    ({"negative_prompt": []}, "1 prompts need one negative prompt or as many, got 0"),
-    ({"latents": noise(2, 4, 8, 8)}, r"latents have shape \(2, 4, 8, 8\), expected \(1, 4, 8, 8\)"),
-    ({"latents": noise(1, 4, 8, 8), "height": 32}, r"expected \(1, 4, 4, 8\)"),
-    ({"eta": -0.1}, "eta must be between 0 and 1, got -0.1"),
-    ({"eta": 1.5}, "eta must be between 0 and 1, got 1.5"),
-    ({"eta": float("nan")}, "eta must be between 0 and 1, got nan"),
-    ({"eta": 0.5, "sampler": "ddpm"}, "eta belongs to the ddim sampler"),
-    ({"guidance_scale": float("nan")}, "guidance_scale must be a finite number, got nan"),
-    ({"guidance_scale": float("inf")}, "guidance_scale must be a finite number, got inf"),
-    ({"num_images_per_prompt": 0}, "num_images_per_prompt must be at least 1, got 0"),
-    ({"image": picture(), "strength": 0}, "strength must be above 0 and at most 1, got 0"),
-    ({"image": picture(), "strength": 1.01}, "strength must be above 0 and at most 1, got 1.01"),
-    ({"image": picture(), "strength": float("nan")}, "strength must be above 0 and at most 1, got nan"),
-    ({"image": picture(), "strength": 0.49}, "strength 0.49 of 2 steps leaves none to take; .* at least 0.5 "),
-    ({"mask_image": soft_mask()}, "mask_image asks for inpainting: give both image and mask_image"),
-    ({"image": "house.png"}, "image must be a PIL image, a list of them, an array .*, got <class 'str'>"),
-    ({"image": []}, "image must be a PIL image"),
-    ({"image": np.zeros((64, 64, 3))}, r"got \(64, 64, 3\)"),
-    ({"image": np.zeros((1, 64, 64, 4))}, r"an array \(n, height, width, 3\) .*, got \(1, 64, 64, 4\)"),
-    ({"image": np.full((1, 64, 64, 3), 200)}, "image must be in .* divide bytes by 255"),
-    ({"image": np.full((1, 64, 64, 3), np.nan)}, "image must be in"),
-    ({"image": torch.full((1, 3, 64, 64), -1.5)}, "image must be in"),
-    ({"image": torch.zeros(0, 3, 64, 64)}, "image must be a PIL image"),
-    ({"image": [picture(), picture()]}, "image holds 2 pictures for 1 prompts; give one, or as many as prompts"),
-    ({"image": picture(), "mask_image": 3 * [soft_mask()]}, "mask_image holds 3 pictures for 1 prompts"),
-    ({"image": picture(), "mask_image": torch.zeros(1, 3, 64, 64)}, r"a tensor \(n, 1, height, width\)"),
-    ({"image": picture(), "mask_image": torch.full((1, 1, 64, 64), -0.5)}, "mask_image must be in"),
-    ({"image": picture(), "height": 60}, "height must be a multiple of 8, got 60; try 56 or 64"),
-    ({"image": picture(), "latents": noise(1, 4, 4, 4)}, r"expected \(1, 4, 8, 8\)"),
-    ({"seed": -1}, "seed must be between 0 and"),
-    ({"seed": 2**64}, "seed must be between 0 and"),
-    ({"seed": 2**64 - 1, "prompt": [HOUSE, TENT]}, "seed must be between 0 and"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"height": 60}, "height must be a multiple of 8, got 60; try 56 or 64"),
+        ({"width": 65}, "width must be a multiple of 8, got 65; try 64 or 72"),
+        ({"height": 0}, "height must be a multiple of 8, got 0"),
+        ({"width": -8}, "width must be a multiple of 8, got -8"),
+        ({"num_inference_steps": 0}, "num_inference_steps must be between 1 and 1000, got 0"),
+        ({"num_inference_steps": 1001}, "num_inference_steps must be between 1 and 1000, got 1001"),
+        ({"num_inference_steps": -1}, "num_inference_steps must be between 1 and 1000, got -1"),
+        ({"sampler": "magic"}, "unknown sampler 'magic'; choose one of ddpm, ddim"),
+        ({"output_type": "jpeg"}, "unknown output_type 'jpeg'; choose one of pil, np, latent"),
+        ({"prompt": []}, "prompt must be a string or a list"),
+        ({"prompt": [HOUSE, 3]}, "prompt must be a string or a list"),
+        ({"negative_prompt": [TENT, TENT]}, "1 prompts need one negative prompt or as many, got 2"),
+        ({"negative_prompt": []}, "1 prompts need one negative prompt or as many, got 0"),
+        ({"latents": noise(2, 4, 8, 8)}, r"latents have shape \(2, 4, 8, 8\), expected \(1, 4, 8, 8\)"),
+        ({"latents": noise(1, 4, 8, 8), "height": 32}, r"expected \(1, 4, 4, 8\)"),
+        ({"eta": -0.1}, "eta must be between 0 and 1, got -0.1"),
+        ({"eta": 1.5}, "eta must be between 0 and 1, got 1.5"),
+        ({"eta": float("nan")}, "eta must be between 0 and 1, got nan"),
+        ({"eta": 0.5, "sampler": "ddpm"}, "eta belongs to the ddim sampler"),
+        ({"guidance_scale": float("nan")}, "guidance_scale must be a finite number, got nan"),
+        ({"guidance_scale": float("inf")}, "guidance_scale must be a finite number, got inf"),
+        ({"num_images_per_prompt": 0}, "num_images_per_prompt must be at least 1, got 0"),
+        ({"image": picture(), "strength": 0}, "strength must be above 0 and at most 1, got 0"),
+        ({"image": picture(), "strength": 1.01}, "strength must be above 0 and at most 1, got 1.01"),
+        ({"image": picture(), "strength": float("nan")}, "strength must be above 0 and at most 1, got nan"),
+        (
+            {"image": picture(), "strength": 0.49},
+            "strength 0.49 of 2 steps leaves none to take; .* at least 0.5 ",
+        ),
+        ({"mask_image": soft_mask()}, "mask_image asks for inpainting: give both image and mask_image"),
+        ({"image": "house.png"}, "image must be a PIL image, a list of them, an array .*, got <class 'str'>"),
+        ({"image": []}, "image must be a PIL image"),
+        ({"image": np.zeros((64, 64, 3))}, r"got \(64, 64, 3\)"),
+        ({"image": np.zeros((1, 64, 64, 4))}, r"an array \(n, height, width, 3\) .*, got \(1, 64, 64, 4\)"),
+        ({"image": np.full((1, 64, 64, 3), 200)}, "image must be in .* divide bytes by 255"),
+        ({"image": np.full((1, 64, 64, 3), np.nan)}, "image must be in"),
+        ({"image": torch.full((1, 3, 64, 64), -1.5)}, "image must be in"),
+        ({"image": torch.zeros(0, 3, 64, 64)}, "image must be a PIL image"),
+        (
+            {"image": [picture(), picture()]},
+            "image holds 2 pictures for 1 prompts; give one, or as many as prompts",
+        ),
+        ({"image": picture(), "mask_image": 3 * [soft_mask()]}, "mask_image holds 3 pictures for 1 prompts"),
+        ({"image": picture(), "mask_image": torch.zeros(1, 3, 64, 64)}, r"a tensor \(n, 1, height, width\)"),
+        ({"image": picture(), "mask_image": torch.full((1, 1, 64, 64), -0.5)}, "mask_image must be in"),
+        ({"image": picture(), "height": 60}, "height must be a multiple of 8, got 60; try 56 or 64"),
+        ({"image": picture(), "latents": noise(1, 4, 4, 4)}, r"expected \(1, 4, 8, 8\)"),
+        ({"seed": -1}, "seed must be between 0 and"),
+        ({"seed": 2**64}, "seed must be between 0 and"),
+        ({"seed": 2**64 - 1, "prompt": [HOUSE, TENT]}, "seed must be between 0 and"),
+    ],
+)
 def test_what_cannot_be_painted_is_refused_in_one_line(ours, options, words):
     with pytest.raises(ValueError, match=words) as caught:
         ours(**{"prompt": HOUSE, "num_inference_steps": 2, **options})
@@ -560,15 +648,18 @@ def test_parts_of_different_models_are_refused():
         StableDiffusion(parts.tokenizer, other.text_encoder, other.unet, other.vae, other.scheduler_config)
 
 
-@pytest.mark.parametrize("change", [{"in_channels": 5}, {"in_channels": 9, "out_channels": 9}, {"out_channels": 8}])
+@pytest.mark.parametrize(
+    "change", [{"in_channels": 5}, {"in_channels": 9, "out_channels": 9}, {"out_channels": 8}]
+)
 def test_a_u_net_of_another_kind_is_refused(change):
     p = small_pipeline()
     with pytest.raises(ValueError, match="no text-to-image or inpainting model"):
         StableDiffusion(p.tokenizer, p.text_encoder, UNet({**p.unet.config, **change}), p.vae, SCHEDULER)
 
 
-@pytest.mark.parametrize("key, value", [("prediction_type", "v_prediction"), ("skip_prk_steps", False),
-                                        ("clip_sample", True)])  # fmt: skip
+@pytest.mark.parametrize(
+    "key, value", [("prediction_type", "v_prediction"), ("skip_prk_steps", False), ("clip_sample", True)]
+)
 def test_the_published_scheduler_is_accepted_and_what_we_do_not_compute_refused(key, value):
     assert torch.equal(schedule_of(SD15_SCHEDULER).betas, schedule_of(SCHEDULER).betas)
     with pytest.raises(ValueError, match=f"asks for {key}={value!r}"):
@@ -582,15 +673,23 @@ MEGABYTES = 12
 
 @pytest.fixture(scope="module")
 def tiny():
-    assert (TINY / "model_index.json").is_file(), f"{TINY} is missing, and it ships with the package: fetch it again"
+    assert (TINY / "model_index.json").is_file(), (
+        f"{TINY} is missing, and it ships with the package: fetch it again"
+    )
     return StableDiffusion.from_pretrained("tiny", device="cpu")
 
 
-@pytest.mark.parametrize("prompt, options", [
-    ("a red house and a yellow tent in the snow at night", {}),
-    ("a blue car on the sand", {"guidance_scale": 1.0}),
-    (["a green tree by day", "a white balloon at sunset"], {"guidance_scale": 7.5, "negative_prompt": ["a red house"] * 2}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "prompt, options",
+    [
+        ("a red house and a yellow tent in the snow at night", {}),
+        ("a blue car on the sand", {"guidance_scale": 1.0}),
+        (
+            ["a green tree by day", "a white balloon at sunset"],
+            {"guidance_scale": 7.5, "negative_prompt": ["a red house"] * 2},
+        ),
+    ],
+)
 def test_tiny_paints_in_diffusers_what_it_paints_here(tiny, prompt, options):
     options = {"guidance_scale": tiny.guidance_scale, **options}
     latents = noise(1 if isinstance(prompt, str) else 2, 4, 16, 16)

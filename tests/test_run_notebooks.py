@@ -1,4 +1,6 @@
-"""The script that runs the notebooks: outputs that repeat, failures that are told, exercises made from solutions."""
+"""The script that runs the notebooks: outputs that repeat, failures that are told, exercises made from
+solutions.
+"""
 
 import nbformat
 import pytest
@@ -27,7 +29,9 @@ def notebook(tmp_path, monkeypatch):
 
     def write(*sources, name="chapters/01_noise.ipynb"):
         new = nbformat.v4
-        cells = [new.new_markdown_cell(s[0]) if isinstance(s, list) else new.new_code_cell(s) for s in sources]
+        cells = [
+            new.new_markdown_cell(s[0]) if isinstance(s, list) else new.new_code_cell(s) for s in sources
+        ]
         for i, cell in enumerate(cells):
             cell["id"] = f"cell-{i}"
         path = tmp_path / name
@@ -87,16 +91,24 @@ SOLUTION = """def f(x):
 
 
 def test_exercises_are_made_without_running_anything(notebook, tmp_path, capsys):
-    master = notebook(["# Exercises"], ["## 1.1 Twice\n\ntask\n\n<!-- BEGIN SOLUTION -->\nwhy\n<!-- END SOLUTION -->"],
-                      SOLUTION, ["<!-- BEGIN SOLUTION -->\nmore\n<!-- END SOLUTION -->"], "print(f(1))",
-                      name="solutions/01_noise.ipynb")  # fmt: skip
+    master = notebook(
+        ["# Exercises"],
+        ["## 1.1 Twice\n\ntask\n\n<!-- BEGIN SOLUTION -->\nwhy\n<!-- END SOLUTION -->"],
+        SOLUTION,
+        ["<!-- BEGIN SOLUTION -->\nmore\n<!-- END SOLUTION -->"],
+        "print(f(1))",
+        name="solutions/01_noise.ipynb",
+    )
     stray = notebook("1", name="exercises/09_gone.ipynb")
     notebooks.write_exercises(tmp_path)
     assert not stray.exists()
     book = nbformat.read(tmp_path / "exercises" / "01_noise.ipynb", as_version=4)
     assert [cell.id for cell in book.cells] == ["cell-0", "cell-1", "cell-2", "cell-4"]
     assert book.cells[1].source == "## 1.1 Twice\n\ntask"
-    assert book.cells[2].source.splitlines()[2:] == ["    y = x", '    raise NotImplementedError("1.1: write f here")']
+    assert book.cells[2].source.splitlines()[2:] == [
+        "    y = x",
+        '    raise NotImplementedError("1.1: write f here")',
+    ]
     assert exercises_from(master) == (tmp_path / "exercises" / "01_noise.ipynb").read_text(encoding="utf-8")
 
 

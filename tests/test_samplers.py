@@ -1,11 +1,12 @@
 """The samplers against diffusers' schedulers, step by step, as whole trajectories and from the middle of one.
 
-The noise predictor is a fixed function of latents and timestep. Nearly everything runs in float64, on both sides:
-diffusers computes its coefficients, and in some classes the latents, in float32, and there loses digits that ours
-keep. So its table is turned to float64 (the same float32 numbers), its sigmas are taken from that table, and the
-casts to float32 inside its steps are made casts to float64. What is left agrees to 1e-8. In float32, and with
-diffusers as it is, the two agree to 1e-5 up to 50 steps; over 1,000 steps the latents of ddpm and euler_a drift up to
-3e-5 apart, since the size of their fresh noise is a difference of nearly equal numbers.
+The noise predictor is a fixed function of latents and timestep. Nearly everything runs in float64, on both
+sides: diffusers computes its coefficients, and in some classes the latents, in float32, and there loses
+digits that ours keep. So its table is turned to float64 (the same float32 numbers), its sigmas are taken from
+that table, and the casts to float32 inside its steps are made casts to float64. What is left agrees to 1e-8.
+In float32, and with diffusers as it is, the two agree to 1e-5 up to 50 steps; over 1,000 steps the latents of
+ddpm and euler_a drift up to 3e-5 apart, since the size of their fresh noise is a difference of nearly equal
+numbers.
 """
 
 import math
@@ -31,8 +32,13 @@ from minisd.samplers import (
     sigmas_of,
 )
 
-SD = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
-      "steps_offset": 1}  # fmt: skip
+SD = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "steps_offset": 1,
+}
 SCHEDULE = NoiseSchedule.scaled_linear()
 CLASSES = {
     "ddpm": (diffusers.DDPMScheduler, {"clip_sample": False}),
@@ -46,7 +52,9 @@ CLASSES = {
 SPACINGS = ["leading", "linspace", "trailing"]
 EXPLODING = ["euler", "euler_a", "lms"]
 STEPS = [1, 2, 3, 10, 27, 30, 50]
-WIDE = types.SimpleNamespace(**{**vars(torch), "float32": torch.float64})  # torch, in the eyes of diffusers' steps
+WIDE = types.SimpleNamespace(
+    **{**vars(torch), "float32": torch.float64}
+)  # torch, in the eyes of diffusers' steps
 
 
 def rand(*shape, seed=0, dtype=torch.float64):
@@ -81,7 +89,8 @@ def drawing(like, seed=1):
 
 
 def their_steps(scheduler, name, latents, eta=0.0, begin=0, end=None):
-    """(latents, predicted x_0 or None, noise) after each step of diffusers' loop over its timesteps[begin:end].
+    """(latents, predicted x_0 or None, noise) after each step of diffusers' loop over its
+    timesteps[begin:end].
 
     Latents in float64 stay so; LMS gets its sigmas as Python floats, or its quadrature takes seconds.
     """
@@ -119,9 +128,14 @@ FIRST = rand(2, 4, 4, 3)  # noise of unit variance
 
 
 def offered(name, spacing, number):
-    """ddim and pndm take a list only where its strides are T // number, as diffusers' steps of these classes are."""
-    return name not in ("ddim", "pndm") or spacing == "leading" or (
-        1000 % number == 0 if spacing == "trailing" else number in (1, 1000))  # fmt: skip
+    """ddim and pndm take a list only where its strides are T // number, as diffusers' steps of these classes
+    are.
+    """
+    return (
+        name not in ("ddim", "pndm")
+        or spacing == "leading"
+        or (1000 % number == 0 if spacing == "trailing" else number in (1, 1000))
+    )
 
 
 def whole_lists():
@@ -137,14 +151,26 @@ def whole_lists():
 # ---- the timesteps
 
 
-@pytest.mark.parametrize("name, spacing, number, expected", [
-    ("ddim", None, 1, [1]), ("ddim", None, 2, [501, 1]), ("ddim", None, 3, [667, 334, 1]),
-    ("ddpm", None, 30, list(range(958, 0, -33))), ("ddim", None, 50, list(range(981, 0, -20))),
-    ("ddim", None, 999, list(range(999, 0, -1))), ("ddim", "trailing", 4, [999, 749, 499, 249]),
-    ("pndm", None, 1, [1]), ("pndm", None, 2, [501, 1, 1]), ("pndm", None, 3, [667, 334, 334, 1]),
-    ("euler", None, 3, [999, 499.5, 0]), ("lms", "leading", 3, [667, 334, 1]), ("ddpm", "linspace", 3, [999, 500, 0]),
-    ("dpmpp_2m", None, 3, [999, 666, 333]), ("dpmpp_2m", "leading", 3, [751, 501, 251]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, spacing, number, expected",
+    [
+        ("ddim", None, 1, [1]),
+        ("ddim", None, 2, [501, 1]),
+        ("ddim", None, 3, [667, 334, 1]),
+        ("ddpm", None, 30, list(range(958, 0, -33))),
+        ("ddim", None, 50, list(range(981, 0, -20))),
+        ("ddim", None, 999, list(range(999, 0, -1))),
+        ("ddim", "trailing", 4, [999, 749, 499, 249]),
+        ("pndm", None, 1, [1]),
+        ("pndm", None, 2, [501, 1, 1]),
+        ("pndm", None, 3, [667, 334, 334, 1]),
+        ("euler", None, 3, [999, 499.5, 0]),
+        ("lms", "leading", 3, [667, 334, 1]),
+        ("ddpm", "linspace", 3, [999, 500, 0]),
+        ("dpmpp_2m", None, 3, [999, 666, 333]),
+        ("dpmpp_2m", "leading", 3, [751, 501, 251]),
+    ],
+)
 def test_timesteps(name, spacing, number, expected):
     timesteps = SAMPLERS[name].timesteps(number, SCHEDULE, 1, spacing)
     assert timesteps == expected and all(isinstance(t, int) == (t == int(t)) for t in timesteps)
@@ -153,7 +179,9 @@ def test_timesteps(name, spacing, number, expected):
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_timesteps_equal_diffusers(name, spacing):
-    """But for its rounding with trailing spacing: 62 numbers, 61 and 103 among them, get one more step, at t = -1."""
+    """But for its rounding with trailing spacing: 62 numbers, 61 and 103 among them, get one more step, at t
+    = -1.
+    """
     scheduler, longer = reference(name, spacing=spacing), set()
     for number in [*range(1, 62), 99, 103, 333, 500, 501, 750]:
         if not offered(name, spacing, number):
@@ -189,10 +217,14 @@ def test_a_thousand_steps_visit_every_timestep(name, spacing):
     assert (timesteps[:1] + timesteps[2:] if name == "pndm" else timesteps) == list(range(999, -1, -1))
 
 
-@pytest.mark.parametrize("name, spacing, number, end", [
-    *((name, "leading", 1000, 3) for name in ("ddpm", "ddim", "pndm", "lms", "dpmpp_2m")),
-    ("dpmpp_2m", "leading", 999, 3), ("dpmpp_2m", "linspace", 1000, None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, spacing, number, end",
+    [
+        *((name, "leading", 1000, 3) for name in ("ddpm", "ddim", "pndm", "lms", "dpmpp_2m")),
+        ("dpmpp_2m", "leading", 999, 3),
+        ("dpmpp_2m", "linspace", 1000, None),
+    ],
+)
 def test_where_diffusers_has_no_trajectory_to_compare_with(name, spacing, number, end):
     """It leaves its table, or visits one sigma twice and divides by the difference; ours goes through."""
     scheduler = reference(name, number, spacing, wide=False)
@@ -220,7 +252,9 @@ def test_numbers_of_steps_that_cannot_be_are_refused(name, number):
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_an_unknown_spacing_is_refused(name):
-    with pytest.raises(ValueError, match="unknown timestep spacing 'even'; choose leading, linspace or trailing"):
+    with pytest.raises(
+        ValueError, match="unknown timestep spacing 'even'; choose leading, linspace or trailing"
+    ):
         SAMPLERS[name].timesteps(10, SCHEDULE, 1, "even")
 
 
@@ -228,7 +262,9 @@ def test_an_unknown_spacing_is_refused(name):
 def test_a_spacing_whose_strides_are_not_those_of_the_step_is_refused(name):
     """diffusers accepts it and lands beside the timestep that it asks the network for next."""
     for spacing, number in (("linspace", 50), ("trailing", 30)):
-        with pytest.raises(ValueError, match=f"{name} takes strides of {1000 // number} timesteps, {spacing}"):
+        with pytest.raises(
+            ValueError, match=f"{name} takes strides of {1000 // number} timesteps, {spacing}"
+        ):
             SAMPLERS[name].timesteps(number, SCHEDULE, 1, spacing)
         visited = sorted(set(reference(name, number, spacing).timesteps.tolist()))
         assert set(np.diff(visited)) != {1000 // number}
@@ -289,8 +325,14 @@ def test_a_trajectory_stays_in_its_dtype_and_near(name, dtype, limit):
     ends = []
     for kind in (torch.float64, dtype):
         fresh = iter(draws)
-        for step in SAMPLERS[name].run(predict_noise, start.to(kind), SCHEDULE, timesteps, 0.0,
-                                       lambda fresh=fresh, kind=kind: next(fresh).to(kind)):  # fmt: skip
+        for step in SAMPLERS[name].run(
+            predict_noise,
+            start.to(kind),
+            SCHEDULE,
+            timesteps,
+            0.0,
+            lambda fresh=fresh, kind=kind: next(fresh).to(kind),
+        ):
             assert step.latents.dtype == step.predicted_original.dtype == step.noise.dtype == kind
         ends.append(step.latents.double())
     assert_same(ends[1], ends[0], limit)
@@ -315,7 +357,12 @@ def test_only_ddim_takes_eta(name):
 @pytest.mark.parametrize("name", EXPLODING)
 def test_exploding_samplers_start_wider_with_leading_spacing(name):
     sampler, one = SAMPLERS[name], torch.ones(1, 1, 1, 1)
-    for spacing, expected in (("leading", 13.1585), (None, 14.6146), ("linspace", 14.6146), ("trailing", 14.6146)):
+    for spacing, expected in (
+        ("leading", 13.1585),
+        (None, 14.6146),
+        ("linspace", 14.6146),
+        ("trailing", 14.6146),
+    ):
         timesteps = sampler.timesteps(50, SCHEDULE, 1, spacing)
         assert sampler.start(one, SCHEDULE, timesteps, spacing).item() == pytest.approx(expected, abs=5e-5)
 
@@ -345,9 +392,15 @@ def tail(name, number, begin, spacing=None):
 
 
 @pytest.mark.parametrize("number, begin", TAILS)
-@pytest.mark.parametrize("name, spacing", [*((name, None) for name in SAMPLERS if name != "lms"),
-                                           ("euler", "leading"), ("dpmpp_2m", "leading"),
-                                           ("ddpm", "trailing")])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, spacing",
+    [
+        *((name, None) for name in SAMPLERS if name != "lms"),
+        ("euler", "leading"),
+        ("dpmpp_2m", "leading"),
+        ("ddpm", "trailing"),
+    ],
+)
 def test_a_tail_of_the_timesteps_equals_diffusers_image_to_image(name, spacing, number, begin):
     """pndm's too, which has lost its repeated timestep and then lags behind (2 of 50), or kept it (1 of 50)."""
     scheduler, timesteps, start = tail(name, number, begin, spacing)
@@ -370,14 +423,18 @@ def test_lms_warms_up_anew_on_a_tail(spacing, number, begin):
 
 
 def test_lms_of_diffusers_takes_a_first_step_that_is_too_long_in_image_to_image():
-    """Why ours differs there: four weights add up to the step, and it has a history for the first of them only."""
+    """Why ours differs there: four weights add up to the step, and it has a history for the first of them
+    only.
+    """
     scheduler, timesteps, start = tail("lms", 50, 10)
     sigma, sigma_next = sigmas_of(SCHEDULE, timesteps)[:2]
     (latents, _, noise), *_ = their_steps(scheduler, "lms", start, begin=10)
     length = ((latents - start) / noise).median().item() / (sigma_next - sigma)
     assert length > 2
     four = [scheduler.get_lms_coefficient(4, 10, j) for j in range(4)]
-    assert sum(four) == pytest.approx(sigma_next - sigma) and four[0] == pytest.approx(length * (sigma_next - sigma))
+    assert sum(four) == pytest.approx(sigma_next - sigma) and four[0] == pytest.approx(
+        length * (sigma_next - sigma)
+    )
     spread = {kind: spread_error(steps) for kind, steps in lms_on_a_gaussian(10).items()}
     assert abs(spread["ours"]) < 1e-3 < 1e-2 < abs(spread["theirs"])
 
@@ -388,7 +445,9 @@ def test_a_sampler_without_history_goes_on_from_anywhere(name):
     timesteps, start = SAMPLERS[name].timesteps(50, SCHEDULE), FIRST
     fixed = torch.ones_like(start)
     whole = list(SAMPLERS[name].run(predict_noise, start, SCHEDULE, timesteps, 0.0, lambda: fixed))
-    rest = list(SAMPLERS[name].run(predict_noise, whole[29].latents, SCHEDULE, timesteps[30:], 0.0, lambda: fixed))
+    rest = list(
+        SAMPLERS[name].run(predict_noise, whole[29].latents, SCHEDULE, timesteps[30:], 0.0, lambda: fixed)
+    )
     assert [step.t for step in rest] == timesteps[30:]
     assert torch.equal(rest[-1].latents, whole[-1].latents)
 
@@ -427,7 +486,9 @@ def test_ddim_at_eta_one_has_the_variance_and_mean_of_ddpm(number):
         pairs = []
         for fresh in (torch.zeros_like(x), torch.ones_like(x)):
             ddim, ddpm = (
-                next(SAMPLERS[name].run(predict_noise, x, SCHEDULE, [t, t_prev], eta, lambda f=fresh: f)).latents
+                next(
+                    SAMPLERS[name].run(predict_noise, x, SCHEDULE, [t, t_prev], eta, lambda f=fresh: f)
+                ).latents
                 for name, eta in (("ddim", 1.0), ("ddpm", 0.0))
             )
             assert_same(ddim, ddpm)
@@ -440,8 +501,14 @@ def test_ddim_at_eta_one_has_the_variance_and_mean_of_ddpm(number):
 def test_ddim_at_eta_one_over_all_steps_has_ddpms_posterior_variance():
     """DDPM's eq. 7: beta-tilde_t, for every t but the last step's."""
     x, ab = torch.zeros(1, dtype=torch.float64), SCHEDULE.alphas_cumprod
-    steps = SAMPLERS["ddim"].run(lambda x, t: torch.zeros_like(x), x, SCHEDULE, list(range(999, -1, -1)), 1.0,
-                                 lambda: torch.ones_like(x))  # fmt: skip
+    steps = SAMPLERS["ddim"].run(
+        lambda x, t: torch.zeros_like(x),
+        x,
+        SCHEDULE,
+        list(range(999, -1, -1)),
+        1.0,
+        lambda: torch.ones_like(x),
+    )
     before = 0.0
     for step in steps:
         if step.t == 0:
@@ -459,7 +526,9 @@ def test_ddpm_ends_at_the_predicted_picture_without_noise():
 
 @pytest.mark.parametrize("name, twin", [("euler", "ddim"), ("euler_a", "ddpm")])
 def test_the_euler_samplers_are_ddim_and_ddpm_in_other_units(name, twin):
-    """Latents divided by sqrt(alpha-bar), the same draws: equal at every step; ddim alone stops at alpha-bar_0."""
+    """Latents divided by sqrt(alpha-bar), the same draws: equal at every step; ddim alone stops at
+    alpha-bar_0.
+    """
     timesteps, x = SAMPLERS[twin].timesteps(50, SCHEDULE), rand(1, 4, 3, 3)
     ab = SCHEDULE.alphas_cumprod.tolist()
     theirs = our_steps(twin, x, timesteps)
@@ -491,20 +560,25 @@ def test_dpmpp_is_ddim_until_it_extrapolates():
 
 
 def test_multistep_weights_are_adams_bashforths():
-    for count, expected in enumerate([[1], [3 / 2, -1 / 2], [23 / 12, -16 / 12, 5 / 12],
-                                      [55 / 24, -59 / 24, 37 / 24, -9 / 24]], start=1):  # fmt: skip
+    for count, expected in enumerate(
+        [[1], [3 / 2, -1 / 2], [23 / 12, -16 / 12, 5 / 12], [55 / 24, -59 / 24, 37 / 24, -9 / 24]], start=1
+    ):
         assert multistep_weights(range(0, -count, -1), 1) == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("spacing, number", [("linspace", 10), ("linspace", 50), ("leading", 1), ("leading", 100),
-                                             ("trailing", 1000)])  # fmt: skip
+@pytest.mark.parametrize(
+    "spacing, number",
+    [("linspace", 10), ("linspace", 50), ("leading", 1), ("leading", 100), ("trailing", 1000)],
+)
 def test_lms_weights_equal_diffusers_quadrature(spacing, number):
     scheduler = reference("lms", number, spacing)
     sigmas = scheduler.sigmas = scheduler.sigmas.tolist()
     for i in {0, 1, 2, 3, number // 2, number - 2, number - 1} & set(range(number)):
         order = min(i + 1, 4)
         ours = multistep_weights(sigmas[i + 1 - order : i + 1][::-1], sigmas[i + 1])
-        assert ours == pytest.approx([scheduler.get_lms_coefficient(order, i, j) for j in range(order)], abs=1e-6)
+        assert ours == pytest.approx(
+            [scheduler.get_lms_coefficient(order, i, j) for j in range(order)], abs=1e-6
+        )
         assert sum(ours) == pytest.approx(sigmas[i + 1] - sigmas[i], abs=1e-12)
 
 
@@ -536,7 +610,9 @@ def lms_on_a_gaussian(begin):
     start = latents = MEAN + torch.tensor([0.0, (SPREAD**2 + sigma**2) ** 0.5], dtype=torch.float64)
     scheduler.set_begin_index(begin)
     for t in scheduler.timesteps[begin:]:
-        latents = scheduler.step(gaussian_noise(scheduler.scale_model_input(latents, t), t), t, latents).prev_sample
+        latents = scheduler.step(
+            gaussian_noise(scheduler.scale_model_input(latents, t), t), t, latents
+        ).prev_sample
     ours = list(SAMPLERS["lms"].run(gaussian_noise, start, SCHEDULE, timesteps, 0.0, None))
     return {"ours": ours[-1].latents, "theirs": latents}
 
@@ -548,8 +624,8 @@ def spread_error(latents):
 def land(name, number, spacing=None):
     """Mean and deviation of what a sampler makes of the noised Gaussian, exactly: every step is affine.
 
-    Column 0 is the mean's path; column 1 starts one deviation above it; column k + 2 gets a k-th draw of 1. The squares
-    of what these cause add up to the variance.
+    Column 0 is the mean's path; column 1 starts one deviation above it; column k + 2 gets a k-th draw of 1.
+    The squares of what these cause add up to the variance.
     """
     sampler = SAMPLERS[name]
     timesteps = sampler.timesteps(number, SCHEDULE, 1, spacing)
@@ -563,11 +639,18 @@ def land(name, number, spacing=None):
     return last.latents[0].item(), (last.latents - last.latents[0]).square().sum().sqrt().item()
 
 
-@pytest.mark.parametrize("name, at_20, at_100, at_1000", [
-    ("ddpm", 0.1, 0.035, 0.006), ("euler_a", 0.1, 0.035, 0.006), ("ddim", 0.06, 0.013, 0.002),
-    ("euler", 0.07, 0.016, 0.003), ("dpmpp_2m", 0.06, 0.012, 0.001), ("pndm", 0.01, 0.001, 0.001),
-    ("lms", 0.001, 0.0001, 1e-6),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, at_20, at_100, at_1000",
+    [
+        ("ddpm", 0.1, 0.035, 0.006),
+        ("euler_a", 0.1, 0.035, 0.006),
+        ("ddim", 0.06, 0.013, 0.002),
+        ("euler", 0.07, 0.016, 0.003),
+        ("dpmpp_2m", 0.06, 0.012, 0.001),
+        ("pndm", 0.01, 0.001, 0.001),
+        ("lms", 0.001, 0.0001, 1e-6),
+    ],
+)
 def test_with_the_perfect_network_every_sampler_lands_on_the_right_gaussian(name, at_20, at_100, at_1000):
     """The more steps the nearer; ddim and pndm end at alpha-bar_0, not at the clean picture."""
     ab = SCHEDULE.alphas_cumprod[0].item() if name in ("ddim", "pndm") else 1.0
@@ -583,7 +666,9 @@ def test_draws_are_as_the_affine_reckoning_says():
     for name in ("ddpm", "euler_a"):
         timesteps = SAMPLERS[name].timesteps(20, SCHEDULE)
         noise = rand(count, 1, 1, 1)
-        start = SAMPLERS[name].noised(MEAN + SPREAD * rand(count, 1, 1, 1, seed=2), noise, SCHEDULE, timesteps[0])
+        start = SAMPLERS[name].noised(
+            MEAN + SPREAD * rand(count, 1, 1, 1, seed=2), noise, SCHEDULE, timesteps[0]
+        )
         *_, last = SAMPLERS[name].run(gaussian_noise, start, SCHEDULE, timesteps, 0.0, drawing(start, seed=3))
         mean, deviation = land(name, 20)
         assert last.latents.mean().item() == pytest.approx(mean, abs=4 * deviation / count**0.5)

@@ -9,8 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minisd.scenes import (
-    COLOURS, GROUNDS, HELD_OUT, HOURS, KINDS, SIZES, Scene, Thing, caption, loosened, parse, render,
-    render_many, sample, unknown_words, vocabulary,
+    COLOURS,
+    GROUNDS,
+    HELD_OUT,
+    HOURS,
+    KINDS,
+    SIZES,
+    Scene,
+    Thing,
+    caption,
+    loosened,
+    parse,
+    render,
+    render_many,
+    sample,
+    unknown_words,
+    vocabulary,
 )
 from minisd.scenes.captions import ANYWHERE, FRAMES, LEFT_RIGHT
 from minisd.scenes.render import PAINT, SHADE, TINT, place
@@ -129,12 +143,18 @@ def test_every_frame_and_join_is_used():
     [
         ("a red house", Scene((Thing("house", "red"),))),
         ("An orange car at night!", Scene((Thing("car", "orange"),), hour="night")),
-        ("a red house and a yellow tent in the snow at night",
-         Scene((Thing("house", "red"), Thing("tent", "yellow")), "snow", "night", ordered=False)),
-        ("a small red house left of a big yellow tent on sand at sunset",
-         Scene((Thing("house", "red", "small"), Thing("tent", "yellow", "big")), "sand", "sunset")),
-        ("a large yellow tent to the right of a little red house",
-         Scene((Thing("house", "red", "small"), Thing("tent", "yellow", "big")))),
+        (
+            "a red house and a yellow tent in the snow at night",
+            Scene((Thing("house", "red"), Thing("tent", "yellow")), "snow", "night", ordered=False),
+        ),
+        (
+            "a small red house left of a big yellow tent on sand at sunset",
+            Scene((Thing("house", "red", "small"), Thing("tent", "yellow", "big")), "sand", "sunset"),
+        ),
+        (
+            "a large yellow tent to the right of a little red house",
+            Scene((Thing("house", "red", "small"), Thing("tent", "yellow", "big"))),
+        ),
         ("a snowy night with a white tree", Scene((Thing("tree", "white"),), "snow", "night")),
     ],
 )

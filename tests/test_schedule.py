@@ -10,7 +10,10 @@ from minisd.schedule import jump_posterior
 
 KINDS = {
     "Stable Diffusion": (NoiseSchedule.scaled_linear(), ("scaled_linear", 0.00085, 0.012, 1000)),
-    "scaled linear, other ends": (NoiseSchedule.scaled_linear(0.001, 0.02, 300), ("scaled_linear", 0.001, 0.02, 300)),
+    "scaled linear, other ends": (
+        NoiseSchedule.scaled_linear(0.001, 0.02, 300),
+        ("scaled_linear", 0.001, 0.02, 300),
+    ),
     "DDPM": (NoiseSchedule.linear(), ("linear", 0.0001, 0.02, 1000)),
     "linear, few steps": (NoiseSchedule.linear(0.01, 0.3, 20), ("linear", 0.01, 0.3, 20)),
     "cosine": (NoiseSchedule.cosine(), ("squaredcos_cap_v2", 0.0001, 0.02, 1000)),
@@ -75,10 +78,19 @@ def test_stable_diffusion_never_ends_in_pure_noise():
 
 
 def test_the_published_scheduler_config_gives_stable_diffusions_schedule():
-    published = {"_class_name": "PNDMScheduler", "_diffusers_version": "0.6.0", "beta_end": 0.012, "steps_offset": 1,
-                 "beta_schedule": "scaled_linear", "beta_start": 0.00085, "num_train_timesteps": 1000,
-                 "set_alpha_to_one": False, "skip_prk_steps": True, "trained_betas": None,
-                 "clip_sample": False}  # fmt: skip
+    published = {
+        "_class_name": "PNDMScheduler",
+        "_diffusers_version": "0.6.0",
+        "beta_end": 0.012,
+        "steps_offset": 1,
+        "beta_schedule": "scaled_linear",
+        "beta_start": 0.00085,
+        "num_train_timesteps": 1000,
+        "set_alpha_to_one": False,
+        "skip_prk_steps": True,
+        "trained_betas": None,
+        "clip_sample": False,
+    }
     assert torch.equal(schedule_of(published).betas, NoiseSchedule.scaled_linear().betas)
 
 
@@ -100,8 +112,9 @@ def test_posterior_is_bayes_rule(t, t_prev):
     schedule = NoiseSchedule.linear(0.01, 0.3, 20)
     ab = schedule.alphas_cumprod.double().tolist()
     x0, x_t = 0.7, -1.3
-    mean, variance = jump_posterior(schedule.alphas_cumprod, *torch.tensor([x0, x_t], dtype=torch.float64),
-                                    t, t_prev)  # fmt: skip
+    mean, variance = jump_posterior(
+        schedule.alphas_cumprod, *torch.tensor([x0, x_t], dtype=torch.float64), t, t_prev
+    )
     if t_prev < 0:
         assert (mean.item(), variance) == (pytest.approx(x0, abs=1e-12), 0)
         return
@@ -129,7 +142,9 @@ def test_snr_is_signal_over_noise_and_only_falls():
     schedule = NoiseSchedule.scaled_linear()
     snr = schedule.snr(torch.arange(1000))
     ab = schedule.alphas_cumprod.double()
-    assert ((snr - ab / (1 - ab)) / snr).abs().max().item() < 1e-4  # 1 - alpha-bar_0 has four digits in float32
+    assert (
+        (snr - ab / (1 - ab)) / snr
+    ).abs().max().item() < 1e-4  # 1 - alpha-bar_0 has four digits in float32
     assert (snr[1:] < snr[:-1]).all()
     assert schedule.snr(999).item() == pytest.approx(0.0046601 / (1 - 0.0046601), rel=1e-4)
 
@@ -140,13 +155,23 @@ def test_betas_outside_zero_and_one_are_refused(betas):
         NoiseSchedule(torch.tensor(betas))
 
 
-@pytest.mark.parametrize("change, word", [
-    ({"prediction_type": "v_prediction"}, "prediction_type"), ({"clip_sample": True}, "clip_sample"),
-    ({"set_alpha_to_one": True}, "set_alpha_to_one"), ({"beta_schedule": "sigmoid"}, "beta_schedule"),
-    ({"beta_end": None}, "beta_end"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, word",
+    [
+        ({"prediction_type": "v_prediction"}, "prediction_type"),
+        ({"clip_sample": True}, "clip_sample"),
+        ({"set_alpha_to_one": True}, "set_alpha_to_one"),
+        ({"beta_schedule": "sigmoid"}, "beta_schedule"),
+        ({"beta_end": None}, "beta_end"),
+    ],
+)
 def test_a_scheduler_config_that_asks_for_something_else_is_refused(change, word):
-    config = {"beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000, "beta_schedule": "scaled_linear"}
+    config = {
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "num_train_timesteps": 1000,
+        "beta_schedule": "scaled_linear",
+    }
     config = {key: value for key, value in {**config, **change}.items() if value is not None}
     with pytest.raises(ValueError, match=word) as caught:
         schedule_of(config)

@@ -1,7 +1,8 @@
-"""The single-file layout: the published names and shapes, diffusers' reading of the same file, all else refused.
+"""The single-file layout: the published names and shapes, diffusers' reading of the same file, all else
+refused.
 
-The file is a small Stable Diffusion whose names and shapes are the published file's, every width divided by 32:
-our own renaming has no part in writing it.
+The file is a small Stable Diffusion whose names and shapes are the published file's, every width divided by
+32: our own renaming has no part in writing it.
 """
 
 import functools
@@ -27,22 +28,48 @@ from minisd.tokenizer import BPE
 from minisd.verify import verify
 
 TOKENIZER = BPE.train(SENTENCES, 560)
-PARTS = {"unet": (UNet, 859_520_964), "vae": (AutoencoderKL, 83_653_863), "text_encoder": (TextEncoder, 123_060_480)}
+PARTS = {
+    "unet": (UNet, 859_520_964),
+    "vae": (AutoencoderKL, 83_653_863),
+    "text_encoder": (TextEncoder, 123_060_480),
+}
 NARROW = 32
 CONFIGS = {
-    "unet": {**SD15["unet"], "block_out_channels": [10, 20, 40, 40], "cross_attention_dim": 24, "sample_size": 8,
-             "attention_head_dim": 2, "norm_num_groups": 2},
+    "unet": {
+        **SD15["unet"],
+        "block_out_channels": [10, 20, 40, 40],
+        "cross_attention_dim": 24,
+        "sample_size": 8,
+        "attention_head_dim": 2,
+        "norm_num_groups": 2,
+    },
     "vae": {**SD15["vae"], "block_out_channels": [4, 8, 16, 16], "norm_num_groups": 2, "sample_size": 64},
-    "text_encoder": {**SD15["text_encoder"], "hidden_size": 24, "intermediate_size": 96, "num_attention_heads": 4,
-                     "projection_dim": 24, "vocab_size": len(TOKENIZER)},
+    "text_encoder": {
+        **SD15["text_encoder"],
+        "hidden_size": 24,
+        "intermediate_size": 96,
+        "num_attention_heads": 4,
+        "projection_dim": 24,
+        "vocab_size": len(TOKENIZER),
+    },
     "scheduler": SD15["scheduler"],
-}  # fmt: skip
+}
 CONV_IN, NORM = UNET + "input_blocks.0.0.weight", VAE + "decoder.norm_out.weight"
 FINAL = TEXT + "text_model.final_layer_norm.weight"
-SCHEDULE = ["betas", "alphas_cumprod", "alphas_cumprod_prev", "sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod",
-            "log_one_minus_alphas_cumprod", "sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod",
-            "posterior_variance", "posterior_log_variance_clipped", "posterior_mean_coef1",
-            "posterior_mean_coef2"]  # fmt: skip
+SCHEDULE = [
+    "betas",
+    "alphas_cumprod",
+    "alphas_cumprod_prev",
+    "sqrt_alphas_cumprod",
+    "sqrt_one_minus_alphas_cumprod",
+    "log_one_minus_alphas_cumprod",
+    "sqrt_recip_alphas_cumprod",
+    "sqrt_recipm1_alphas_cumprod",
+    "posterior_variance",
+    "posterior_log_variance_clipped",
+    "posterior_mean_coef1",
+    "posterior_mean_coef2",
+]
 
 
 def random_tensors():
@@ -83,10 +110,14 @@ def theirs(file):
         name = "scheduler_config.json" if part == "scheduler" else "config.json"
         (folder / part).mkdir()
         (folder / part / name).write_text(json.dumps({**config, "_class_name": classes.get(part)}))
-    index = {"_class_name": "StableDiffusionPipeline", "safety_checker": [None, None],
-             "feature_extractor": [None, None], "tokenizer": ["transformers", "CLIPTokenizer"],
-             "text_encoder": ["transformers", "CLIPTextModel"],
-             **{part: ["diffusers", name] for part, name in classes.items()}}  # fmt: skip
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "safety_checker": [None, None],
+        "feature_extractor": [None, None],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        **{part: ["diffusers", name] for part, name in classes.items()},
+    }
     (folder / "model_index.json").write_text(json.dumps(index))
     pipe = diffusers.StableDiffusionPipeline.from_single_file(file, config=str(folder), local_files_only=True)
     pipe.set_progress_bar_config(disable=True)
@@ -142,21 +173,29 @@ def test_the_published_file_is_the_three_networks_renamed():
     assert len(shapes) == 1131 and shapes == published_shapes("single-file")
 
 
-@pytest.mark.parametrize("name, there", [
-    ("down_blocks.1.resnets.0.conv1.bias", "input_blocks.4.0.in_layers.2.bias"),
-    ("down_blocks.2.downsamplers.0.conv.weight", "input_blocks.9.0.op.weight"),
-    ("mid_block.resnets.1.time_emb_proj.bias", "middle_block.2.emb_layers.1.bias"),
-    ("up_blocks.0.upsamplers.0.conv.bias", "output_blocks.2.1.conv.bias"),
-    ("up_blocks.1.upsamplers.0.conv.bias", "output_blocks.5.2.conv.bias"),
-    ("up_blocks.3.attentions.2.transformer_blocks.0.norm1.bias", "output_blocks.11.1.transformer_blocks.0.norm1.bias"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, there",
+    [
+        ("down_blocks.1.resnets.0.conv1.bias", "input_blocks.4.0.in_layers.2.bias"),
+        ("down_blocks.2.downsamplers.0.conv.weight", "input_blocks.9.0.op.weight"),
+        ("mid_block.resnets.1.time_emb_proj.bias", "middle_block.2.emb_layers.1.bias"),
+        ("up_blocks.0.upsamplers.0.conv.bias", "output_blocks.2.1.conv.bias"),
+        ("up_blocks.1.upsamplers.0.conv.bias", "output_blocks.5.2.conv.bias"),
+        (
+            "up_blocks.3.attentions.2.transformer_blocks.0.norm1.bias",
+            "output_blocks.11.1.transformer_blocks.0.norm1.bias",
+        ),
+    ],
+)
 def test_names_worked_out_by_hand(name, there):
     assert unet_name(name) == there
 
 
 def test_the_scheduler_is_the_published_one():
     ours = pipeline.schedule_of(SD15["scheduler"])
-    theirs = diffusers.PNDMScheduler.from_config({k: v for k, v in SD15["scheduler"].items() if k != "_class_name"})
+    theirs = diffusers.PNDMScheduler.from_config(
+        {k: v for k, v in SD15["scheduler"].items() if k != "_class_name"}
+    )
     assert_same(ours.alphas_cumprod.float(), theirs.alphas_cumprod)
     assert theirs.config.timestep_spacing == "leading" and "timestep_spacing" not in SD15["scheduler"]
 
@@ -194,25 +233,34 @@ def without_position_ids(tensors):
 
 
 def with_training_leftovers(tensors):
-    ema = {f"model_ema.{key.removeprefix('model.').replace('.', '')}": tensor + 1 for key, tensor in tensors.items()
-           if key.startswith(UNET)}  # fmt: skip
+    ema = {
+        f"model_ema.{key.removeprefix('model.').replace('.', '')}": tensor + 1
+        for key, tensor in tensors.items()
+        if key.startswith(UNET)
+    }
     numbers = {"model_ema.decay": torch.tensor(0.9999), "model_ema.num_updates": torch.tensor(470000)}
     return {**tensors, **ema, **numbers, **{name: torch.rand(1000) for name in SCHEDULE}}
 
 
 def with_linear_attention(tensors):
-    return {key: tensor[:, :, 0, 0].clone() if ".attn_1." in key and tensor.ndim == 4 else tensor
-            for key, tensor in tensors.items()}  # fmt: skip
+    return {
+        key: tensor[:, :, 0, 0].clone() if ".attn_1." in key and tensor.ndim == 4 else tensor
+        for key, tensor in tensors.items()
+    }
 
 
-@pytest.mark.parametrize("change", [without_text_model, without_position_ids, with_training_leftovers,
-                                    with_linear_attention])  # fmt: skip
+@pytest.mark.parametrize(
+    "change", [without_text_model, without_position_ids, with_training_leftovers, with_linear_attention]
+)
 def test_other_forms_give_the_same_networks(tensors, file, tmp_path, change):
     assert_equal_networks(load(write(change(tensors), tmp_path / "x.safetensors")), load(file))
 
 
-@pytest.mark.parametrize("wrap", [dict, lambda t: {"state_dict": t, "global_step": 470000, "epoch": 0, "hyper": None}],
-                         ids=["bare", "state_dict"])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrap",
+    [dict, lambda t: {"state_dict": t, "global_step": 470000, "epoch": 0, "hyper": None}],
+    ids=["bare", "state_dict"],
+)
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before torch 1.6"])
 def test_a_ckpt_gives_the_same_networks(tensors, file, tmp_path, wrap, zipped):
     path = tmp_path / "v1-4.ckpt"
@@ -222,10 +270,15 @@ def test_a_ckpt_gives_the_same_networks(tensors, file, tmp_path, wrap, zipped):
 
 @pytest.mark.parametrize("stored, wanted", [(torch.float16, torch.float32), (torch.bfloat16, torch.float16)])
 def test_half_precision(tensors, tmp_path, stored, wanted):
-    halves = {key: tensor.to(stored) if tensor.is_floating_point() else tensor for key, tensor in tensors.items()}
+    halves = {
+        key: tensor.to(stored) if tensor.is_floating_point() else tensor for key, tensor in tensors.items()
+    }
     again = {key: tensor.to(wanted) for key, tensor in halves.items()}
-    assert_equal_networks(load(write(halves, tmp_path / "a.safetensors"), wanted),
-                          load(write(again, tmp_path / "b.safetensors"), wanted), wanted)  # fmt: skip
+    assert_equal_networks(
+        load(write(halves, tmp_path / "a.safetensors"), wanted),
+        load(write(again, tmp_path / "b.safetensors"), wanted),
+        wanted,
+    )
 
 
 def test_what_is_converted_is_looked_at_whole(tensors, tmp_path):
@@ -236,7 +289,9 @@ def test_what_is_converted_is_looked_at_whole(tensors, tmp_path):
     assert tensor.numel() > 2 * checkpoint.ENDS
     path = write({**tensors, key: tensor}, tmp_path / "x.safetensors")
     assert load(path)[1].up_blocks[0].resnets[0].conv1.weight.max() == 70000
-    assert_refused(path, "holds NaN or infinity in output_blocks", read=lambda path: load(path, torch.float16))
+    assert_refused(
+        path, "holds NaN or infinity in output_blocks", read=lambda path: load(path, torch.float16)
+    )
 
 
 def test_the_file_says_how_many_channels_the_unet_reads(tensors, tmp_path):
@@ -248,7 +303,9 @@ def test_the_file_says_how_many_channels_the_unet_reads(tensors, tmp_path):
 
 def test_nothing_is_copied(file, monkeypatch):
     read = {}
-    monkeypatch.setattr("minisd.single_file.read_tensors", lambda path: read.setdefault("it", read_tensors(path)))
+    monkeypatch.setattr(
+        "minisd.single_file.read_tensors", lambda path: read.setdefault("it", read_tensors(path))
+    )
     networks = load(file)
     there = {tensor.data_ptr() for tensor in read["it"].values()}
     assert all(tensor.data_ptr() in there for net in networks for tensor in net.state_dict().values())
@@ -260,8 +317,10 @@ def test_nothing_is_copied(file, monkeypatch):
 def test_the_tokenizer_is_found_beside_the_file_or_given(file, small, tmp_path):
     alone = tmp_path / "alone.safetensors"
     alone.symlink_to(file)
-    beside, given = StableDiffusion.from_pretrained(file, "cpu"), StableDiffusion.from_pretrained(
-        alone, "cpu", tokenizer=file.parent / "tokenizer")  # fmt: skip
+    beside, given = (
+        StableDiffusion.from_pretrained(file, "cpu"),
+        StableDiffusion.from_pretrained(alone, "cpu", tokenizer=file.parent / "tokenizer"),
+    )
     assert beside.tokenizer.vocab == given.tokenizer.vocab == TOKENIZER.vocab
     assert beside.scheduler_config == SD15["scheduler"] and beside.guidance_scale == 7.5
 
@@ -289,18 +348,28 @@ def test_a_hub_id_is_fetched(file, small, tmp_path, monkeypatch):
 
 
 def test_verify_reports_on_a_single_file(file, small):
-    tables = {part: {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
-              for part, net in zip(("text_encoder", "unet", "vae"), load(file))}  # fmt: skip
+    tables = {
+        part: {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+        for part, net in zip(("text_encoder", "unet", "vae"), load(file))
+    }
     lines = list(verify(file, "cpu", shapes=lambda part: tables[part], goldens={"cases": []}))
     assert [(line.result, line.subject) for line in lines] == [
-        ("", "minisd"), ("", "file"), ("ok", "loading"), ("ok", "tensors of unet"), ("ok", "tensors of vae"),
-        ("ok", "tensors of text_encoder"), ("", "model")]  # fmt: skip
+        ("", "minisd"),
+        ("", "file"),
+        ("ok", "loading"),
+        ("ok", "tensors of unet"),
+        ("ok", "tensors of vae"),
+        ("ok", "tensors of text_encoder"),
+        ("", "model"),
+    ]
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert lines[1].figures == f"v1-5.safetensors, {file.stat().st_size:,} bytes, SHA-256 {digest}"
     assert lines[-1].figures == "taken for v1-5, by the name v1-5.safetensors"
 
 
-@pytest.mark.parametrize("name", ["nowhere", "a/v1-5.safetensors", "a/v1-5.ckpt", "a/b/c", "../b", "a/", "~/x"])
+@pytest.mark.parametrize(
+    "name", ["nowhere", "a/v1-5.safetensors", "a/v1-5.ckpt", "a/b/c", "../b", "a/", "~/x"]
+)
 def test_what_is_no_hub_id_is_not_asked_for(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(hub, "fetch", lambda model: pytest.fail(f"asked the hub for {model}"))
@@ -311,28 +380,55 @@ def test_what_is_no_hub_id_is_not_asked_for(name, tmp_path, monkeypatch):
 # ---- what is refused
 
 
-@pytest.mark.parametrize("keys, words", [
-    ([UNET + "out.2.bias", VAE + "quant_conv.bias", "conditioner.embedders.1.model.ln_final.bias"], "SDXL: it has"),
-    (["add_embedding.linear_1.weight", "conv_in.weight", "down_blocks.0.resnets.0.norm1.bias"], "SDXL"),
-    ([UNET + "out.2.bias", VAE + "quant_conv.bias", "cond_stage_model.model.ln_final.bias"], "Stable Diffusion 2: it"),
-    ([UNET + "joint_blocks.0.x_block.mlp.fc1.bias", VAE + "decoder.conv_in.bias"], "Stable Diffusion 3"),
-    (["double_blocks.0.img_attn.proj.bias", "final_layer.linear.bias"], "FLUX"),
-    (["single_transformer_blocks.0.attn.to_q.bias", "x_embedder.bias"], "FLUX"),
-    (["lora_unet_down_blocks_0_attentions_0_proj_in.alpha", "lora_te_text_model_encoder_layers_0.alpha"], "a LoRA, wh"),
-    (["unet.down_blocks.0.attentions.0.proj_in.lora_A.weight"], "a LoRA"),
-    (["control_model.input_hint_block.0.bias", UNET + "out.2.bias"], "a ControlNet, which is added to a model"),
-    (["controlnet_cond_embedding.conv_in.bias", "down_blocks.0.resnets.0.norm1.bias"], "a ControlNet"),
-    (["emb_params"], "an embedding from textual inversion"),
-    (["conv_in.bias", "down_blocks.0.resnets.0.norm1.bias"], "a U-Net alone: it has conv_in.bias, down_"),
-    (["input_blocks.0.0.bias", "out.2.bias"], "a U-Net alone"),
-    (["encoder.conv_in.bias", "decoder.conv_in.bias", "quant_conv.bias"], "a VAE alone"),
-    (["text_model.final_layer_norm.bias"], "a text encoder alone"),
-    (["embeddings.token_embedding.weight", "final_layer_norm.bias"], "a text encoder alone"),
-    ([UNET + "out.2.bias", VAE + "quant_conv.bias"], "a part of one: it has nothing under cond_stage_model.transf"),
-    ([VAE + "quant_conv.bias", TEXT + "text_model.final_layer_norm.bias"], "it has nothing under model.diffusion_mod"),
-    (["a", "b", "c", "d", "e"], "another model, or a part of one: it has a, b, c and 2 more; give a whole checkpoint"),
-    ([], "nothing under model.diffusion_model."),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "keys, words",
+    [
+        (
+            [UNET + "out.2.bias", VAE + "quant_conv.bias", "conditioner.embedders.1.model.ln_final.bias"],
+            "SDXL: it has",
+        ),
+        (["add_embedding.linear_1.weight", "conv_in.weight", "down_blocks.0.resnets.0.norm1.bias"], "SDXL"),
+        (
+            [UNET + "out.2.bias", VAE + "quant_conv.bias", "cond_stage_model.model.ln_final.bias"],
+            "Stable Diffusion 2: it",
+        ),
+        ([UNET + "joint_blocks.0.x_block.mlp.fc1.bias", VAE + "decoder.conv_in.bias"], "Stable Diffusion 3"),
+        (["double_blocks.0.img_attn.proj.bias", "final_layer.linear.bias"], "FLUX"),
+        (["single_transformer_blocks.0.attn.to_q.bias", "x_embedder.bias"], "FLUX"),
+        (
+            [
+                "lora_unet_down_blocks_0_attentions_0_proj_in.alpha",
+                "lora_te_text_model_encoder_layers_0.alpha",
+            ],
+            "a LoRA, wh",
+        ),
+        (["unet.down_blocks.0.attentions.0.proj_in.lora_A.weight"], "a LoRA"),
+        (
+            ["control_model.input_hint_block.0.bias", UNET + "out.2.bias"],
+            "a ControlNet, which is added to a model",
+        ),
+        (["controlnet_cond_embedding.conv_in.bias", "down_blocks.0.resnets.0.norm1.bias"], "a ControlNet"),
+        (["emb_params"], "an embedding from textual inversion"),
+        (["conv_in.bias", "down_blocks.0.resnets.0.norm1.bias"], "a U-Net alone: it has conv_in.bias, down_"),
+        (["input_blocks.0.0.bias", "out.2.bias"], "a U-Net alone"),
+        (["encoder.conv_in.bias", "decoder.conv_in.bias", "quant_conv.bias"], "a VAE alone"),
+        (["text_model.final_layer_norm.bias"], "a text encoder alone"),
+        (["embeddings.token_embedding.weight", "final_layer_norm.bias"], "a text encoder alone"),
+        (
+            [UNET + "out.2.bias", VAE + "quant_conv.bias"],
+            "a part of one: it has nothing under cond_stage_model.transf",
+        ),
+        (
+            [VAE + "quant_conv.bias", TEXT + "text_model.final_layer_norm.bias"],
+            "it has nothing under model.diffusion_mod",
+        ),
+        (
+            ["a", "b", "c", "d", "e"],
+            "another model, or a part of one: it has a, b, c and 2 more; give a whole checkpoint",
+        ),
+        ([], "nothing under model.diffusion_model."),
+    ],
+)
 def test_a_file_of_another_model_is_named(tmp_path, keys, words):
     path = write({key: torch.zeros(1) for key in keys}, tmp_path / "x.safetensors")
     assert_refused(path, f"looks like .*{words}")
@@ -346,9 +442,13 @@ def test_a_strange_tensor_in_a_whole_checkpoint(tensors, tmp_path):
 @pytest.mark.parametrize("key", [CONV_IN, NORM, FINAL])
 class TestTensors:
     def test_missing(self, tensors, tmp_path, key):
-        path = write({name: tensor for name, tensor in tensors.items() if name != key}, tmp_path / "x.safetensors")
+        path = write(
+            {name: tensor for name, tensor in tensors.items() if name != key}, tmp_path / "x.safetensors"
+        )
         prefix, name = next((p, key.removeprefix(p)) for p in (UNET, VAE, TEXT) if key.startswith(p))
-        with pytest.raises(ValueError, match=rf"x.safetensors \({prefix}\*\) lacks {name}; .* fetch the model again"):
+        with pytest.raises(
+            ValueError, match=rf"x.safetensors \({prefix}\*\) lacks {name}; .* fetch the model again"
+        ):
             load(path)
 
     def test_too_many(self, tensors, tmp_path, key):
@@ -362,7 +462,9 @@ class TestTensors:
     def test_not_finite(self, tensors, tmp_path, key):
         tensor = tensors[key].clone()
         tensor.view(-1)[-1] = math.nan
-        assert_refused(write({**tensors, key: tensor}, tmp_path / "x.safetensors"), "holds NaN or infinity in ")
+        assert_refused(
+            write({**tensors, key: tensor}, tmp_path / "x.safetensors"), "holds NaN or infinity in "
+        )
 
 
 def test_a_first_convolution_that_is_none(tensors, tmp_path):
@@ -382,15 +484,25 @@ class Opens:
 
 @pytest.mark.parametrize("ending", [".ckpt", ".bin", ".safetensors"])
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before torch 1.6"])
-@pytest.mark.parametrize("where", [lambda tensors, bomb: {"state_dict": {**tensors, "x": bomb}},
-                                   lambda tensors, bomb: {"state_dict": tensors, "callbacks": bomb},
-                                   lambda tensors, bomb: bomb])  # fmt: skip
+@pytest.mark.parametrize(
+    "where",
+    [
+        lambda tensors, bomb: {"state_dict": {**tensors, "x": bomb}},
+        lambda tensors, bomb: {"state_dict": tensors, "callbacks": bomb},
+        lambda tensors, bomb: bomb,
+    ],
+)
 def test_code_in_a_pickle_is_not_run(tensors, tmp_path, ending, zipped, where):
     path, mark = tmp_path / f"v1-4{ending}", tmp_path / "ran"
     bomb = Opens(os.mkdir, str(mark))
     torch.save(where({CONV_IN: tensors[CONV_IN]}, bomb), path, _use_new_zipfile_serialization=zipped)
-    words = "not a whole safetensors file" if ending == ".safetensors" else (
-        r"asks for \w+.mkdir, which could run any code and is not loaded; .* safetensors: v1-4.safetensors")  # fmt: skip
+    words = (
+        "not a whole safetensors file"
+        if ending == ".safetensors"
+        else (
+            r"asks for \w+.mkdir, which could run any code and is not loaded; .* safetensors: v1-4.safetensors"
+        )
+    )
     assert_refused(path, words)
     assert not mark.exists()
     torch.load(path.rename(path.with_suffix(".pt")), weights_only=False)
@@ -405,40 +517,65 @@ def test_a_training_tools_objects_are_named(tensors, tmp_path):
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "new.ckpt", "w", zipfile.ZIP_STORED) as new:
         for name in old.namelist():
             new.writestr(name, b"\x80\x02" + module if name.endswith("data.pkl") else old.read(name))
-    assert_refused(tmp_path / "new.ckpt", "asks for pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint, "
-                   "which could run any code and is not loaded; fetch the same weights as safetensors: new.saf")  # fmt: skip
+    assert_refused(
+        tmp_path / "new.ckpt",
+        "asks for pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint, "
+        "which could run any code and is not loaded; fetch the same weights as safetensors: new.saf",
+    )
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before torch 1.6"])
-@pytest.mark.parametrize("keep", [lambda n: 0, lambda n: 4, lambda n: 100, lambda n: n // 2, lambda n: n - 1],
-                         ids=["nothing", "4 bytes", "100 bytes", "half", "all but a byte"])  # fmt: skip
+@pytest.mark.parametrize(
+    "keep",
+    [lambda n: 0, lambda n: 4, lambda n: 100, lambda n: n // 2, lambda n: n - 1],
+    ids=["nothing", "4 bytes", "100 bytes", "half", "all but a byte"],
+)
 def test_a_truncated_ckpt(tmp_path, zipped, keep):
     path = tmp_path / "v1-4.ckpt"
-    torch.save({"state_dict": {CONV_IN: torch.zeros(20, 4, 3, 3)}}, path, _use_new_zipfile_serialization=zipped)
+    torch.save(
+        {"state_dict": {CONV_IN: torch.zeros(20, 4, 3, 3)}}, path, _use_new_zipfile_serialization=zipped
+    )
     path.write_bytes(path.read_bytes()[: keep(path.stat().st_size)])
     assert_refused(path, r"is not a whole file of tensors \(\w+\); fetch the same weights as safetensors")
 
 
-@pytest.mark.parametrize("data, words", [
-    (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "is a git-lfs pointer: run git lfs pull, or fetch"),
-    (b"<!doctype html>\n<html>", "is a web page: fetch the file itself"),
-    (b"GGUF\x03\x00\x00\x00" * 100, "is not a whole file of tensors"),
-    (b"PK\x03\x04" + bytes(100), "is not a whole file of tensors"),
-    (b"\x10\0\0\0\0\0\0\0{}              ", "is not a whole file of tensors"),
-    (pickle.dumps(None, 2), "is not a whole file of tensors"),
-], ids=["git-lfs", "web page", "gguf", "zip", "safetensors", "pickle"])  # fmt: skip
+@pytest.mark.parametrize(
+    "data, words",
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:1",
+            "is a git-lfs pointer: run git lfs pull, or fetch",
+        ),
+        (b"<!doctype html>\n<html>", "is a web page: fetch the file itself"),
+        (b"GGUF\x03\x00\x00\x00" * 100, "is not a whole file of tensors"),
+        (b"PK\x03\x04" + bytes(100), "is not a whole file of tensors"),
+        (b"\x10\0\0\0\0\0\0\0{}              ", "is not a whole file of tensors"),
+        (pickle.dumps(None, 2), "is not a whole file of tensors"),
+    ],
+    ids=["git-lfs", "web page", "gguf", "zip", "safetensors", "pickle"],
+)
 def test_a_ckpt_that_is_something_else(tmp_path, data, words):
     (tmp_path / "v1-4.ckpt").write_bytes(data)
     assert_refused(tmp_path / "v1-4.ckpt", words)
 
 
-@pytest.mark.parametrize("value", [
-    [1, 2], torch.zeros(3), {"state_dict": [torch.zeros(3)]}, {"a": 1}, {"state_dict": 3},
-    {"state_dict": {"a": torch.zeros(1), "b": {"c": torch.zeros(1)}}},
-], ids=repr)  # fmt: skip
+@pytest.mark.parametrize(
+    "value",
+    [
+        [1, 2],
+        torch.zeros(3),
+        {"state_dict": [torch.zeros(3)]},
+        {"a": 1},
+        {"state_dict": 3},
+        {"state_dict": {"a": torch.zeros(1), "b": {"c": torch.zeros(1)}}},
+    ],
+    ids=repr,
+)
 def test_a_pickle_of_something_else(tmp_path, value):
     torch.save(value, tmp_path / "v1-4.ckpt")
-    assert_refused(tmp_path / "v1-4.ckpt", "holds no dictionary of tensors; fetch the model as safetensors: v1-4.saf")
+    assert_refused(
+        tmp_path / "v1-4.ckpt", "holds no dictionary of tensors; fetch the model as safetensors: v1-4.saf"
+    )
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
@@ -464,8 +601,11 @@ def test_damage_is_never_more_than_one_line(tmp_path):
 
 def test_numbers_of_eight_bits_are_refused(tensors, tmp_path):
     eights = {**tensors, CONV_IN: tensors[CONV_IN].to(torch.float8_e4m3fn)}
-    assert_refused(write(eights, tmp_path / "x.safetensors"), "does not hold plain floating-point numbers: input_"
-                   "blocks.0.0.weight, of torch.float8_e4m3fn; fetch the model in half or full precision")  # fmt: skip
+    assert_refused(
+        write(eights, tmp_path / "x.safetensors"),
+        "does not hold plain floating-point numbers: input_"
+        "blocks.0.0.weight, of torch.float8_e4m3fn; fetch the model in half or full precision",
+    )
 
 
 def test_a_safetensors_file_is_left_as_it_is(file):
@@ -479,7 +619,14 @@ def test_a_safetensors_file_is_left_as_it_is(file):
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_of_a_large_mapped_tensor_both_ends_are_looked_at(value):
     ends = checkpoint.ENDS
-    for place, seen in ((0, True), (ends - 1, True), (ends, False), (-ends - 1, False), (-ends, True), (-1, True)):
+    for place, seen in (
+        (0, True),
+        (ends - 1, True),
+        (ends, False),
+        (-ends - 1, False),
+        (-ends, True),
+        (-1, True),
+    ):
         tensor = torch.zeros(5, ends)
         tensor.view(-1)[place] = value
         assert not checkpoint.finite(tensor, mapped=False)

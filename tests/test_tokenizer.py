@@ -34,13 +34,41 @@ TEXTS = [
 ] + 20 * ["house tree tent car balloon rocket mushroom flower 家 木 テント café über 🚀 🎈 1 2 3 ... !!"]
 
 TRICKY = [
-    "", " ", "a", "'", "don't DON'T it's IT'S they'll've 'sss 'S", "1234 ½ ² Ⅻ ٣ 三",
-    "İstanbul ISPARTA ıi", "STRAẞE straße ß ﬁ", "ΟΔΥΣΣΕΥΣ Σ ΣΣ aΣ. Σa", "J̌ e\u0301 é q\u0307\u0323 Å ﷺ",
-    "👩‍👩‍👧‍👦", "🇫🇷🇯🇵", "🏳️‍🌈👍🏽", "\x00", "a\x01b\x1cc\x1dd\x1fe\x7ff\x85g", "\ufeff", "\u200b", "\u180e", "\u00ad",
-    "a\tb\nc\r\nd\x0be\x0cf", "\xa0\u1680\u2003\u2028\u2029\u202f\u205f\u3000", "<|endoftext|>", "<|startoftext|>a",
-    "x!<|endoftext|>y", "<|ENDOFTEXT|> <|endoftext |>", "<|endoftext|><|endoftext|", "</w>", "a</w>b", "Ġ Ā ġ",
-    "雪の中の赤い家", "हिन्दी ไทย", "!!'s --- ...'t", "<", "|>",
-]  # fmt: skip
+    "",
+    " ",
+    "a",
+    "'",
+    "don't DON'T it's IT'S they'll've 'sss 'S",
+    "1234 ½ ² Ⅻ ٣ 三",
+    "İstanbul ISPARTA ıi",
+    "STRAẞE straße ß ﬁ",
+    "ΟΔΥΣΣΕΥΣ Σ ΣΣ aΣ. Σa",
+    "J̌ e\u0301 é q\u0307\u0323 Å ﷺ",
+    "👩‍👩‍👧‍👦",
+    "🇫🇷🇯🇵",
+    "🏳️‍🌈👍🏽",
+    "\x00",
+    "a\x01b\x1cc\x1dd\x1fe\x7ff\x85g",
+    "\ufeff",
+    "\u200b",
+    "\u180e",
+    "\u00ad",
+    "a\tb\nc\r\nd\x0be\x0cf",
+    "\xa0\u1680\u2003\u2028\u2029\u202f\u205f\u3000",
+    "<|endoftext|>",
+    "<|startoftext|>a",
+    "x!<|endoftext|>y",
+    "<|ENDOFTEXT|> <|endoftext |>",
+    "<|endoftext|><|endoftext|",
+    "</w>",
+    "a</w>b",
+    "Ġ Ā ġ",
+    "雪の中の赤い家",
+    "हिन्दी ไทย",
+    "!!'s --- ...'t",
+    "<",
+    "|>",
+]
 
 # Characters that this Python's Unicode tables know; tables of another age disagree on the rest.
 TEXT = st.lists(
@@ -86,8 +114,13 @@ def test_tricky_rows_equal_transformers(bpe, clip):
     assert [text for text, a, b in zip(texts, ours, theirs) if not torch.equal(a, b)] == []
 
 
-@settings(max_examples=2000, deadline=None, derandomize=True, database=None,
-          suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
+@settings(
+    max_examples=2000,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(text=TEXT)
 @example(text="the end " * 60)
 def test_generated_rows_equal_transformers(bpe, clip, text):
@@ -125,8 +158,15 @@ def test_merges_computed_by_hand():
     small = BPE.train(texts, 514 + 7)
     tokens = {i: token for token, i in small.vocab.items()}
     assert [tokens[i] for i in small.encode("Lowest newer slow")] == [
-        "lo", "w", "est</w>", "new", "e", "r</w>", "s", "low</w>"
-    ]  # fmt: skip
+        "lo",
+        "w",
+        "est</w>",
+        "new",
+        "e",
+        "r</w>",
+        "s",
+        "low</w>",
+    ]
 
 
 def test_merges_equal_the_tokenizers_library():
@@ -154,9 +194,13 @@ def test_training_does_not_depend_on_hash_seed_order_or_torch(bpe):
     )
     for seed in ("0", "1", "4321"):
         run = subprocess.run(
-            [sys.executable, "-c", code], input=json.dumps(TEXTS[::-1]), capture_output=True, encoding="utf-8",
-            check=True, env={**os.environ, "PYTHONHASHSEED": seed},
-        )  # fmt: skip
+            [sys.executable, "-c", code],
+            input=json.dumps(TEXTS[::-1]),
+            capture_output=True,
+            encoding="utf-8",
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        )
         assert [tuple(pair) for pair in json.loads(run.stdout)] == bpe.merges
 
 
@@ -256,8 +300,11 @@ def test_round_trip(bpe):
 
 def test_files_round_trip(bpe, folder):
     assert sorted(os.listdir(folder)) == [
-        "merges.txt", "special_tokens_map.json", "tokenizer_config.json", "vocab.json"
-    ]  # fmt: skip
+        "merges.txt",
+        "special_tokens_map.json",
+        "tokenizer_config.json",
+        "vocab.json",
+    ]
     for again in (
         BPE.from_files(folder),
         BPE.from_files(str(folder / "merges.txt")),
@@ -393,23 +440,43 @@ PIECES = {
     "scripts": "雪の中の赤い家 一只柴犬 トトロ 한국어 красный σπίτι שלום سلام हिन्दी ไทย Ελλάδα ß ẞ ı İ ø Æ ŋ".split(),
     "accents": "café naïve Ångström Zürich façade piñata Ünï đ Ễ".split(),
     "spaces": ["  ", "\t", "\n", "\r\n", "\x0b", "\xa0", "\u2003", "\u3000", "\u2028"],
-    "decomposed": ["cafe\u0301", "A\u030angstro\u0308m", "e\u0323\u0302", "q\u0307\u0323", "a\u0300\u0316",
-                   "\u212b", "\u1112\u1161\u11ab"],
+    "decomposed": [
+        "cafe\u0301",
+        "A\u030angstro\u0308m",
+        "e\u0323\u0302",
+        "q\u0307\u0323",
+        "a\u0300\u0316",
+        "\u212b",
+        "\u1112\u1161\u11ab",
+    ],
     "sigma": ["ΟΔΥΣΣΕΥΣ", "Σ", "ΣΑΣ"],
-    "entities": ["&amp;", "&lt;b&gt;", "&amp;amp;", "&eacute;", "&#39;", "&#x1F600;", "&nbsp;", "&quot;hi&quot;"],
+    "entities": [
+        "&amp;",
+        "&lt;b&gt;",
+        "&amp;amp;",
+        "&eacute;",
+        "&#39;",
+        "&#x1F600;",
+        "&nbsp;",
+        "&quot;hi&quot;",
+    ],
     "mojibake": ["schÃ¶n", "â€œhiâ€\x9d", "â€™", "cafÃ©"],
     "quotes": ["\u201ccurly\u201d", "it\u2019s", "\u2018a\u2019"],
     "widths": ["ＡＢＣ", "１２３", "！", "ｶﾞ", "ﬁn", "ﬂy"],
     "controls": ["a\x00b", "c\x01d", "\x7f", "\x1f", "\x85", "\ufeff", "\x1b[31m"],
     "specials": "<|endoftext|> <|startoftext|> <|ENDOFTEXT|> !<|endoftext|> <start_of_text> <end_of_text>".split(),
-}  # fmt: skip
+}
 DISPUTED = {"decomposed", "sigma", "entities", "mojibake", "quotes", "widths", "controls", "specials"}
 
 
 def generated(count=5000):
     """`count` texts, each with the kinds of its pieces; the same in every run."""
     dice, kinds = random.Random(3), [*PIECES]
-    texts = [(prompt, set()) for prompt in PROMPTS] + [("", set()), (" ", set()), ("a red house, " * 400, set())]
+    texts = [(prompt, set()) for prompt in PROMPTS] + [
+        ("", set()),
+        (" ", set()),
+        ("a red house, " * 400, set()),
+    ]
     while len(texts) < count:
         mine = dice.sample(kinds, dice.randint(1, 3)) if dice.random() < 0.8 else []
         parts = [(dice.choice(PIECES[kind]), kind) for kind in mine * dice.randint(1, 4)]
@@ -420,21 +487,27 @@ def generated(count=5000):
 
 
 def original_cleaning(text):
-    """What OpenAI's simple_tokenizer.py does to a text (basic_clean, whitespace_clean) before it lowers its letters."""
+    """What OpenAI's simple_tokenizer.py does to a text (basic_clean, whitespace_clean) before it lowers its
+    letters.
+    """
     text = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
     return regex.sub(r"\s+", " ", text).strip()
 
 
 @pytest.fixture(scope="module")
 def real():
-    """CLIP's own tokenizer; instant-clip-tokenizer carries the 48,894 merges as plain text in its compiled library."""
+    """CLIP's own tokenizer; instant-clip-tokenizer carries the 48,894 merges as plain text in its compiled
+    library.
+    """
     try:
         files = metadata.files("instant-clip-tokenizer")
     except metadata.PackageNotFoundError:
         if os.environ.get("CI"):  # which must run these tests
             raise
-        pytest.skip("instant-clip-tokenizer, which brings CLIP's vocabulary, is not installed; it has no wheel for "
-                    "Python 3.13 or newer, nor for Linux on ARM")  # fmt: skip
+        pytest.skip(
+            "instant-clip-tokenizer, which brings CLIP's vocabulary, is not installed; it has no wheel for "
+            "Python 3.13 or newer, nor for Linux on ARM"
+        )
     library = next(file for file in files if file.suffix in {".so", ".pyd"}).locate().read_bytes()
     text = library[library.index(b"#version: 0.2\ni n\n") :].split(b"\n", 48895)[1:48895]
     return BPE(tuple(line.decode().split()) for line in text)
@@ -475,11 +548,13 @@ def test_5000_texts_equal_transformers(real, texts, tmp_path):
     assert [text for text, a, b in zip(texts, ours, theirs, strict=True) if a != b] == []
     assert torch.equal(real(texts), clip_rows(clip, texts))
 
-    # Stable Diffusion 1.5's own tokenizer_config.json names the padding as a bare string. Transformers then looks
-    # for <|endoftext|> before it lowers the letters, and reads <|ENDOFTEXT|> as ordinary text; the original CLIP,
-    # and we, read it as the token.
+    # Stable Diffusion 1.5's own tokenizer_config.json names the padding as a bare string. Transformers then
+    # looks for <|endoftext|> before it lowers the letters, and reads <|ENDOFTEXT|> as ordinary text; the
+    # original CLIP, and we, read it as the token.
     config = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"pad_token": module.END}), encoding="utf-8")
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps(config | {"pad_token": module.END}), encoding="utf-8"
+    )
     (tmp_path / "special_tokens_map.json").unlink()
     clip = transformers.CLIPTokenizer.from_pretrained(tmp_path)
     theirs = clip(texts, add_special_tokens=False).input_ids
@@ -487,18 +562,21 @@ def test_5000_texts_equal_transformers(real, texts, tmp_path):
 
 
 def test_5000_texts_equal_instant_clip_tokenizer(real, instant, texts):
-    # It leaves the original CLIP's cleaning to its caller. On what that cleaning makes of a text the two differ in
-    # the special tokens, which it calls <start_of_text> and <end_of_text>, and in a capital sigma that ends a word;
-    # on texts as they are typed they differ in accents that are not composed, too.
-    for prepare, apart in ((original_cleaning, {"specials", "sigma"}), (str, {"specials", "sigma", "decomposed"})):
+    # It leaves the original CLIP's cleaning to its caller. On what that cleaning makes of a text the two
+    # differ in the special tokens, which it calls <start_of_text> and <end_of_text>, and in a capital sigma
+    # that ends a word; on texts as they are typed they differ in accents that are not composed, too.
+    for prepare, apart in (
+        (original_cleaning, {"specials", "sigma"}),
+        (str, {"specials", "sigma", "decomposed"}),
+    ):
         different = unlike([(prepare(text), kinds) for text, kinds in texts], real.encode, instant.encode)
         assert all(kinds & apart for kinds in different)
         assert {kind for kinds in different if len(kinds) == 1 for kind in kinds} == apart
 
 
 def test_what_the_original_cleaning_would_change(real, instant, texts):
-    # Diffusers, and we, leave it out: transformers 5 has no ftfy and resolves no entities. For the other texts
-    # the ids are those of the original CLIP, cleaning and all.
+    # Diffusers, and we, leave it out: transformers 5 has no ftfy and resolves no entities. For the other
+    # texts the ids are those of the original CLIP, cleaning and all.
     different = unlike(texts, real.encode, lambda text: instant.encode(original_cleaning(text)))
     assert all(kinds & DISPUTED for kinds in different)
     alone = {kind for kinds in different if len(kinds) == 1 for kind in kinds}
@@ -507,17 +585,29 @@ def test_what_the_original_cleaning_would_change(real, instant, texts):
 
 @pytest.mark.parametrize(
     ("typed", "cleaned"),
-    [("a &amp; b &amp;lt;", "a & b <"), ("schÃ¶n", "schön"), ("it\u2019s \u201cred\u201d", "it's \"red\""),
-     ("ＡＢＣ", "ABC"), ("ﬁn", "fin"), ("a\x00b\x7f", "ab"), ("\x1b[31mred", "red")],
-)  # fmt: skip
+    [
+        ("a &amp; b &amp;lt;", "a & b <"),
+        ("schÃ¶n", "schön"),
+        ("it\u2019s \u201cred\u201d", 'it\'s "red"'),
+        ("ＡＢＣ", "ABC"),
+        ("ﬁn", "fin"),
+        ("a\x00b\x7f", "ab"),
+        ("\x1b[31mred", "red"),
+    ],
+)
 def test_odd_input_is_encoded_as_it_stands(real, typed, cleaned):
     assert original_cleaning(typed) == cleaned
     assert real.encode(typed) != real.encode(cleaned)
     assert real.decode(real.encode(typed)).replace(" ", "") == typed.lower().replace(" ", "")
 
 
-@settings(max_examples=500, deadline=None, derandomize=True, database=None,
-          suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])  # fmt: skip
+@settings(
+    max_examples=500,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(text=TEXT)
 def test_generated_texts_equal_instant_clip_tokenizer(real, instant, text):
     text = original_cleaning(text)
@@ -536,8 +626,23 @@ def test_added_words_equal_transformers(bpe, folder):
         assert mine.add(word) == [800 + i]
         assert len(mine) == len(clip) == 801 + i
     dice = random.Random(0)
-    pieces = [*added, *(word.upper() for word in added), "<cat-to", "<|endoftext|>", "A\u0301X", "U\u0308nï", " ", "a",
-              " style", "styles!", "my  cat", "my\ncat", "house", ">", "🎈"]  # fmt: skip
+    pieces = [
+        *added,
+        *(word.upper() for word in added),
+        "<cat-to",
+        "<|endoftext|>",
+        "A\u0301X",
+        "U\u0308nï",
+        " ",
+        "a",
+        " style",
+        "styles!",
+        "my  cat",
+        "my\ncat",
+        "house",
+        ">",
+        "🎈",
+    ]
     for _ in range(1000):
         text = "".join(dice.choice(pieces) + dice.choice(["", "", " "]) for _ in range(dice.randint(1, 8)))
         ids = mine.encode(text)

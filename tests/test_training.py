@@ -65,7 +65,9 @@ def differences(a, b, where=""):
     """The places where nested dictionaries and lists of tensors, arrays and numbers differ in a single bit."""
     if isinstance(a, dict) and isinstance(b, dict):
         found = [f"{where}/{key} is in one only" for key in a.keys() ^ b.keys()]
-        return found + [f for key in a.keys() & b.keys() for f in differences(a[key], b[key], f"{where}/{key}")]
+        return found + [
+            f for key in a.keys() & b.keys() for f in differences(a[key], b[key], f"{where}/{key}")
+        ]
     if isinstance(a, (list, tuple)) and type(a) is type(b) and len(a) == len(b):
         return [found for i, (x, y) in enumerate(zip(a, b)) for found in differences(x, y, f"{where}/{i}")]
     if isinstance(a, (torch.Tensor, np.ndarray)) and type(a) is type(b) and a.dtype == b.dtype:
@@ -103,8 +105,15 @@ def noise_batch(rng, n):
 
 def train_toy(out, objective=None, batch=noise_batch, **options):
     objective = objective or Toy()
-    options = {"steps": 8, "batch_size": 4, "learning_rate_peak": 0.01, "warmup": 2, "save_every": 3,
-               "settings": {"width": 4}, **options}  # fmt: skip
+    options = {
+        "steps": 8,
+        "batch_size": 4,
+        "learning_rate_peak": 0.01,
+        "warmup": 2,
+        "save_every": 3,
+        "settings": {"width": 4},
+        **options,
+    }
     return objective, fit(objective, batch, out, name="toy", cpu=True, **options)
 
 
@@ -116,14 +125,26 @@ def uninterrupted(tmp_path_factory):
 
 
 # Checkpoints come after steps 3, 6 and 8; a step begins with its learning rate and ends with the averaging.
-@pytest.mark.parametrize("owner, name, call, before", [
-    (loop, "learning_rate", 1, None), (loop, "learning_rate", 3, None), (loop, "learning_rate", 4, None),
-    (loop, "learning_rate", 8, None), (loop.AveragedModel, "update_parameters", 3, None),
-    (loop.AveragedModel, "update_parameters", 5, None),
-    (torch, "save", 1, half_a_file), (torch, "save", 2, half_a_file), (torch, "save", 3, half_a_file),
-    (os, "replace", 1, None), (os, "replace", 2, None), (os, "replace", 3, None),
-])  # fmt: skip
-def test_a_killed_training_ends_as_if_it_had_not_been(tmp_path, monkeypatch, uninterrupted, owner, name, call, before):
+@pytest.mark.parametrize(
+    "owner, name, call, before",
+    [
+        (loop, "learning_rate", 1, None),
+        (loop, "learning_rate", 3, None),
+        (loop, "learning_rate", 4, None),
+        (loop, "learning_rate", 8, None),
+        (loop.AveragedModel, "update_parameters", 3, None),
+        (loop.AveragedModel, "update_parameters", 5, None),
+        (torch, "save", 1, half_a_file),
+        (torch, "save", 2, half_a_file),
+        (torch, "save", 3, half_a_file),
+        (os, "replace", 1, None),
+        (os, "replace", 2, None),
+        (os, "replace", 3, None),
+    ],
+)
+def test_a_killed_training_ends_as_if_it_had_not_been(
+    tmp_path, monkeypatch, uninterrupted, owner, name, call, before
+):
     with monkeypatch.context() as patch:
         kill_at(patch, owner, name, call, before or (lambda *args: None))
         with pytest.raises(Killed):
@@ -153,14 +174,18 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path, monkeypatc
             train_toy(tmp_path)
     assert checkpoint(tmp_path / "toy.pt")["step"] == 3
     steps = []
-    monkeypatch.setattr(loop, "learning_rate", lambda step, *rest: steps.append(step) or learning_rate(step, *rest))
+    monkeypatch.setattr(
+        loop, "learning_rate", lambda step, *rest: steps.append(step) or learning_rate(step, *rest)
+    )
     train_toy(tmp_path)
     assert steps == [3, 4, 5, 6, 7]
 
 
 @pytest.mark.parametrize("save_every", [1, 3, 4, 100])
 def test_how_often_it_saves_changes_neither_weights_nor_losses(tmp_path, monkeypatch, save_every):
-    """Losses are averaged over 3 steps each here, so that most checkpoints fall between two points of the curve."""
+    """Losses are averaged over 3 steps each here, so that most checkpoints fall between two points of the
+    curve.
+    """
     monkeypatch.setattr(loop, "LOG_EVERY", 3)
     straight, done = train_toy(tmp_path / "straight", save_every=100)
     with monkeypatch.context() as patch:
@@ -193,10 +218,15 @@ def test_another_seed_gives_other_weights(tmp_path):
 
 
 @pytest.mark.parametrize("begun", [0, 4, 8])
-@pytest.mark.parametrize("options, said", [
-    ({"steps": 6}, "steps = 8, now it is 6"), ({"steps": 9}, "steps = 8, now it is 9"),
-    ({"settings": {"width": 5}}, "width = 4, now it is 5"), ({"settings": {}}, "width = 4, now it is None"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"steps": 6}, "steps = 8, now it is 6"),
+        ({"steps": 9}, "steps = 8, now it is 9"),
+        ({"settings": {"width": 5}}, "width = 4, now it is 5"),
+        ({"settings": {}}, "width = 4, now it is None"),
+    ],
+)
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path, monkeypatch, begun, options, said):
     """Of a finished training as of one that was killed; without a checkpoint there is nothing to refuse."""
     with monkeypatch.context() as patch:
@@ -207,7 +237,9 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path, monkeypatch, begun,
         train_toy(tmp_path, **options)
         return
     before = checkpoint(tmp_path / "toy.pt")
-    with pytest.raises(ValueError, match=f"toy.pt was trained with {said}; give the old value or another --out folder"):
+    with pytest.raises(
+        ValueError, match=f"toy.pt was trained with {said}; give the old value or another --out folder"
+    ):
         train_toy(tmp_path, **options)
     assert differences(checkpoint(tmp_path / "toy.pt"), before) == []
 
@@ -284,8 +316,8 @@ class Slope(nn.Module):
 def test_three_steps_and_their_average_are_those_computed_by_hand(tmp_path):
     """AdamW moves by the rate where gradients are all alike, after the weight has lost 0.01 times the rate.
 
-    Rates 1, 1, 1/2; weights -1, -1 * 0.99 - 1 = -1.99, -1.99 * 0.995 - 0.5 = -2.48005; averages with a decay of
-    1/2: -1, -1.495, -1.987525.
+    Rates 1, 1, 1/2; weights -1, -1 * 0.99 - 1 = -1.99, -1.99 * 0.995 - 0.5 = -2.48005; averages with a decay
+    of 1/2: -1, -1.495, -1.987525.
     """
     ones = lambda rng, n: (torch.ones(n, 1),)
     options = {"steps": 3, "learning_rate_peak": 1.0, "warmup": 1, "ema_decay": 0.5}
@@ -372,18 +404,29 @@ def test_two_trainings_from_nothing_give_the_same_bits(finished, tmp_path):
 def test_every_phase_takes_its_steps_and_moves_its_weights(finished):
     for path in (finished / "checkpoints").iterdir():
         state = checkpoint(path)
-        assert (state["step"], state["settings"]["steps"], state["average"]["n_averaged"].item()) == (STEPS,) * 3
+        assert (state["step"], state["settings"]["steps"], state["average"]["n_averaged"].item()) == (
+            STEPS,
+        ) * 3
         assert len(state["losses"]) == 1 and math.isfinite(state["losses"][0])
-        moved = [name for name, raw in state["objective"].items()
-                 if f"module.{name.removeprefix('net.')}" in state["average"]
-                 and not torch.equal(raw, state["average"][f"module.{name.removeprefix('net.')}"])]  # fmt: skip
+        moved = [
+            name
+            for name, raw in state["objective"].items()
+            if f"module.{name.removeprefix('net.')}" in state["average"]
+            and not torch.equal(raw, state["average"][f"module.{name.removeprefix('net.')}"])
+        ]
         assert moved, path.name
 
 
 @pytest.mark.parametrize("stage", STAGES["all"][:-1])
 def test_a_finished_stage_returns_at_once(training, monkeypatch, stage):
-    for owner, name in [(loop, "learning_rate"), (torch, "save"), (data, "render_many"), (np, "savez"),
-                        (AutoencoderKL, "encode"), (stages.BPE, "train")]:  # fmt: skip
+    for owner, name in [
+        (loop, "learning_rate"),
+        (torch, "save"),
+        (data, "render_many"),
+        (np, "savez"),
+        (AutoencoderKL, "encode"),
+        (stages.BPE, "train"),
+    ]:
         kill_at(monkeypatch, owner, name, 1)
     getattr(training, stage)()
 
@@ -448,7 +491,14 @@ KILLS = [
 def test_all_stages_killed_by_sigkill_time_and_again_give_the_same_bits(finished, tmp_path):
     """Weights, averages, optimizers, losses, latents and the model's files; and nothing half-written stays."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    words = [sys.executable, "-c", SESSIONS, json.dumps(small_recipe()), str(tmp_path / "run"), json.dumps(KILLS)]
+    words = [
+        sys.executable,
+        "-c",
+        SESSIONS,
+        json.dumps(small_recipe()),
+        str(tmp_path / "run"),
+        json.dumps(KILLS),
+    ]
     done = subprocess.run(words, env=environment, capture_output=True, text=True)
     assert done.stdout.split() == [str(-signal.SIGKILL)] * len(KILLS) + ["0"], done.stderr
     assert differences(contents(tmp_path / "run"), contents(finished)) == []
@@ -464,8 +514,9 @@ def test_the_decoders_training_leaves_the_encoder_as_it_was(finished):
 def test_the_u_nets_training_leaves_the_text_encoder_as_it_was(finished):
     text, unet = (checkpoint(finished / "checkpoints" / f"{name}.pt") for name in ("text", "unet"))
     after = {name: x for name, x in unet["objective"].items() if name.startswith("text_encoder.")}
-    assert after and all(torch.equal(x, text["average"][name.replace("text_encoder", "module")])
-                         for name, x in after.items())  # fmt: skip
+    assert after and all(
+        torch.equal(x, text["average"][name.replace("text_encoder", "module")]) for name, x in after.items()
+    )
 
 
 def test_clips_training_leaves_the_text_encoder_as_it_was(finished):
@@ -506,7 +557,9 @@ def u_nets_draws(batches):
 def test_a_tenth_of_the_u_nets_captions_is_left_out(u_nets_draws, training):
     ids, _ = u_nets_draws
     empty = (ids == training.tokenizer()("")).all(dim=1)
-    assert ids.shape == (4000, 77) and 0.085 < empty.float().mean().item() < 0.115  # three standard deviations
+    assert (
+        ids.shape == (4000, 77) and 0.085 < empty.float().mean().item() < 0.115
+    )  # three standard deviations
 
 
 def test_the_u_net_sees_timesteps_of_the_whole_schedule(u_nets_draws):
@@ -550,7 +603,9 @@ def test_clip_reads_each_pictures_own_caption_and_a_wrong_one(clip_batch):
 
 def test_clip_leaves_out_the_other_captions_that_fit(clip_batch):
     said, shown, also_true = clip_batch
-    fits = torch.tensor([[text.admits(scene) for text in said] for scene in shown]) & ~torch.eye(16, 32, dtype=bool)
+    fits = torch.tensor([[text.admits(scene) for text in said] for scene in shown]) & ~torch.eye(
+        16, 32, dtype=bool
+    )
     assert fits.any() and torch.equal(also_true, fits)
 
 
@@ -592,7 +647,9 @@ def test_the_vaes_loss_on_a_perfect_picture_is_the_divergence_that_torch_compute
     """In nats a latent number, times its weight."""
     pictures, posterior = noise(3, 3, 8, 8), Posterior(noise(3, 4, 2, 2, seed=1), noise(3, 4, 2, 2, seed=2))
     theirs = kl_divergence(Normal(posterior.mean, posterior.std), Normal(0.0, 1.0)).mean()
-    loss = VAEObjective(FakeVAE(posterior, pictures), PaintingLoss(4.0, 1.0), 0.25)(pictures, noise(3, 4, 2, 2))
+    loss = VAEObjective(FakeVAE(posterior, pictures), PaintingLoss(4.0, 1.0), 0.25)(
+        pictures, noise(3, 4, 2, 2)
+    )
     assert loss.shape == () and loss.item() == pytest.approx(0.25 * theirs.item(), rel=1e-6)
 
 
@@ -604,17 +661,22 @@ def test_a_standard_normal_posterior_and_a_perfect_picture_cost_nothing():
 
 def test_the_vae_decodes_its_mean_plus_noise_times_its_deviation():
     pictures, draw = torch.zeros(1, 3, 8, 8), noise(1, 4, 1, 1)
-    net = FakeVAE(Posterior(torch.full((1, 4, 1, 1), 2.0), torch.full((1, 4, 1, 1), 2 * math.log(3))), pictures)
+    net = FakeVAE(
+        Posterior(torch.full((1, 4, 1, 1), 2.0), torch.full((1, 4, 1, 1), 2 * math.log(3))), pictures
+    )
     VAEObjective(net, PaintingLoss(4.0, 1.0), 1.0)(pictures, draw)
     torch.testing.assert_close(net.z, 2 + 3 * draw)
 
 
-@pytest.mark.parametrize("painted, squared, edge, loss", [
-    ([[0.5, 0.5], [0.5, 0.5]], 4.0, 1.0, 0.5 + 4 * 0.25),  # everywhere alike: no edge is wrong
-    ([[1.0, 0.0], [0.0, 0.0]], 4.0, 0.0, 0.25 + 4 * 0.25),
-    ([[1.0, 0.0], [0.0, 0.0]], 2.0, 1.0, 0.25 + 2 * 0.25 + 0.5 + 0.5),  # one of two edges each way
-    ([[1.0, 1.0], [0.0, 0.0]], 0.0, 0.5, 0.5 + 0.5 * 1.0),  # both edges down, none across
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "painted, squared, edge, loss",
+    [
+        ([[0.5, 0.5], [0.5, 0.5]], 4.0, 1.0, 0.5 + 4 * 0.25),  # everywhere alike: no edge is wrong
+        ([[1.0, 0.0], [0.0, 0.0]], 4.0, 0.0, 0.25 + 4 * 0.25),
+        ([[1.0, 0.0], [0.0, 0.0]], 2.0, 1.0, 0.25 + 2 * 0.25 + 0.5 + 0.5),  # one of two edges each way
+        ([[1.0, 1.0], [0.0, 0.0]], 0.0, 0.5, 0.5 + 0.5 * 1.0),  # both edges down, none across
+    ],
+)
 def test_the_painting_loss_is_the_one_computed_by_hand(painted, squared, edge, loss):
     painted = torch.tensor([[painted]])
     assert PaintingLoss(squared, edge)(painted, torch.zeros(1, 1, 2, 2)).item() == pytest.approx(loss)
@@ -639,11 +701,25 @@ T = torch.tensor([0, 1, 100, 500, 999])
 def unet_loss(error):
     """The loss of a U-Net that is wrong by `error`, and what it was shown."""
     torch.manual_seed(0)
-    reader = TextEncoder({"vocab_size": 9, "hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1,
-                          "num_attention_heads": 1, "projection_dim": 4, "max_position_embeddings": 3})  # fmt: skip
-    ids, mean, std, draw, true = torch.ones(5, 3, dtype=torch.long), *(noise(5, 4, 2, 2, seed=i) for i in range(4))
+    reader = TextEncoder(
+        {
+            "vocab_size": 9,
+            "hidden_size": 4,
+            "intermediate_size": 4,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 1,
+            "projection_dim": 4,
+            "max_position_embeddings": 3,
+        }
+    )
+    ids, mean, std, draw, true = (
+        torch.ones(5, 3, dtype=torch.long),
+        *(noise(5, 4, 2, 2, seed=i) for i in range(4)),
+    )
     net = FakeUNet(true + error)
-    loss = UNetObjective(net, reader, NoiseSchedule.scaled_linear(), SCALE, GAMMA)(ids, mean, std, draw, true, T)
+    loss = UNetObjective(net, reader, NoiseSchedule.scaled_linear(), SCALE, GAMMA)(
+        ids, mean, std, draw, true, T
+    )
     return loss, net.shown, (mean, std, draw, true, reader(ids))
 
 
@@ -684,7 +760,9 @@ def test_the_contrastive_loss_is_the_one_computed_by_hand():
     (a, b, c, d), (e, f, g, h) = LOGITS
     images = cross_entropy(a, b, c, d) + cross_entropy(f, e, g, h)  # each chooses among all four texts
     texts = cross_entropy(a, e) + cross_entropy(f, b)  # the wrong texts belong to no image: they choose none
-    assert contrastive_loss(torch.tensor(LOGITS)).item() == pytest.approx((images / 2 + texts / 2) / 2, rel=1e-6)
+    assert contrastive_loss(torch.tensor(LOGITS)).item() == pytest.approx(
+        (images / 2 + texts / 2) / 2, rel=1e-6
+    )
 
 
 def test_what_is_also_true_is_left_out_both_ways():
@@ -705,12 +783,17 @@ class FakeReader(nn.Module):
 
 
 def test_the_reading_loss_is_the_one_computed_by_hand():
-    """Two questions with two and three answers, from the vector at the first end token, which has the highest id."""
+    """Two questions with two and three answers, from the vector at the first end token, which has the highest
+    id.
+    """
     objective = ReadingObjective(FakeReader(), [2, 3])
     with torch.no_grad():
         objective.answers.weight.copy_(torch.tensor([[0.1, 0.1], [0, 0], [0, 0.2], [0.1, 0], [-0.1, 0]]))
         objective.answers.bias.zero_()
-    ids, truth = torch.tensor([[7, 1, 9, 9], [7, 9, 9, 9], [7, 1, 2, 5]]), torch.tensor([[0, 0], [0, 0], [1, 2]])
+    ids, truth = (
+        torch.tensor([[7, 1, 9, 9], [7, 9, 9, 9], [7, 1, 2, 5]]),
+        torch.tensor([[0, 0], [0, 0], [1, 2]]),
+    )
     nine = cross_entropy(1.8, 0.0) + cross_entropy(1.8, 0.9, -0.9)
     seven = cross_entropy(0.0, 1.4) + cross_entropy(-0.7, 1.4, 0.7)  # without an end the highest id is read
     assert objective(ids, truth).item() == pytest.approx((nine + nine + seven) / 3, rel=1e-6)
@@ -719,12 +802,20 @@ def test_the_reading_loss_is_the_one_computed_by_hand():
 HOUSE, TENT = Thing("house", "red", "big"), Thing("tent", "blue")
 
 
-@pytest.mark.parametrize("scene, said", [
-    (Scene((HOUSE,), "snow", "night"), [1, True, "snow", "night", "house", "red", "big", None, None, None]),
-    (Scene((HOUSE, TENT)), [2, True, None, None, "house", "red", "big", "tent", "blue", None]),
-    (Scene((TENT, HOUSE), None, "day", ordered=False),
-     [2, False, None, "day", "tent", "blue", None, "house", "red", "big"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "scene, said",
+    [
+        (
+            Scene((HOUSE,), "snow", "night"),
+            [1, True, "snow", "night", "house", "red", "big", None, None, None],
+        ),
+        (Scene((HOUSE, TENT)), [2, True, None, None, "house", "red", "big", "tent", "blue", None]),
+        (
+            Scene((TENT, HOUSE), None, "day", ordered=False),
+            [2, False, None, "day", "tent", "blue", None, "house", "red", "big"],
+        ),
+    ],
+)
 def test_answers_are_what_the_scene_states_and_open_is_one_of_them(scene, said):
     assert [choices[i] for choices, i in zip(QUESTIONS.values(), answers(scene), strict=True)] == said
 
@@ -737,7 +828,10 @@ def families():
     """Thirty families of two things, with their pictures."""
     rng = np.random.default_rng(0)
     scenes = [scene for scene in training_scenes(200, 5) if len(scene.things) == 2][:30]
-    return [twins(scene, picture, rng) for scene, picture in zip(scenes, render_many(scenes, range(30)), strict=True)]
+    return [
+        twins(scene, picture, rng)
+        for scene, picture in zip(scenes, render_many(scenes, range(30)), strict=True)
+    ]
 
 
 def test_a_family_is_a_scene_its_colours_swapped_and_both_flipped(families):
@@ -777,7 +871,9 @@ def test_no_family_holds_a_pair_that_is_held_out(monkeypatch):
     monkeypatch.setattr(stages, "render", lambda scene, seed: np.zeros((1, 1, 3), np.uint8))
     rng, drawn = np.random.default_rng(0), []
     for scene in training_scenes(1000, 9):
-        drawn += [(t.colour, t.kind) for s, _ in twins(scene, np.zeros((1, 1, 3), np.uint8), rng) for t in s.things]
+        drawn += [
+            (t.colour, t.kind) for s, _ in twins(scene, np.zeros((1, 1, 3), np.uint8), rng) for t in s.things
+        ]
     assert len(set(drawn)) == 64 - len(HELD_OUT) and not set(drawn) & set(HELD_OUT)
 
 
@@ -837,7 +933,9 @@ def test_an_interrupted_rendering_leaves_no_file_that_is_taken_for_whole(tmp_pat
 
 
 def test_pictures_of_another_number_of_scenes_are_refused(finished):
-    with pytest.raises(ValueError, match=r"pictures.npy holds 12 pictures, and 13 are asked for; .*another --out"):
+    with pytest.raises(
+        ValueError, match=r"pictures.npy holds 12 pictures, and 13 are asked for; .*another --out"
+    ):
         training_pictures(training_scenes(13, 0), 0, finished / "pictures.npy")
 
 
@@ -861,10 +959,15 @@ def test_the_exported_vae_holds_the_scale(latents, finished):
     assert config["scaling_factor"] == latents[2]
 
 
-@pytest.mark.parametrize("folder, file, phase", [
-    ("text_encoder", "model", "text"), ("clip", "model", "clip"), ("unet", "diffusion_pytorch_model", "unet"),
-    ("vae", "diffusion_pytorch_model", "decoder"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "folder, file, phase",
+    [
+        ("text_encoder", "model", "text"),
+        ("clip", "model", "clip"),
+        ("unet", "diffusion_pytorch_model", "unet"),
+        ("vae", "diffusion_pytorch_model", "decoder"),
+    ],
+)
 def test_the_exported_weights_are_the_averages_in_half_precision(finished, folder, file, phase):
     average = checkpoint(finished / "checkpoints" / f"{phase}.pt")["average"]
     tensors = load_file(finished / "model" / folder / f"{file}.safetensors")
@@ -885,7 +988,12 @@ def test_the_exported_model_opens_and_paints(exported):
 def test_diffusers_opens_the_exported_model_and_paints_the_same(finished, exported):
     theirs = diffusers.StableDiffusionPipeline.from_pretrained(finished / "model")
     theirs.set_progress_bar_config(disable=True)
-    options = {"num_inference_steps": 2, "latents": noise(1, 4, 16, 16), "output_type": "np", "guidance_scale": 4.0}
+    options = {
+        "num_inference_steps": 2,
+        "latents": noise(1, 4, 16, 16),
+        "output_type": "np",
+        "guidance_scale": 4.0,
+    }
     assert np.abs(exported("a red house", **options) - theirs("a red house", **options).images).max() <= 1e-4
 
 
@@ -900,8 +1008,12 @@ def tiny():
     image = recipe["clip"]["vision_config"]
     both = {"text_config": text, "vision_config": image, "projection_dim": image["projection_dim"]}
     with torch.device("meta"):
-        nets = {"text_encoder": TextEncoder(text), "clip": CLIP(both),
-                "vae": AutoencoderKL(recipe["vae"]["config"]), "unet": UNet(recipe["unet"]["config"])}  # fmt: skip
+        nets = {
+            "text_encoder": TextEncoder(text),
+            "clip": CLIP(both),
+            "vae": AutoencoderKL(recipe["vae"]["config"]),
+            "unet": UNet(recipe["unet"]["config"]),
+        }
     return recipe, nets
 
 
@@ -918,4 +1030,6 @@ def test_tinys_networks_fit_together(tiny):
     assert nets["unet"].context_dim == nets["text_encoder"].width
     assert nets["unet"].in_channels == recipe["vae"]["config"]["latent_channels"]
     size = recipe["clip"]["vision_config"]["image_size"]
-    assert size == recipe["vae"]["whole"]["crop"] == nets["vae"].downsampling * nets["unet"].sample_size == 128
+    assert (
+        size == recipe["vae"]["whole"]["crop"] == nets["vae"].downsampling * nets["unet"].sample_size == 128
+    )

@@ -30,8 +30,10 @@ def folder(tmp_path):
 def shapes():
     """The small model's own tables, in the place of Stable Diffusion's."""
     pipe = small_pipeline()
-    tables = {part: {name: tuple(tensor.shape) for name, tensor in getattr(pipe, part).state_dict().items()}
-              for part in ("unet", "vae", "text_encoder")}  # fmt: skip
+    tables = {
+        part: {name: tuple(tensor.shape) for name, tensor in getattr(pipe, part).state_dict().items()}
+        for part in ("unet", "vae", "text_encoder")
+    }
     return lambda part: dict(tables[part])
 
 
@@ -41,13 +43,30 @@ def goldens():
     latents = np.random.RandomState(0).standard_normal((1, 4, 8, 8))
     cases = []
     for release, sampler, atol in (("v1-4", "ddim", 1e-4), ("v1-4", "pndm", 3e-3), ("v1-1", "lms", 3e-3)):
-        picture = small_pipeline()(PROMPT, num_inference_steps=3, guidance_scale=7.5, sampler=sampler,
-                                   latents=torch.from_numpy(latents).float(), output_type="np")  # fmt: skip
-        cases.append({"checkpoint": f"CompVis/stable-diffusion-{release}", "sampler": sampler,
-                      "expected": picture[0, -3:, -3:, -1].flatten().tolist(), "atol": atol})  # fmt: skip
+        picture = small_pipeline()(
+            PROMPT,
+            num_inference_steps=3,
+            guidance_scale=7.5,
+            sampler=sampler,
+            latents=torch.from_numpy(latents).float(),
+            output_type="np",
+        )
+        cases.append(
+            {
+                "checkpoint": f"CompVis/stable-diffusion-{release}",
+                "sampler": sampler,
+                "expected": picture[0, -3:, -3:, -1].flatten().tolist(),
+                "atol": atol,
+            }
+        )
     cases.append({**cases[0], "sampler": "dpm-solver++ 2M, final sigma = sigma_min"})
-    return {"prompt": PROMPT, "num_inference_steps": 3, "guidance_scale": 7.5, "latents": {"shape": [1, 4, 8, 8]},
-            "cases": cases}  # fmt: skip
+    return {
+        "prompt": PROMPT,
+        "num_inference_steps": 3,
+        "guidance_scale": 7.5,
+        "latents": {"shape": [1, 4, 8, 8]},
+        "cases": cases,
+    }
 
 
 @pytest.fixture
@@ -80,19 +99,27 @@ def test_a_model_that_paints_the_published_values(report):
     pipe = small_pipeline()
     count = sum(parameter.numel() for parameter in pipe.unet.parameters())
     assert figures["tensors of unet"] == f"{len(pipe.unet.state_dict())}, as published: {count:,} parameters"
-    assert re.fullmatch(r"text_encoder/model.safetensors, [\d,]+ bytes, SHA-256 [0-9a-f]{64}", figures["file"])
+    assert re.fullmatch(
+        r"text_encoder/model.safetensors, [\d,]+ bytes, SHA-256 [0-9a-f]{64}", figures["file"]
+    )
 
 
 def test_the_tables_and_values_that_minisd_ships():
     """The counts are Stable Diffusion 1.5's; each case of goldens.json has what `verify` reads."""
-    counts = {part: sum(map(math.prod, published_shapes(part).values())) for part in ("unet", "vae", "text_encoder")}
+    counts = {
+        part: sum(map(math.prod, published_shapes(part).values())) for part in ("unet", "vae", "text_encoder")
+    }
     assert counts == {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480}
     goldens = json.loads(GOLDENS.read_text(encoding="utf-8"))
     assert (goldens["num_inference_steps"], goldens["guidance_scale"]) == (3, 7.5)
     assert goldens["latents"]["shape"] == [1, 4, 64, 64]
     assert [(case["checkpoint"][-4:], case["sampler"], case["atol"]) for case in goldens["cases"]] == [
-        ("v1-4", "ddim", 1e-4), ("v1-4", "pndm", 3e-3), ("v1-4", "lms", 3e-3),
-        ("v1-4", "dpm-solver++ 2M, final sigma = sigma_min", 3e-3), ("v1-1", "pndm", 3e-3)]  # fmt: skip
+        ("v1-4", "ddim", 1e-4),
+        ("v1-4", "pndm", 3e-3),
+        ("v1-4", "lms", 3e-3),
+        ("v1-4", "dpm-solver++ 2M, final sigma = sigma_min", 3e-3),
+        ("v1-1", "pndm", 3e-3),
+    ]
     assert all(np.shape(case["expected"]) == (9,) for case in goldens["cases"])
 
 
@@ -108,8 +135,13 @@ def test_an_inpainting_model_repaints_the_same_twice(report, tmp_path):
     unet = randomise(UNet({**pipe.unet.config, "in_channels": 9}))
     parts = pipe.tokenizer, pipe.text_encoder, unet, pipe.vae, pipe.scheduler_config
     StableDiffusion(*parts).save_pretrained(tmp_path / "inpaint")
-    assert report(tmp_path / "inpaint")[0] == {"minisd": "", "file": "", "loading": "ok", "model": "",
-                                               "a picture, twice": "ok"}  # fmt: skip
+    assert report(tmp_path / "inpaint")[0] == {
+        "minisd": "",
+        "file": "",
+        "loading": "ok",
+        "model": "",
+        "a picture, twice": "ok",
+    }
 
 
 # ---- what is wrong
@@ -141,12 +173,16 @@ def test_a_tensor_too_many_is_named(report, shapes):
 
     results, figures = report(shapes=other)
     assert results["tensors of text_encoder"] == "FAILED"
-    assert figures["tensors of text_encoder"] == "text_model.final_layer_norm.bias is (16,) and should be absent"
+    assert (
+        figures["tensors of text_encoder"] == "text_model.final_layer_norm.bias is (16,) and should be absent"
+    )
 
 
 def moved(goldens, at, by):
-    case = {**goldens["cases"][0], "expected": [value + by * (i == at) for i, value in
-                                                enumerate(goldens["cases"][0]["expected"])]}  # fmt: skip
+    case = {
+        **goldens["cases"][0],
+        "expected": [value + by * (i == at) for i, value in enumerate(goldens["cases"][0]["expected"])],
+    }
     return {**goldens, "cases": [case, *goldens["cases"][1:]]}
 
 
@@ -154,13 +190,17 @@ def moved(goldens, at, by):
 def test_one_value_that_differs_is_a_failure(report, goldens, at):
     results, figures = report(release="v1-4", goldens=moved(goldens, at, 2e-4))
     assert {subject for subject, result in results.items() if result == "FAILED"} == {"v1-4, ddim"}
-    assert re.match(r"largest difference 0\.000(19|20)\d?, allowed 0\.0001; \d+ s; painted( \d\.\d{5}){9}$",
-                    figures["v1-4, ddim"])  # fmt: skip
+    assert re.match(
+        r"largest difference 0\.000(19|20)\d?, allowed 0\.0001; \d+ s; painted( \d\.\d{5}){9}$",
+        figures["v1-4, ddim"],
+    )
 
 
 def test_broken_weights_are_a_failure_and_not_a_difference(report, monkeypatch):
     """NaN compares as different from everything: it must not pass for another model's values."""
-    monkeypatch.setattr(StableDiffusion, "decode", lambda self, latents: np.full((1, 64, 64, 3), np.nan, np.float32))
+    monkeypatch.setattr(
+        StableDiffusion, "decode", lambda self, latents: np.full((1, 64, 64, 3), np.nan, np.float32)
+    )
     results, figures = report(release="v1-5")
     assert all(results[subject] == "FAILED" for subject in ("v1-4, ddim", "v1-4, pndm", "v1-1, lms"))
     assert figures["v1-4, ddim"].startswith("the picture is not finite")
@@ -181,8 +221,10 @@ def test_a_model_that_paints_another_picture_each_time(report, monkeypatch):
 def test_values_of_another_model_are_no_failure(report, goldens, release):
     results, figures = report(release=release, goldens=moved(goldens, 0, 0.1))
     assert "FAILED" not in results.values() and results["v1-4, ddim"] == ""
-    assert re.match(r"these are values of v1-4; largest difference 0\.1\d+, allowed 0\.0001; .*; painted",
-                    figures["v1-4, ddim"])  # fmt: skip
+    assert re.match(
+        r"these are values of v1-4; largest difference 0\.1\d+, allowed 0\.0001; .*; painted",
+        figures["v1-4, ddim"],
+    )
 
 
 def test_values_of_float32_are_no_failure_in_half_precision(report, goldens, folder, tmp_path):
@@ -193,29 +235,46 @@ def test_values_of_float32_are_no_failure_in_half_precision(report, goldens, fol
         assert figures["v1-4, ddim"].startswith("these values are float32's, this is half precision; largest")
 
 
-@pytest.mark.parametrize("name, release", [
-    ("stable-diffusion-v1-4", "v1-4"), ("models--CompVis--stable-diffusion-v1-1/snapshots/abc", "v1-1"),
-    ("v1-5-pruned", "v1-5"), ("stable-diffusion-v-1-3-original", "v1-3"), ("v1-12", None), ("speck", None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, release",
+    [
+        ("stable-diffusion-v1-4", "v1-4"),
+        ("models--CompVis--stable-diffusion-v1-1/snapshots/abc", "v1-1"),
+        ("v1-5-pruned", "v1-5"),
+        ("stable-diffusion-v-1-3-original", "v1-3"),
+        ("v1-12", None),
+        ("speck", None),
+    ],
+)
 def test_a_name_tells_which_it_is(report, folder, tmp_path, name, release):
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     folder.rename(tmp_path / name)
     _, figures = report(tmp_path / name, seconds=-1)
-    by = f"taken for {release}, by the name {name.split('/')[0]}" if release else "not known which; name it with --as"
+    by = (
+        f"taken for {release}, by the name {name.split('/')[0]}"
+        if release
+        else "not known which; name it with --as"
+    )
     assert figures["model"] == by
 
 
-@pytest.mark.parametrize("name, model", [
-    (WEIGHTS, "taken for v1-5, by the SHA-256 of its U-Net"),
-    ("text_encoder/model.safetensors", "not known which; name it with --as"),  # 1.4 and 1.5 share theirs
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, model",
+    [
+        (WEIGHTS, "taken for v1-5, by the SHA-256 of its U-Net"),
+        ("text_encoder/model.safetensors", "not known which; name it with --as"),  # 1.4 and 1.5 share theirs
+    ],
+)
 def test_the_digest_of_the_unet_tells_which_it_is(report, folder, monkeypatch, name, model):
     digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     monkeypatch.setattr("minisd.verify.PUBLISHED", {"sd15": hub.Published("a/b", "main", {name: digest})})
     lines = list(verify(folder, "cpu", seconds=-1, shapes=report.shapes))
     assert [line.figures for line in lines if line.subject == "model"] == [model]
     assert [line.figures.endswith(", as published for sd15") for line in lines if line.subject == "file"] == [
-        WEIGHTS == name, False, WEIGHTS != name]  # fmt: skip
+        WEIGHTS == name,
+        False,
+        WEIGHTS != name,
+    ]
 
 
 def test_no_picture_is_begun_after_the_time_given(report):

@@ -6,6 +6,20 @@ from minisd.scenes.splits import HELD_OUT, loosened, sample
 from minisd.scenes.world import COLOURS, GROUNDS, HOURS, KINDS, SIZES, Scene, Thing
 
 __all__ = [
-    "COLOURS", "GROUNDS", "HELD_OUT", "HOURS", "KINDS", "SIZES", "Scene", "Thing", "caption", "loosened", "parse",
-    "render", "render_many", "sample", "unknown_words", "vocabulary",
+    "COLOURS",
+    "GROUNDS",
+    "HELD_OUT",
+    "HOURS",
+    "KINDS",
+    "SIZES",
+    "Scene",
+    "Thing",
+    "caption",
+    "loosened",
+    "parse",
+    "render",
+    "render_many",
+    "sample",
+    "unknown_words",
+    "vocabulary",
 ]

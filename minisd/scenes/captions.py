@@ -54,8 +54,12 @@ FRAMES: dict[tuple[bool, bool], tuple[str, ...]] = {  # (ground stated, hour sta
         "a {ground_adjective} scene with {things} {hour}",
     ),
 }
-TABLES = {"ground": GROUND_PHRASES, "hour": HOUR_PHRASES,
-          "ground_adjective": GROUND_ADJECTIVES, "hour_noun": HOUR_NOUNS}
+TABLES = {
+    "ground": GROUND_PHRASES,
+    "hour": HOUR_PHRASES,
+    "ground_adjective": GROUND_ADJECTIVES,
+    "hour_noun": HOUR_NOUNS,
+}
 
 
 def caption(scene: Scene, rng: np.random.Generator) -> str:
@@ -64,8 +68,12 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
     joins = ONE if len(scene.things) == 1 else LEFT_RIGHT if scene.ordered else ANYWHERE
     things = pick(joins).format(**{name: _describe(thing, pick) for name, thing in zip("ab", scene.things)})
     frame = pick(FRAMES[scene.ground is not None, scene.hour is not None])
-    stated = {"ground": scene.ground, "hour": scene.hour,
-              "ground_adjective": scene.ground, "hour_noun": scene.hour}
+    stated = {
+        "ground": scene.ground,
+        "hour": scene.hour,
+        "ground_adjective": scene.ground,
+        "hour_noun": scene.hour,
+    }
     phrases = {slot: pick(TABLES[slot][value]) for slot, value in stated.items() if value is not None}
     return frame.format(things=things, **phrases)
 
@@ -140,11 +148,16 @@ def _thing(found: dict[str, str], name: str) -> Thing:
 def _patterns() -> tuple[tuple[re.Pattern[str], bool], ...]:
     """Every frame with every join of things as one pattern, and whether that join is ordered."""
     any_of = lambda name, choices: f"(?P<{name}>{'|'.join(choices)})"
-    slots = {slot: any_of(slot, [phrase for row in table.values() for phrase in row])
-             for slot, table in TABLES.items()}
+    slots = {
+        slot: any_of(slot, [phrase for row in table.values() for phrase in row])
+        for slot, table in TABLES.items()
+    }
     sizes = [word for row in SIZE_WORDS.values() for word in row]
-    thing = {name: f"an? (?:{any_of(f'size_{name}', sizes)} )?"
-                   f"{any_of(f'colour_{name}', COLOURS)} {any_of(f'kind_{name}', KINDS)}" for name in "ab"}
+    thing = {
+        name: f"an? (?:{any_of(f'size_{name}', sizes)} )?"
+        f"{any_of(f'colour_{name}', COLOURS)} {any_of(f'kind_{name}', KINDS)}"
+        for name in "ab"
+    }
     patterns = []
     for join in ONE + LEFT_RIGHT + ANYWHERE:
         things = join.format(**thing)

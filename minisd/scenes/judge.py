@@ -114,13 +114,17 @@ def _scene(logits: dict[str, Tensor]) -> Scene:
 
 
 def labels(scene: Scene) -> list[int]:
-    """The right answer to each question about a scene; ``NOT_ASKED`` where it is open or there is no such thing."""
+    """The right answer to each question about a scene; ``NOT_ASKED`` where it is open or there is no such
+    thing.
+    """
     truth = {"number": len(scene.things), "ground": scene.ground, "hour": scene.hour}
     if scene.ordered:
         for side, thing in zip(("left", "right"), scene.things):
             truth |= {f"{side} {name}": getattr(thing, name) for name in SLOT}
-    return [NOT_ASKED if truth.get(question) is None else answers.index(truth[question])
-            for question, answers in QUESTIONS.items()]
+    return [
+        NOT_ASKED if truth.get(question) is None else answers.index(truth[question])
+        for question, answers in QUESTIONS.items()
+    ]
 
 
 def examples(number: int, seed: int) -> tuple[np.ndarray, list[Scene]]:
@@ -135,7 +139,9 @@ def spoil(pictures: Tensor, generator: torch.Generator) -> Tensor:
     draw = lambda low, high: low + (high - low) * float(torch.rand((), generator=generator))
     batch = len(pictures)
     down, across = torch.randint(0, 2 * SHIFT + 1, (2,), generator=generator).tolist()
-    pictures = F.pad(pictures, (SHIFT,) * 4, mode="replicate")[..., down : down + FRAME, across : across + FRAME]
+    pictures = F.pad(pictures, (SHIFT,) * 4, mode="replicate")[
+        ..., down : down + FRAME, across : across + FRAME
+    ]
     offsets = torch.arange(-3, 4)
     kernel = torch.exp(-0.5 * (offsets / draw(0.3, 1.6)) ** 2)
     kernel = (kernel / kernel.sum()).expand(3, 1, 1, 7)

@@ -24,8 +24,14 @@ FRAME = 128  # the picture's side, in our units of length
 FINER = 4  # things are drawn this much finer, then averaged down
 
 PAINT: dict[str, Colour] = {
-    "red": (217, 52, 48), "orange": (247, 138, 32), "yellow": (250, 212, 56), "green": (52, 152, 76),
-    "blue": (44, 104, 214), "purple": (140, 74, 200), "pink": (250, 142, 184), "white": (250, 250, 250),
+    "red": (217, 52, 48),
+    "orange": (247, 138, 32),
+    "yellow": (250, 212, 56),
+    "green": (52, 152, 76),
+    "blue": (44, 104, 214),
+    "purple": (140, 74, 200),
+    "pink": (250, 142, 184),
+    "white": (250, 250, 250),
 }
 CREAM, TAN = (255, 244, 222), (206, 178, 142)
 WOOD, SLATE, STEEL, LEAF = (138, 94, 62), (96, 76, 72), (66, 68, 82), (92, 148, 70)
@@ -111,7 +117,9 @@ def draw_low_sun(canvas: Canvas, rng: np.random.Generator, x: float, horizon: fl
 def draw_moon_and_stars(canvas: Canvas, rng: np.random.Generator, x: float, horizon: float) -> None:
     y = rng.uniform(16, 28)
     stars = [(10 + 18 * i + rng.uniform(-6, 6), rng.uniform(5, 50)) for i in range(7)]
-    near = np.min([canvas.distance(*star) for star in stars if np.hypot(star[0] - x, star[1] - y) > 18], axis=0)
+    near = np.min(
+        [canvas.distance(*star) for star in stars if np.hypot(star[0] - x, star[1] - y) > 18], axis=0
+    )
     canvas.paint(0.9 * np.exp(-((near / 1.5) ** 2)), STAR)
     far = canvas.distance(x, y)
     canvas.paint(0.35 * np.exp(-((far / 20) ** 2)), MOON)
@@ -121,7 +129,9 @@ def draw_moon_and_stars(canvas: Canvas, rng: np.random.Generator, x: float, hori
 
 LIGHT_OF_THE_SKY = {"day": draw_sun, "sunset": draw_low_sun, "night": draw_moon_and_stars}
 CLOUD: dict[str, tuple[Colour, float]] = {  # its colour and how dense it is
-    "day": ((255, 255, 255), 0.85), "sunset": ((255, 200, 190), 0.6), "night": ((92, 104, 160), 0.4),
+    "day": ((255, 255, 255), 0.85),
+    "sunset": ((255, 200, 190), 0.6),
+    "night": ((92, 104, 160), 0.4),
 }
 
 
@@ -129,7 +139,11 @@ def draw_clouds(canvas: Canvas, hour: str, rng: np.random.Generator, light_x: fl
     """Two soft clouds, one on either side of the sun or moon, each of three puffs on a flat foot."""
     (colour, density), depths = CLOUD[hour], []
     for side in (-1, 1):
-        x, y, wide = (light_x + side * rng.uniform(30, 50)) % FRAME, rng.uniform(12, 36), rng.uniform(0.8, 1.2)
+        x, y, wide = (
+            (light_x + side * rng.uniform(30, 50)) % FRAME,
+            rng.uniform(12, 36),
+            rng.uniform(0.8, 1.2),
+        )
         puffs = [(-8 * wide, 0, 5), (0, -2.5, 7.5), (8 * wide, 0, 5.5)]
         depth = np.max([r - canvas.distance(x + dx, y + dy, 1.15) for dx, dy, r in puffs], axis=0)
         depths.append(np.minimum(depth, y + 3 - canvas.y))
@@ -186,7 +200,10 @@ class Look:
             light=tinted(mix(base, (255, 252, 232), 0.20)),
             dark=tinted(tuple(part * shade for part, shade in zip(base, SHADE))),
             cream=tinted(TAN if colour == "white" else CREAM),
-            wood=tinted(WOOD), slate=tinted(SLATE), steel=tinted(STEEL), leaf=tinted(LEAF),
+            wood=tinted(WOOD),
+            slate=tinted(SLATE),
+            steel=tinted(STEEL),
+            leaf=tinted(LEAF),
             glass=LAMPLIGHT if hour == "night" else tinted(GLASS),
             lamp=LAMPLIGHT if hour == "night" else tinted(CREAM),
         )
@@ -214,7 +231,9 @@ class Pen:
         box = [self.at(x - wide, y + high), self.at(x + wide, y - high)]
         self.draw.pieslice(box, 180, 360, fill=_rgb(colour))
 
-    def box(self, left: float, foot: float, right: float, top: float, colour: Colour, bend: float = 0.0) -> None:
+    def box(
+        self, left: float, foot: float, right: float, top: float, colour: Colour, bend: float = 0.0
+    ) -> None:
         """A box whose corners are rounded with radius ``bend``."""
         corners = [self.at(left, top), self.at(right, foot)]
         self.draw.rounded_rectangle(corners, bend * self.unit, fill=_rgb(colour))
@@ -265,7 +284,9 @@ def draw_tent(pen: Pen, look: Look, vary: float) -> None:
     ridge = 0.70 + 0.03 * vary
     pen.shape([(-0.10, ridge), (0.24, ridge - 0.04), (0.46, 0.02), (0.2, 0.02)], look.dark, 0.015)
     pen.shape([(-0.46, 0.02), (0.26, 0.02), (-0.10, ridge)], look.base, 0.02)
-    pen.shape([(-0.26, 0.0), (0.06, 0.0), (-0.10, 0.46)], look.glass if look.glass == LAMPLIGHT else look.slate)
+    pen.shape(
+        [(-0.26, 0.0), (0.06, 0.0), (-0.10, 0.46)], look.glass if look.glass == LAMPLIGHT else look.slate
+    )
     pen.shape([(-0.10, 0.46), (-0.26, 0.0), (-0.34, 0.0)], look.cream)
     pen.shape([(-0.10, 0.46), (0.06, 0.0), (0.14, 0.0)], look.cream)
     pen.lamp(-0.10, 0.15, 0.22)
@@ -288,7 +309,9 @@ def draw_car(pen: Pen, look: Look, vary: float) -> None:
 def draw_balloon(pen: Pen, look: Look, vary: float) -> None:
     wide = 0.365 * (1 + 0.03 * vary)
     for side in (-1, 1):
-        pen.shape([(side * 0.19, 0.34), (side * 0.15, 0.34), (side * 0.06, 0.15), (side * 0.10, 0.15)], look.wood)
+        pen.shape(
+            [(side * 0.19, 0.34), (side * 0.15, 0.34), (side * 0.06, 0.15), (side * 0.10, 0.15)], look.wood
+        )
     pen.shape([(-0.27, 0.42), (0.27, 0.42), (0.11, 0.255), (-0.11, 0.255)], look.dark, 0.02)
     pen.ellipse(0, 0.63, wide, 0.365, look.dark)
     pen.ellipse(0, 0.63, 0.72 * wide, 0.365, look.base)
@@ -303,7 +326,9 @@ def draw_rocket(pen: Pen, look: Look, vary: float) -> None:
     wide = 0.175 * (1 + 0.05 * vary)
     pen.box(-0.09, 0.02, 0.09, 0.16, look.steel, 0.02)
     for side in (-1, 1):
-        pen.shape([(side * 0.1, 0.42), (side * 0.31, 0.2), (side * 0.31, 0.02), (side * 0.1, 0.16)], look.dark, 0.02)
+        pen.shape(
+            [(side * 0.1, 0.42), (side * 0.31, 0.2), (side * 0.31, 0.02), (side * 0.1, 0.16)], look.dark, 0.02
+        )
     body = [(wide * np.cos(turn), 0.42 + 0.56 * np.sin(turn)) for turn in np.linspace(0, np.pi, 25)]
     pen.shape(body + [(-wide * 0.8, 0.11), (wide * 0.8, 0.11)], look.base, 0.01)
     nose = [(x, y) for x, y in body if y > 0.80]
@@ -347,9 +372,14 @@ class Form:
 
 
 FORMS = {
-    "house": Form(draw_house, 0.98), "tree": Form(draw_tree, 0.84), "tent": Form(draw_tent, 0.96),
-    "car": Form(draw_car, 0.94), "balloon": Form(draw_balloon, 0.76, floats=True),
-    "rocket": Form(draw_rocket, 0.66), "mushroom": Form(draw_mushroom, 0.94), "flower": Form(draw_flower, 0.72),
+    "house": Form(draw_house, 0.98),
+    "tree": Form(draw_tree, 0.84),
+    "tent": Form(draw_tent, 0.96),
+    "car": Form(draw_car, 0.94),
+    "balloon": Form(draw_balloon, 0.76, floats=True),
+    "rocket": Form(draw_rocket, 0.66),
+    "mushroom": Form(draw_mushroom, 0.94),
+    "flower": Form(draw_flower, 0.72),
 }
 
 
@@ -377,8 +407,10 @@ def place(things: tuple[Thing, ...], rng: np.random.Generator) -> list[Placed]:
     if len(placed) == 2:
         left, right = placed
         push = max(0.0, left.half_width + right.half_width + 2 - (right.x - left.x)) / 2
-        placed = [Placed(left.thing, left.x - push, left.y, left.side),
-                  Placed(right.thing, right.x + push, right.y, right.side)]
+        placed = [
+            Placed(left.thing, left.x - push, left.y, left.side),
+            Placed(right.thing, right.x + push, right.y, right.side),
+        ]
     return placed
 
 
@@ -412,7 +444,10 @@ def draw_thing(canvas: Canvas, placed: Placed, scene: Scene, rng: np.random.Gene
     window += 0.35 * rim[part] * (np.array(shade, np.float32)[:, None, None] - window)
     window += pixels[3][part] / 255 * (pixels[:3][part] * light[part] - window)
     if hour == "night" and pen.lamps:
-        glows = [canvas.distance(placed.x + x * side, foot - y * side) / (reach * side) for x, y, reach in pen.lamps]
+        glows = [
+            canvas.distance(placed.x + x * side, foot - y * side) / (reach * side)
+            for x, y, reach in pen.lamps
+        ]
         canvas.paint(0.36 * np.exp(-(np.min(glows, axis=0) ** 2)), LAMPLIGHT)
 
 

@@ -95,8 +95,12 @@ class Scene:
 
     def altered(self, rng: np.random.Generator) -> Scene:
         """The same scene with ONE stated attribute changed to another value, at random."""
-        stated = [(i, name) for i, thing in enumerate(self.things) for name in ("kind", "colour", "size")
-                  if getattr(thing, name) is not None]
+        stated = [
+            (i, name)
+            for i, thing in enumerate(self.things)
+            for name in ("kind", "colour", "size")
+            if getattr(thing, name) is not None
+        ]
         stated += [(None, name) for name in ("ground", "hour") if getattr(self, name) is not None]
         where, name = stated[rng.integers(len(stated))]
         taken = {getattr(self if where is None else self.things[where], name)}

@@ -2,7 +2,9 @@
 
 
 def __getattr__(name: str):
-    """`check` and `microscope` are imported when first asked for (PEP 562): unlike the book's order they need torch."""
+    """`check` and `microscope` are imported when first asked for (PEP 562): unlike the book's order they need
+    torch.
+    """
     if name == "check":
         from .checks import check
 

@@ -1,7 +1,7 @@
 """The book's order, read from book.toml: the map of the chapters in the README, the contents in chapters/.
 
-    python -m minisd.teaching.book            print the map
-    python -m minisd.teaching.book --write    put it into README.md, and the contents into chapters/README.md
+python -m minisd.teaching.book            print the map
+python -m minisd.teaching.book --write    put it into README.md, and the contents into chapters/README.md
 """
 
 from __future__ import annotations
@@ -96,8 +96,7 @@ def load_book(root: Path = ROOT) -> Book:
         if chapter.part not in ids:
             raise BookError(f"chapter {chapter.number}: no part {chapter.part!r}; there are {', '.join(ids)}")
     parts = tuple(
-        Part(**part, chapters=tuple(c for c in chapters if c.part == part["id"]))
-        for part in table["parts"]
+        Part(**part, chapters=tuple(c for c in chapters if c.part == part["id"])) for part in table["parts"]
     )
     if [c for part in parts for c in part.chapters] != chapters:
         raise BookError("the chapters do not follow the order of the parts")
@@ -120,18 +119,33 @@ def chapter_map(book: Book, root: Path = ROOT) -> str:
 
 def contents(book: Book, root: Path = ROOT) -> str:
     """chapters/README.md: every chapter with its times, and how many exercises and tested equations it has."""
-    lines = [f"# {book.title}", "", "Made from book.toml by `python -m minisd.teaching.book --write`. Running "
-             "times are on 2 CPU cores. Symbols and terms stand in [notation.md](notation.md).", "",
-             "| | chapter | the question it answers | reading | running | exercises | equations | needs |",
-             "|--:|---|---|--:|--:|--:|--:|---|"]  # fmt: skip
+    lines = [
+        f"# {book.title}",
+        "",
+        "Made from book.toml by `python -m minisd.teaching.book --write`. Running "
+        "times are on 2 CPU cores. Symbols and terms stand in [notation.md](notation.md).",
+        "",
+        "| | chapter | the question it answers | reading | running | exercises | equations | needs |",
+        "|--:|---|---|--:|--:|--:|--:|---|",
+    ]
     for part in book.parts:
         lines.append(f"| | **{_cell(part.title)}** | | | | | | |")
         for chapter in part.chapters:
-            row = [f"{chapter.number:02d}", _cell(chapter.title), _cell(chapter.question), "to come", "", "", "",
-                   ", ".join(map(str, chapter.needs_chapters))]  # fmt: skip
+            row = [
+                f"{chapter.number:02d}",
+                _cell(chapter.title),
+                _cell(chapter.question),
+                "to come",
+                "",
+                "",
+                "",
+                ", ".join(map(str, chapter.needs_chapters)),
+            ]
             if (Path(root) / chapter.file).is_file():
                 row[1] = f"[{row[1]}]({chapter.name})"
-                row[3:5] = [f"{minutes} min" if minutes else "" for minutes in (chapter.reading, chapter.running)]
+                row[3:5] = [
+                    f"{minutes} min" if minutes else "" for minutes in (chapter.reading, chapter.running)
+                ]
                 exercises = count(Path(root) / "solutions" / chapter.name, r"^## \d+\.\d+ ")
                 row[5] = f"[{exercises}](../exercises/{chapter.name})" if exercises else "0"
                 row[6] = str(count(Path(root) / chapter.file, r"^<!-- eq \d+\.\d+ "))
@@ -149,7 +163,9 @@ def count(notebook: Path, pattern: str) -> int:
 
 
 def between(text: str, start: str, end: str, block: str) -> str:
-    """`text` with `block` between its markers; BookError where they do not stand there once each, in this order."""
+    """`text` with `block` between its markers; BookError where they do not stand there once each, in this
+    order.
+    """
     if text.count(start) != 1 or text.count(end) != 1:
         raise BookError(f"the text needs {start} and {end}, once each")
     before, rest = text.split(start)
@@ -185,10 +201,18 @@ def main(arguments: list[str] | None = None) -> None:
 def _chapter(entry: dict, index: int) -> Chapter:
     where = f"chapter {entry.get('number', f'at place {index}')}"
     _keys(
-        entry, where,
-        number=int, slug=str, title=str, question=str, part=str, state=str, builds=list, needs=dict,
+        entry,
+        where,
+        number=int,
+        slug=str,
+        title=str,
+        question=str,
+        part=str,
+        state=str,
+        builds=list,
+        needs=dict,
         **{"minutes": dict} if "minutes" in entry else {},
-    )  # fmt: skip
+    )
     minutes = entry.get("minutes", {})
     if "minutes" in entry:
         _keys(minutes, f"{where}, minutes", reading=int, running=int)
@@ -228,7 +252,9 @@ def _keys(table: object, where: str, **types: type) -> None:
         raise BookError(f"{where}: expected a table, found {table!r}")
     missing, extra = sorted(types.keys() - table.keys()), sorted(table.keys() - types.keys())
     if missing or extra:
-        told = [f"missing {', '.join(missing)}"] * bool(missing) + [f"unknown {', '.join(extra)}"] * bool(extra)
+        told = [f"missing {', '.join(missing)}"] * bool(missing) + [f"unknown {', '.join(extra)}"] * bool(
+            extra
+        )
         raise BookError(f"{where}: {'; '.join(told)}")
     for key, kind in types.items():
         if type(table[key]) is not kind:

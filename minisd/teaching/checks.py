@@ -3,9 +3,10 @@
     from minisd.teaching import check
     check("1.3", add_noise)
 
-The answer and the reference run on copies of the same random cases, twice each. What they did is compared: types,
-shapes, dtypes, values (NaN fails), whether the inputs were changed, whether two calls agree. An answer that fails is
-held against the known mistakes: the first one that behaves like it on every case names what went wrong.
+The answer and the reference run on copies of the same random cases, twice each. What they did is compared:
+types, shapes, dtypes, values (NaN fails), whether the inputs were changed, whether two calls agree. An answer
+that fails is held against the known mistakes: the first one that behaves like it on every case names what
+went wrong.
 """
 
 import dataclasses
@@ -25,7 +26,18 @@ import torch
 from torch import Tensor, nn
 
 SEED = 20_221_022  # of the cases
-PLAIN = (int, bool, str, bytes, type(None), set, frozenset, range, torch.dtype, torch.device)  # compared by ==
+PLAIN = (
+    int,
+    bool,
+    str,
+    bytes,
+    type(None),
+    set,
+    frozenset,
+    range,
+    torch.dtype,
+    torch.device,
+)  # compared by ==
 LONGEST = 10_000  # yields that are read from a generator
 
 
@@ -38,7 +50,9 @@ class CheckFailed(AssertionError):
 
 @dataclass(frozen=True)
 class Mistake:
-    """A known mistake: `wrong` is what a reader who made it computes; where it is None, `seen(answer, cases)` tells."""
+    """A known mistake: `wrong` is what a reader who made it computes; where it is None, `seen(answer, cases)`
+    tells.
+    """
 
     wrong: Callable | None
     says: str
@@ -47,7 +61,8 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Exercise:
-    """One exercise: the reference `right`, random `cases` (positional arguments), and the section to read again.
+    """One exercise: the reference `right`, random `cases` (positional arguments), and the section to read
+    again.
 
     tolerance: of the largest number in the reference's tensor or array; of 1 where that holds only zeros.
     """
@@ -63,7 +78,9 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one call did: its result or its error, whether it changed its inputs, whether a second call agreed."""
+    """What one call did: its result or its error, whether it changed its inputs, whether a second call
+    agreed.
+    """
 
     result: Any
     error: Exception | None
@@ -110,17 +127,24 @@ def verdict(exercise: Exercise, answer: Callable) -> Wrong | None:
     """None for a right answer."""
     number, name, see = exercise.number, exercise.name, f" See section {exercise.section}."
     if not callable(answer):
-        return Wrong(f'{number}: check needs the function itself, got {a_(type(answer))}: check("{number}", {name}).')
+        return Wrong(
+            f'{number}: check needs the function itself, got {a_(type(answer))}: check("{number}", {name}).'
+        )
     cases = exercise.cases(torch.Generator().manual_seed(SEED))
     expected = parameters(exercise.right)
     if not takes(answer, cases[0]):
-        return Wrong(f"{number}: {name} should take ({', '.join(expected)}), "
-                     f"yours takes ({', '.join(parameters(answer))}).")  # fmt: skip
+        return Wrong(
+            f"{number}: {name} should take ({', '.join(expected)}), "
+            f"yours takes ({', '.join(parameters(answer))})."
+        )
     ours = behaviour(answer, cases)
     for outcome in ours:
         if isinstance(outcome.error, NotImplementedError) and str(outcome.error).startswith(f"{number}:"):
-            return Wrong(f"{number} is still to be written: put your code in place of the line `raise "
-                         f"NotImplementedError(...)` in {name}, run that cell, then this one.{see}", True)  # fmt: skip
+            return Wrong(
+                f"{number} is still to be written: put your code in place of the line `raise "
+                f"NotImplementedError(...)` in {name}, run that cell, then this one.{see}",
+                True,
+            )
     theirs = behaviour(exercise.right, cases)
     differences = [difference(*pair, exercise.tolerance) for pair in zip(ours, theirs)]
     if not any(differences):
@@ -137,7 +161,9 @@ def verdict(exercise: Exercise, answer: Callable) -> Wrong | None:
     return Wrong(f"{number}: {said} (with {shapes}).{tally}{see}")
 
 
-def made(mistake: Mistake, answer: Callable, ours: list[Outcome], cases: list[tuple], tolerance: float) -> bool:
+def made(
+    mistake: Mistake, answer: Callable, ours: list[Outcome], cases: list[tuple], tolerance: float
+) -> bool:
     """Whether an answer, which did `ours`, makes this mistake."""
     if mistake.wrong is not None:
         theirs = behaviour(mistake.wrong, cases)
@@ -196,7 +222,9 @@ def copied(value: Any) -> Any:
 
 
 def difference(ours: Outcome, theirs: Outcome, tolerance: float) -> str | None:
-    """How two outcomes differ; None if they do not. Where neither repeats, their types and shapes are compared."""
+    """How two outcomes differ; None if they do not. Where neither repeats, their types and shapes are
+    compared.
+    """
     if type(ours.error) is not type(theirs.error):
         if ours.error is None:
             return f"an error of type {type(theirs.error).__name__} should be raised here, and is not"
@@ -222,7 +250,9 @@ def compare(ours: Any, theirs: Any, tolerance: float, nan: bool = False) -> str 
     """
     kind = type(theirs)
     if type(ours) is not kind:
-        hint = f": wrap it in {kind.__name__}()" if kind in (float, int) and isinstance(ours, np.generic) else ""
+        hint = (
+            f": wrap it in {kind.__name__}()" if kind in (float, int) and isinstance(ours, np.generic) else ""
+        )
         return f"is {a_(type(ours))}, expected {a_(kind)}{hint}"
     if kind in (tuple, list, Yields, torch.Size):
         if len(ours) != len(theirs):
@@ -235,7 +265,9 @@ def compare(ours: Any, theirs: Any, tolerance: float, nan: bool = False) -> str 
         return first_of([(f"entry {key!r}", ours[key], theirs[key]) for key in theirs], tolerance, nan)
     if dataclasses.is_dataclass(theirs) and not isinstance(theirs, type):
         fields = [field.name for field in dataclasses.fields(theirs)]
-        return first_of([(name, getattr(ours, name), getattr(theirs, name)) for name in fields], tolerance, nan)
+        return first_of(
+            [(name, getattr(ours, name), getattr(theirs, name)) for name in fields], tolerance, nan
+        )
     if isinstance(theirs, nn.Module):
         return compare(dict(ours.state_dict()), dict(theirs.state_dict()), tolerance, nan)
     if kind in (Tensor, nn.Parameter, np.ndarray):
@@ -244,7 +276,11 @@ def compare(ours: Any, theirs: Any, tolerance: float, nan: bool = False) -> str 
         off = compare_numbers(np.asarray(ours), np.asarray(theirs), tolerance, nan)
         return off and f"is {ours:.6g}, another number than expected"
     if kind in PLAIN:
-        return None if ours == theirs or tolerance == float("inf") else f"is {ours!r}, which is not what was expected"
+        return (
+            None
+            if ours == theirs or tolerance == float("inf")
+            else f"is {ours!r}, which is not what was expected"
+        )
     if kind.__eq__ is object.__eq__ and not callable(theirs) and hasattr(theirs, "__dict__"):
         return compare(vars(ours), vars(theirs), tolerance, nan)
     return None  # functions, random generators: there is nothing to compare
@@ -259,7 +295,9 @@ def first_of(parts: Iterable[tuple[str, Any, Any]], tolerance: float, nan: bool)
     return None
 
 
-def compare_numbers(ours: Tensor | np.ndarray, theirs: Tensor | np.ndarray, tolerance: float, nan: bool) -> str | None:
+def compare_numbers(
+    ours: Tensor | np.ndarray, theirs: Tensor | np.ndarray, tolerance: float, nan: bool
+) -> str | None:
     """`compare` for tensors and arrays: shape, dtype, then the largest difference."""
     if tuple(ours.shape) != tuple(theirs.shape):
         return f"has shape {tuple(ours.shape)}, expected {tuple(theirs.shape)}"
@@ -267,8 +305,14 @@ def compare_numbers(ours: Tensor | np.ndarray, theirs: Tensor | np.ndarray, tole
         return f"has dtype {ours.dtype}, expected {theirs.dtype}"
     if tolerance == float("inf"):
         return None
-    a, b = (np.asarray(x.detach().cpu().double() if x.dtype in (torch.bfloat16, torch.float16) else x.detach().cpu())
-            if isinstance(x, Tensor) else x for x in (ours, theirs))  # fmt: skip
+    a, b = (
+        np.asarray(
+            x.detach().cpu().double() if x.dtype in (torch.bfloat16, torch.float16) else x.detach().cpu()
+        )
+        if isinstance(x, Tensor)
+        else x
+        for x in (ours, theirs)
+    )
     if a.dtype.kind not in "fc":
         wrong = np.asarray(a != b)
         return f"is off in {wrong.sum()} of {wrong.size} places" if wrong.any() else None
@@ -286,7 +330,11 @@ def compare_numbers(ours: Tensor | np.ndarray, theirs: Tensor | np.ndarray, tole
 
 def where(error: Exception, answer: Callable) -> str:
     """The error in one line, with the reader's own line where it happened."""
-    said = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}".rstrip(": ")
+    said = (
+        f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}".rstrip(
+            ": "
+        )
+    )
     file = getattr(getattr(answer, "__code__", None), "co_filename", None)
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     if not frames:

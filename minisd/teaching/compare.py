@@ -28,7 +28,8 @@ from .traps import Look, Record, likely
 TOLERANCE = 1e-5  # of the largest number in the reference's tensor: float32 through a whole network
 NOISE = 3e-7  # float32 in one module
 NORMS = (nn.GroupNorm, nn.LayerNorm)  # a wrong eps hides below the tolerance, so these are looked at closely
-JUMP = 30  # a module is to blame when its output is so many times further off than its inputs (guidance makes 2 s - 1)
+# a module is to blame when its output is so many times further off than its inputs (guidance makes 2 s - 1)
+JUMP = 30
 FLIPPED = 0.01  # the share of an 8-bit picture's numbers that float32's noise may round the other way
 HEAD, AROUND, TAIL = 6, 4, 6  # rows of a long table that are shown: first, about the difference, last
 
@@ -77,8 +78,17 @@ class Report:
                 lines.append(["", f"... {len(skipped)} more, {skipped.count('agrees')} agree", *[""] * 5])
                 skipped = []
             if row:
-                lines.append(["->" if row is self.first else "", row.name, row.shape, row.dtype,
-                              f"{row.max_abs:.1e}", f"{row.relative:.1e}", row.verdict])  # fmt: skip
+                lines.append(
+                    [
+                        "->" if row is self.first else "",
+                        row.name,
+                        row.shape,
+                        row.dtype,
+                        f"{row.max_abs:.1e}",
+                        f"{row.relative:.1e}",
+                        row.verdict,
+                    ]
+                )
         return lines
 
     def __str__(self) -> str:
@@ -88,9 +98,12 @@ class Report:
         return "\n".join([*text, "", self.cause])
 
     def _repr_html_(self) -> str:
-        rows = [f"<tr{' style=font-weight:bold' * (line[0] == '->')}>"
-                + "".join(f"<td style=text-align:left>{html.escape(cell)}</td>" for cell in line) + "</tr>"
-                for line in self.table()]  # fmt: skip
+        rows = [
+            f"<tr{' style=font-weight:bold' * (line[0] == '->')}>"
+            + "".join(f"<td style=text-align:left>{html.escape(cell)}</td>" for cell in line)
+            + "</tr>"
+            for line in self.table()
+        ]
         return f"<table>{''.join(rows)}</table><p>{html.escape(self.cause)}</p>"
 
 
@@ -192,7 +205,9 @@ class Recording:
                     self.modules.add(full)
                     hook = module.register_forward_pre_hook(functools.partial(before, full), with_kwargs=True)
                     stack.callback(hook.remove)
-                    stack.callback(module.register_forward_hook(lambda m, args, output: self.leave(output)).remove)
+                    stack.callback(
+                        module.register_forward_hook(lambda m, args, output: self.leave(output)).remove
+                    )
             if hasattr(net, "decode"):
                 stack.enter_context(wrapped(net, "decode", decoding))
             yield
@@ -321,11 +336,16 @@ def inputs_off(ours: Record | None, theirs: Record | None) -> float:
 def compare(name: str, ours: Record | None, theirs: Record | None, tolerance: float) -> Row:
     """The row of one name; either program may lack it."""
     a, b = (record.output if record else None for record in (ours, theirs))
-    shape, dtype = (" / ".join(dict.fromkeys(str(read(x)).removeprefix("torch.") for x in (a, b) if x is not None))
-                    for read in (lambda x: tuple(x.shape), lambda x: x.dtype))  # fmt: skip
+    shape, dtype = (
+        " / ".join(dict.fromkeys(str(read(x)).removeprefix("torch.") for x in (a, b) if x is not None))
+        for read in (lambda x: tuple(x.shape), lambda x: x.dtype)
+    )
     largest, relative, verdict = float("nan"), float("inf"), "agrees"
-    if stopped := [f"{who} stopped: {record.error}" for who, record in (("ours", ours), ("the reference", theirs))
-                   if record and record.error]:  # fmt: skip
+    if stopped := [
+        f"{who} stopped: {record.error}"
+        for who, record in (("ours", ours), ("the reference", theirs))
+        if record and record.error
+    ]:
         verdict = stopped[0]
     elif a is None or b is None:
         verdict = "not called in ours" if a is None else "only in ours"
@@ -360,14 +380,20 @@ def replayed(look: Look) -> Look:
     return replace(look, theirs={**look.theirs, look.name: again})
 
 
-def judge(rows: list[Row], tolerance: float, look_at: Callable[[str], Look]) -> tuple[Row | None, str, int | None]:
+def judge(
+    rows: list[Row], tolerance: float, look_at: Callable[[str], Look]
+) -> tuple[Row | None, str, int | None]:
     """The first row that is off although its inputs agree, the likely cause, the number of its trap."""
     for row in rows:
         look = look_at(row.name)
-        blamed = row.verdict != "agrees" and (row.relative > JUMP * row.inputs or row.verdict == "dtype differs")
+        blamed = row.verdict != "agrees" and (
+            row.relative > JUMP * row.inputs or row.verdict == "dtype differs"
+        )
         if blamed and "stopped" in row.verdict:
             return row, f"{row.name}: {row.verdict}", None
-        norm = isinstance(look.module, NORMS) and np.isfinite(row.max_abs + row.inputs) and "/" not in row.dtype
+        norm = (
+            isinstance(look.module, NORMS) and np.isfinite(row.max_abs + row.inputs) and "/" not in row.dtype
+        )
         look = replayed(look) if norm else look
         if not blamed and not (norm and off(*look.outputs())[1] > NOISE):
             continue
@@ -389,21 +415,27 @@ def judge(rows: list[Row], tolerance: float, look_at: Callable[[str], Look]) -> 
 def microscope(ours: Any, reference: Any, inputs: Any, tolerance: float = TOLERANCE) -> Report:
     """Run both on the same inputs and compare them tensor by tensor; see the head of this file.
 
-    ours, reference: two networks whose modules have the same names (our UNet, TextEncoder, AutoencoderKL
-    or any part of them, and diffusers' or transformers'), with `inputs` a tensor or a tuple of arguments in
+    ours, reference: two networks whose modules have the same names (our UNet, TextEncoder, AutoencoderKL or
+    any part of them, and diffusers' or transformers'), with `inputs` a tensor or a tuple of arguments in
     order; or two whole pipelines, with `inputs` a prompt or a dictionary of `prompt`, `negative_prompt`,
-    `num_inference_steps` (4), `guidance_scale` (7.5), `seed` (0), `height`, `width`, `eta`, `latents` and, for
-    ours alone, `sampler` ("ddim"): the reference samples with its own scheduler.
-    Every tensor of both runs is kept: at Stable Diffusion's size look at 128x128 pixels and few steps, where one
-    call of both U-Nets keeps 1.3 GB.
+    `num_inference_steps` (4), `guidance_scale` (7.5), `seed` (0), `height`, `width`, `eta`, `latents` and,
+    for ours alone, `sampler` ("ddim"): the reference samples with its own scheduler. Every tensor of both
+    runs is kept: at Stable Diffusion's size look at 128x128 pixels and few steps, where one call of both
+    U-Nets keeps 1.3 GB.
     """
     if isinstance(ours, nn.Module):
         options, label = None, type(ours).__name__
         programs = [call(net, inputs, label) for net in (ours, reference)]
     else:
         options = {"prompt": inputs} if isinstance(inputs, str) else inputs
-        options = {"negative_prompt": "", "num_inference_steps": 4, "guidance_scale": 7.5, "seed": 0,
-                   "sampler": "ddim", **options}  # fmt: skip
+        options = {
+            "negative_prompt": "",
+            "num_inference_steps": 4,
+            "guidance_scale": 7.5,
+            "seed": 0,
+            "sampler": "ddim",
+            **options,
+        }
         programs = [paint(pipe, options) for pipe in (ours, reference)]
     mine, theirs = (Recording(program) for program in programs)
     foreign = mine.modules ^ theirs.modules  # a Dropout of theirs, say, where we have none

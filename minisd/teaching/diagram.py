@@ -27,10 +27,16 @@ class Drawing:
 def shapes_seen(pipe: StableDiffusion, prompt: str, steps: int) -> dict[str, list[tuple[int, ...]]]:
     """The shape of every network's first output while one picture is painted, and how often each was called."""
     seen = {name: [] for name in ("text_encoder", "unet", "encoder", "decoder")}
-    modules = {"text_encoder": pipe.text_encoder, "unet": pipe.unet, "encoder": pipe.vae.encoder,
-               "decoder": pipe.vae.decoder}  # fmt: skip
-    hooks = [module.register_forward_hook(lambda m, i, out, name=name: seen[name].append(tuple(out.shape)))
-             for name, module in modules.items()]  # fmt: skip
+    modules = {
+        "text_encoder": pipe.text_encoder,
+        "unet": pipe.unet,
+        "encoder": pipe.vae.encoder,
+        "decoder": pipe.vae.decoder,
+    }
+    hooks = [
+        module.register_forward_hook(lambda m, i, out, name=name: seen[name].append(tuple(out.shape)))
+        for name, module in modules.items()
+    ]
     try:
         pipe(prompt, num_inference_steps=steps, output_type="np")
     finally:
@@ -40,7 +46,8 @@ def shapes_seen(pipe: StableDiffusion, prompt: str, steps: int) -> dict[str, lis
 
 
 def diagram(pipe: StableDiffusion, prompt: str, steps: int = STEPS) -> Drawing:
-    """Latent diffusion as boxes and arrows (Rombach et al. 2022, figure 3), with `pipe`'s own shapes and sizes.
+    """Latent diffusion as boxes and arrows (Rombach et al. 2022, figure 3), with `pipe`'s own shapes and
+    sizes.
 
     It paints `prompt` once, to see what passes through the modules.
     """
@@ -54,19 +61,25 @@ def diagram(pipe: StableDiffusion, prompt: str, steps: int = STEPS) -> Drawing:
         return " x ".join(map(str, shape))
 
     def text(x, y, words, size=13, weight="normal"):
-        parts.append(f'<text x="{x}" y="{y}" font-size="{size}" font-weight="{weight}" text-anchor="middle" '
-                     f'fill="{INK}">{html.escape(words)}</text>')  # fmt: skip
+        parts.append(
+            f'<text x="{x}" y="{y}" font-size="{size}" font-weight="{weight}" text-anchor="middle" '
+            f'fill="{INK}">{html.escape(words)}</text>'
+        )
 
     def box(x, y, width, height, title, below, colour=BOX, dash=""):
-        parts.append(f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="8" fill="{colour}" stroke="{INK}" '
-                     f'stroke-dasharray="{dash}"/>')  # fmt: skip
+        parts.append(
+            f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="8" fill="{colour}" stroke="{INK}" '
+            f'stroke-dasharray="{dash}"/>'
+        )
         text(x + width / 2, y + height / 2 - 3, title, 14, "bold")
         text(x + width / 2, y + height / 2 + 14, below, 11)
 
     def arrow(points, label="", at=None):
         path = " ".join(f"{x},{y}" for x, y in points)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{INK}" stroke-width="1.6" '
-                     'marker-end="url(#tip)"/>')  # fmt: skip
+        parts.append(
+            f'<polyline points="{path}" fill="none" stroke="{INK}" stroke-width="1.6" '
+            'marker-end="url(#tip)"/>'
+        )
         if label:
             text(*at, label, 11)
 
@@ -89,8 +102,12 @@ def diagram(pipe: StableDiffusion, prompt: str, steps: int = STEPS) -> Drawing:
     arrow(round_again, f"{calls} times: a little less noise", (395, 36))
     arrow([(520, 83), (588, 83)], f"latents {by(latents)}", (552, 128))
     arrow([(665, 106), (665, 148)])
-    tip = (f'<defs><marker id="tip" markerWidth="9" markerHeight="9" refX="7" refY="3.5" orient="auto">'
-           f'<path d="M0,0 L8,3.5 L0,7 z" fill="{INK}"/></marker></defs>')  # fmt: skip
-    return Drawing(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
-                   f'font-family="sans-serif"><rect width="{WIDTH}" height="{HEIGHT}" fill="{PAPER}"/>{tip}'
-                   f'{"".join(parts)}</svg>')  # fmt: skip
+    tip = (
+        f'<defs><marker id="tip" markerWidth="9" markerHeight="9" refX="7" refY="3.5" orient="auto">'
+        f'<path d="M0,0 L8,3.5 L0,7 z" fill="{INK}"/></marker></defs>'
+    )
+    return Drawing(
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
+        f'font-family="sans-serif"><rect width="{WIDTH}" height="{HEIGHT}" fill="{PAPER}"/>{tip}'
+        f"{''.join(parts)}</svg>"
+    )

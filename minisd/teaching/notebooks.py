@@ -4,8 +4,8 @@
     python -m minisd.teaching.notebooks chapters/01_noise.ipynb
     python -m minisd.teaching.notebooks --exercises          only exercises/, nothing is run
 
-The outputs repeat byte for byte: no times, no versions, no progress bars, no ids of widgets. A cell that fails or
-writes to stderr (a warning, too) stops the notebook, and its file stays as it was.
+The outputs repeat byte for byte: no times, no versions, no progress bars, no ids of widgets. A cell that
+fails or writes to stderr (a warning, too) stops the notebook, and its file stays as it was.
 """
 
 import argparse
@@ -32,23 +32,42 @@ class NotebookError(Exception):
 
 
 def run(path: Path) -> str:
-    """The notebook with fresh outputs, as the text of its file. Raises NotebookError with the cell that failed."""
+    """The notebook with fresh outputs, as the text of its file. Raises NotebookError with the cell that
+    failed.
+    """
     import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
     book = nbformat.read(path, as_version=4)
-    # The widgets' state is kept only because nbclient needs it to run what a widget prints; `as_text` leaves it out.
-    client = NotebookClient(book, timeout=CELL_TIMEOUT, kernel_name="python3", record_timing=False,
-                            store_widget_state=True, coalesce_streams=True, extra_arguments=["--log-level=ERROR"],
-                            resources={"metadata": {"path": str(path.parent)}})  # fmt: skip
+    # The widgets' state is kept only because nbclient needs it to run what a widget prints; `as_text` leaves
+    # it out.
+    client = NotebookClient(
+        book,
+        timeout=CELL_TIMEOUT,
+        kernel_name="python3",
+        record_timing=False,
+        store_widget_state=True,
+        coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],
+        resources={"metadata": {"path": str(path.parent)}},
+    )
     environment = {**os.environ, QUIET: "1", "PYTHONHASHSEED": "0"}
     try:
         client.execute(env=environment)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        told = [f"{o.ename}: {o.evalue}" for c in book.cells for o in c.get("outputs", []) if o.output_type == "error"]
-        ran = [i for i, c in enumerate(book.cells) if c.cell_type == "code" and (c.execution_count or c.outputs)]
-        raise NotebookError(failure(path, book, ran[-1] if ran else 0, told[0] if told else str(error))) from error
+        told = [
+            f"{o.ename}: {o.evalue}"
+            for c in book.cells
+            for o in c.get("outputs", [])
+            if o.output_type == "error"
+        ]
+        ran = [
+            i for i, c in enumerate(book.cells) if c.cell_type == "code" and (c.execution_count or c.outputs)
+        ]
+        raise NotebookError(
+            failure(path, book, ran[-1] if ran else 0, told[0] if told else str(error))
+        ) from error
     for i, cell in enumerate(book.cells):
         for output in cell.get("outputs", []):
             if output.output_type == "stream" and output.name == "stderr":
@@ -69,8 +88,10 @@ def as_text(book) -> str:
     """The notebook's file without what differs from run to run or machine to machine."""
     import nbformat
 
-    book.metadata = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-                     "language_info": {"name": "python"}}  # fmt: skip
+    book.metadata = {
+        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
     for cell in book.cells:
         cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
         if cell.cell_type == "code":
@@ -83,9 +104,10 @@ def as_text(book) -> str:
 def exercises_from(path: Path) -> str:
     """The reader's copy of a notebook of solutions: no solutions, no outputs.
 
-    What stands between `### BEGIN SOLUTION` and `### END SOLUTION` in a cell becomes one line that says what is to be
-    written; Markdown between `<!-- BEGIN SOLUTION -->` and `<!-- END SOLUTION -->` goes; so does a cell left empty.
-    Raises NotebookError where a mark has no other half or stands before the first `## N.k` heading.
+    What stands between `### BEGIN SOLUTION` and `### END SOLUTION` in a cell becomes one line that says what
+    is to be written; Markdown between `<!-- BEGIN SOLUTION -->` and `<!-- END SOLUTION -->` goes; so does a
+    cell left empty. Raises NotebookError where a mark has no other half or stands before the first `## N.k`
+    heading.
     """
     import nbformat
 
@@ -158,7 +180,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m minisd.teaching.notebooks", description="Run the notebooks, keep their outputs."
     )
-    parser.add_argument("files", nargs="*", type=Path, help="notebooks; all of chapters/ and solutions/ if none")
+    parser.add_argument(
+        "files", nargs="*", type=Path, help="notebooks; all of chapters/ and solutions/ if none"
+    )
     parser.add_argument("--exercises", action="store_true", help="only make exercises/ from solutions/")
     options = parser.parse_args(arguments)
     files = [path.resolve() for path in options.files]

@@ -36,12 +36,12 @@ TRAPS = {
     14: "the predicted x0 is never clamped to [-1, 1] in latent space",
     15: "PNDM without Runge-Kutta steps asks the U-Net once more than it has steps: 667, 334, 334, 1",
     16: "DDIM's sigma is eta sqrt((1 - ab_prev) / (1 - ab_t)) sqrt(1 - ab_t / ab_prev), its direction "
-        "sqrt(1 - ab_prev - sigma^2)",
+    "sqrt(1 - ab_prev - sigma^2)",
     17: "Euler's initial latents are scaled by its largest sigma, the U-Net's input divided by sqrt(sigma^2 + 1)",
     18: "guidance is e_u + s (e_c - e_u), computed on one batch of [unconditional, conditional]",
     20: "the initial noise is drawn in float32 on the CPU, each picture's from its own seed",
     21: "pictures are rounded to 8 bits, not truncated",
-}  # fmt: skip
+}
 NEARER = 0.1  # a guess explains our tensor when it leaves less than this share of the difference
 
 Guess = tuple[int, str, Tensor, Tensor | None, Tensor]
@@ -131,9 +131,14 @@ def layer_norm(look: Look) -> Iterator[Guess]:
         yield 1, f"ours behaves like eps {eps:g}, the reference has {m.eps:g}", guess, *look.outputs()
 
 
-ACTIVATIONS = {"quick-GELU": lambda x: x * torch.sigmoid(1.702 * x), "the exact GELU": F.gelu, "SiLU": F.silu,
-               "tanh-GELU": lambda x: F.gelu(x, approximate="tanh"), "ReLU": F.relu,
-               "sigmoid": torch.sigmoid}  # fmt: skip
+ACTIVATIONS = {
+    "quick-GELU": lambda x: x * torch.sigmoid(1.702 * x),
+    "the exact GELU": F.gelu,
+    "SiLU": F.silu,
+    "tanh-GELU": lambda x: F.gelu(x, approximate="tanh"),
+    "ReLU": F.relu,
+    "sigmoid": torch.sigmoid,
+}
 
 
 def mlp(look: Look) -> Iterator[Guess]:
@@ -172,11 +177,18 @@ def attention(look: Look) -> Iterator[Guess]:
     whole = look.theirs.get(look.name.split(".")[0])
     if clip and whole and whole.inputs[0].ndim == 2:
         ids = whole.inputs[0]
-        seen = (torch.arange(ids.shape[1], device=ids.device) <= ids.argmax(dim=-1, keepdim=True))[:, None, None]
+        seen = (torch.arange(ids.shape[1], device=ids.device) <= ids.argmax(dim=-1, keepdim=True))[
+            :, None, None
+        ]
         yield 2, "ours has no causal mask", attend(heads), *look.into(out)
         causal = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device).tril()
         yield 2, "ours hides the padding", attend(heads, attn_mask=seen & causal), *look.into(out)
-        yield 2, "ours hides the padding and has no causal mask", attend(heads, attn_mask=seen), *look.into(out)
+        yield (
+            2,
+            "ours hides the padding and has no causal mask",
+            attend(heads, attn_mask=seen),
+            *look.into(out),
+        )
 
 
 def geglu(look: Look) -> Iterator[Guess]:
@@ -210,7 +222,13 @@ def sinusoids(look: Look) -> Iterator[Guess]:
 
     cos, sin = waves()
     yield 8, "ours has the sines before the cosines", torch.cat([sin, cos], dim=-1), ours, theirs
-    yield 8, "ours divides the exponent by half - 1 (freq_shift 1)", torch.cat(waves(shift=1), dim=-1), ours, theirs
+    yield (
+        8,
+        "ours divides the exponent by half - 1 (freq_shift 1)",
+        torch.cat(waves(shift=1), dim=-1),
+        ours,
+        theirs,
+    )
     yield 8, "ours embeds t + 1", torch.cat(waves(t=t + 1), dim=-1), ours, theirs
 
 
@@ -221,8 +239,17 @@ def resnet_time(look: Look) -> Iterator[Guess]:
 
 def downsample(look: Look) -> Iterator[Guess]:
     conv, x = getattr(look.module, "conv", look.module), look.inputs[0]
-    for said, pad in (("right and below", (0, 1, 0, 1)), ("all sides", (1, 1, 1, 1)), ("left and above", (1, 0, 1, 0))):
-        yield 9, f"ours pads {said}", F.conv2d(F.pad(x, pad), conv.weight, conv.bias, stride=2), *look.outputs()
+    for said, pad in (
+        ("right and below", (0, 1, 0, 1)),
+        ("all sides", (1, 1, 1, 1)),
+        ("left and above", (1, 0, 1, 0)),
+    ):
+        yield (
+            9,
+            f"ours pads {said}",
+            F.conv2d(F.pad(x, pad), conv.weight, conv.bias, stride=2),
+            *look.outputs(),
+        )
 
 
 def upsample(look: Look) -> Iterator[Guess]:
@@ -262,8 +289,10 @@ def log_variance(look: Look) -> Iterator[Guess]:
 
 
 def timesteps(look: Look) -> Iterator[Guess]:
-    ours, theirs = ([record.output.item() for name, record in records.items() if name.endswith(": timestep")]
-                    for records in (look.ours, look.theirs))  # fmt: skip
+    ours, theirs = (
+        [record.output.item() for name, record in records.items() if name.endswith(": timestep")]
+        for records in (look.ours, look.theirs)
+    )
     n, train = look.options["num_inference_steps"], 1000  # as many timesteps as every SD 1.x was trained with
     stride = train // n
     for number, said, guess in (
@@ -271,19 +300,31 @@ def timesteps(look: Look) -> Iterator[Guess]:
         (12, "ours has no offset", [i * stride for i in reversed(range(n))]),
         (12, "ours has linspace spacing", np.linspace(0, train - 1, n).round()[::-1].tolist()),
         (12, "ours has trailing spacing", (np.round(np.arange(train, 0, -train / n)) - 1).tolist()),
-        (12, "ours has CompVis' list, which may be longer than asked", list(range(1, train + 1, stride))[::-1]),
+        (
+            12,
+            "ours has CompVis' list, which may be longer than asked",
+            list(range(1, train + 1, stride))[::-1],
+        ),
         (12, "ours runs upwards", theirs[::-1]),
         (15, "ours does not ask twice at the second timestep", list(dict.fromkeys(theirs))),
     ):
         if ours and guess[: len(ours)] == ours:  # whole lists, unless ours broke off
-            yield number, f"{said}: {ours[:3]} ...", torch.tensor(ours), torch.tensor(ours), torch.tensor(theirs)
+            yield (
+                number,
+                f"{said}: {ours[:3]} ...",
+                torch.tensor(ours),
+                torch.tensor(ours),
+                torch.tensor(theirs),
+            )
 
 
 def starting_noise(look: Look) -> Iterator[Guess]:
     ours, theirs = look.outputs()
     seed, shape = look.options["seed"], theirs.shape
-    half = [torch.randn(1, *shape[1:], generator=torch.Generator().manual_seed(seed + i), dtype=torch.float16)
-            for i in range(shape[0])]  # fmt: skip
+    half = [
+        torch.randn(1, *shape[1:], generator=torch.Generator().manual_seed(seed + i), dtype=torch.float16)
+        for i in range(shape[0])
+    ]
     yield 20, "ours is drawn in float16", torch.cat(half).to(theirs), ours, theirs
     together = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
     yield 20, "ours draws all pictures from one generator", together.to(theirs), ours, theirs
@@ -301,9 +342,13 @@ def guidance(look: Look) -> Iterator[Guess]:
     both, s = look.inputs[0], look.options["guidance_scale"]
     if both.shape[0] == 2 * look.output().shape[0]:
         u, c = both.chunk(2)
-        for said, guess in (("e_c + s (e_c - e_u)", c + s * (c - u)), ("e_c + s (e_u - e_c)", c + s * (u - c)),
-                            ("e_u + (s - 1) (e_c - e_u)", u + (s - 1) * (c - u)), ("e_c alone", c),
-                            ("e_u alone", u)):  # fmt: skip
+        for said, guess in (
+            ("e_c + s (e_c - e_u)", c + s * (c - u)),
+            ("e_c + s (e_u - e_c)", c + s * (u - c)),
+            ("e_u + (s - 1) (e_c - e_u)", u + (s - 1) * (c - u)),
+            ("e_c alone", c),
+            ("e_u alone", u),
+        ):
             yield 18, f"ours computes {said}", guess, *look.outputs()
 
 
@@ -323,7 +368,11 @@ def ddim(look: Look) -> Iterator[Guess]:
     ab_t, ab_prev, kept = parts()
     short = ((1 - ab_prev) / (1 - ab_t)) ** 0.5 * eta
     sigma = short * (1 - ab_t / ab_prev) ** 0.5
-    fresh = (look.output() - kept - (1 - ab_prev - sigma**2) ** 0.5 * noise) / sigma if eta else torch.zeros_like(x)
+    fresh = (
+        (look.output() - kept - (1 - ab_prev - sigma**2) ** 0.5 * noise) / sigma
+        if eta
+        else torch.zeros_like(x)
+    )
 
     def step(**how) -> Tensor:
         _, ab_prev, kept = parts(**how)
@@ -332,7 +381,12 @@ def ddim(look: Look) -> Iterator[Guess]:
     for said, make in (("linear", NoiseSchedule.linear), ("scaled-linear", NoiseSchedule.scaled_linear)):
         betas = make(c.beta_start, c.beta_end, train)
         yield 11, f"ours has {said} betas", step(ab=betas.alphas_cumprod), *look.outputs()
-    yield 11, "ours has DDPM's linear betas", step(ab=NoiseSchedule.linear(steps=train).alphas_cumprod), *look.outputs()
+    yield (
+        11,
+        "ours has DDPM's linear betas",
+        step(ab=NoiseSchedule.linear(steps=train).alphas_cumprod),
+        *look.outputs(),
+    )
     yield 12, "ours reads alpha-bar one place too low", step(ab=right.roll(1)), *look.outputs()
     yield 12, "ours reads alpha-bar one place too high", step(ab=right.roll(-1)), *look.outputs()
     yield 13, "ours ends at 1", step(last=1.0), *look.outputs()
@@ -350,7 +404,8 @@ def eight_bits(look: Look) -> Iterator[Guess]:
     yield 21, "ours truncates", levels.clamp(0, 255).to(torch.uint8), ours, theirs
 
 
-# Where (a kind of module, or a pattern for the row's name), parts that the guess reads, traps that live there.
+# Where (a kind of module, or a pattern for the row's name), parts that the guess reads, traps that live
+# there.
 PLACES = [
     (r"^tokens$", (), tokens, (3, 4)),
     (nn.LayerNorm, (), layer_norm, (1, 2)),
@@ -392,7 +447,17 @@ def likely(look: Look) -> tuple[str, int | None, str]:
         for number, said, guessed, ours, theirs in guess(look):
             if ours is None:
                 continue
-            now = min(distance(theirs, ours), distance(torch.zeros_like(ours), ours))  # finite, whatever the shapes
+            now = min(
+                distance(theirs, ours), distance(torch.zeros_like(ours), ours)
+            )  # finite, whatever the shapes
             if distance(guessed, ours) < best * now:
-                best, cause, trap = distance(guessed, ours) / now, f"trap {number}: {TRAPS[number]}; {said}", number
-    return cause, trap, f" (none of the traps that live there explains it: {', '.join(living)})" if living else ""
+                best, cause, trap = (
+                    distance(guessed, ours) / now,
+                    f"trap {number}: {TRAPS[number]}; {said}",
+                    number,
+                )
+    return (
+        cause,
+        trap,
+        f" (none of the traps that live there explains it: {', '.join(living)})" if living else "",
+    )

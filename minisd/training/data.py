@@ -30,8 +30,10 @@ def training_pictures(scenes: list[Scene], seed: int, path: Path) -> np.ndarray:
             pictures.flush()
     pictures = np.load(path, mmap_mode="r")
     if len(pictures) != len(scenes):
-        raise ValueError(f"{path} holds {len(pictures)} pictures, and {len(scenes)} are asked for; "
-                         "give the old number or another --out folder")  # fmt: skip
+        raise ValueError(
+            f"{path} holds {len(pictures)} pictures, and {len(scenes)} are asked for; "
+            "give the old number or another --out folder"
+        )
     return pictures
 
 

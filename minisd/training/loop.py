@@ -59,7 +59,9 @@ def fit(
     accelerator = Accelerator(cpu=cpu)
     share, rest = divmod(batch_size, accelerator.num_processes)
     if rest:
-        raise ValueError(f"{name}: a batch of {batch_size} can't be shared by {accelerator.num_processes} processes")
+        raise ValueError(
+            f"{name}: a batch of {batch_size} can't be shared by {accelerator.num_processes} processes"
+        )
     settings = {**settings, "steps": steps}
     objective = objective.to(memory_format=torch.channels_last)
     plain, net = objective, objective.net  # as they are before accelerate wraps them
@@ -71,13 +73,17 @@ def fit(
     if state is not None:
         for key in sorted(settings.keys() | state["settings"].keys()):
             if settings.get(key) != state["settings"].get(key):
-                raise ValueError(f"{path} was trained with {key} = {state['settings'].get(key)}, now it is "
-                                 f"{settings.get(key)}; give the old value or another --out folder")  # fmt: skip
+                raise ValueError(
+                    f"{path} was trained with {key} = {state['settings'].get(key)}, now it is "
+                    f"{settings.get(key)}; give the old value or another --out folder"
+                )
         if state["step"] == steps:
             return finish(net, state)
         if state["processes"] != accelerator.num_processes:
-            raise ValueError(f"{path} was begun by {state['processes']} processes, now there are "
-                             f"{accelerator.num_processes}; start as many as before")  # fmt: skip
+            raise ValueError(
+                f"{path} was begun by {state['processes']} processes, now there are "
+                f"{accelerator.num_processes}; start as many as before"
+            )
         objective.load_state_dict(state["objective"])
     average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
     objective, optimizer = accelerator.prepare(objective, optimizer)
@@ -89,8 +95,14 @@ def fit(
         first, losses, seconds = state["step"], state["losses"], state["seconds"]
         recent = state["recent"]
 
-    bar = tqdm(range(first, steps), initial=first, total=steps, desc=name, unit="step",
-               disable=not accelerator.is_main_process)  # fmt: skip
+    bar = tqdm(
+        range(first, steps),
+        initial=first,
+        total=steps,
+        desc=name,
+        unit="step",
+        disable=not accelerator.is_main_process,
+    )
     start = time.perf_counter()
     for step in bar:
         rng = np.random.default_rng((seed, step, 1 + accelerator.process_index))
@@ -105,16 +117,20 @@ def fit(
         average.update_parameters(net)
         recent.append(loss.item())
         if not math.isfinite(recent[-1]):
-            raise FloatingPointError(f"{name}: the loss is {recent[-1]} at step {step}; "
-                                     "try a lower learning_rate_peak in the config")  # fmt: skip
+            raise FloatingPointError(
+                f"{name}: the loss is {recent[-1]} at step {step}; "
+                "try a lower learning_rate_peak in the config"
+            )
         bar.set_postfix(loss=f"{np.mean(recent[-LOG_EVERY:]):.4f}")
         if len(recent) == LOG_EVERY or step + 1 == steps:
             losses.append(float(np.mean(recent)))
             recent = []
         saving = (step + 1) % save_every == 0 or step + 1 == steps
         if saving and not all(p.isfinite().all() for p in trained):
-            raise FloatingPointError(f"{name}: the weights are no numbers any more at step {step}; "
-                                     "try a lower learning_rate_peak in the config")  # fmt: skip
+            raise FloatingPointError(
+                f"{name}: the weights are no numbers any more at step {step}; "
+                "try a lower learning_rate_peak in the config"
+            )
         if saving and accelerator.is_main_process:
             done = {
                 "step": step + 1,
@@ -137,5 +153,7 @@ def fit(
 
 def finish(net: nn.Module, state: dict) -> dict:
     """Give the network the averaged weights of a finished training's checkpoint; returns what `fit` returns."""
-    net.load_state_dict({k.removeprefix("module."): v for k, v in state["average"].items() if k != "n_averaged"})
+    net.load_state_dict(
+        {k.removeprefix("module."): v for k, v in state["average"].items() if k != "n_averaged"}
+    )
     return {key: state[key] for key in ("losses", "seconds", "processes", "machine")}

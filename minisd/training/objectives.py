@@ -59,7 +59,9 @@ class PaintingLoss(nn.Module):
 
 
 class VAEObjective(nn.Module):
-    """Give the picture back, and keep the latents near N(0, 1), lightly (`kl_weight`, for each latent number)."""
+    """Give the picture back, and keep the latents near N(0, 1), lightly (`kl_weight`, for each latent
+    number).
+    """
 
     def __init__(self, net: AutoencoderKL, painting: PaintingLoss, kl_weight: float):
         super().__init__()
@@ -89,14 +91,18 @@ class UNetObjective(nn.Module):
     little is left to decide, don't take most of the training (Hang et al. 2023, section 3.4).
     """
 
-    def __init__(self, net: UNet, text_encoder: TextEncoder, schedule: NoiseSchedule, scale: float, gamma: float):
+    def __init__(
+        self, net: UNet, text_encoder: TextEncoder, schedule: NoiseSchedule, scale: float, gamma: float
+    ):
         super().__init__()
         self.net, self.schedule, self.scale = net, schedule, scale
         self.text_encoder = text_encoder.requires_grad_(False)
         snr = schedule.snr(torch.arange(schedule.steps))
         self.register_buffer("weight", snr.clamp(max=gamma) / snr)
 
-    def forward(self, ids: Tensor, mean: Tensor, std: Tensor, draw: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    def forward(
+        self, ids: Tensor, mean: Tensor, std: Tensor, draw: Tensor, noise: Tensor, t: Tensor
+    ) -> Tensor:
         with torch.no_grad():
             context = self.text_encoder(ids)
         z0 = self.scale * (mean + std * draw)

@@ -21,7 +21,14 @@ from ..unet import UNet
 from ..vae import AutoencoderKL
 from .data import to_tensor, training_pictures, training_scenes
 from .loop import fit
-from .objectives import CLIPObjective, DecoderObjective, PaintingLoss, ReadingObjective, UNetObjective, VAEObjective
+from .objectives import (
+    CLIPObjective,
+    DecoderObjective,
+    PaintingLoss,
+    ReadingObjective,
+    UNetObjective,
+    VAEObjective,
+)
 
 TINY = Path(__file__).with_name("tiny.toml")
 TOKEN_STD = 0.02  # of token and position embeddings before training; OpenAI's CLIP has 0.02 and 0.01
@@ -57,7 +64,11 @@ QUESTIONS = {
     "order": (True, False),
     "ground": (*GROUNDS, None),
     "hour": (*HOURS, None),
-    **{f"{place} {name}": (*choices, None) for place in ("first", "second") for name, choices in THING.items()},
+    **{
+        f"{place} {name}": (*choices, None)
+        for place in ("first", "second")
+        for name, choices in THING.items()
+    },
 }
 
 
@@ -98,11 +109,22 @@ class Training:
         section, settings = self.recipe, {"seed": self.recipe["seed"], "pictures": self.recipe["pictures"]}
         for part in name.split("-"):
             section = section[part]
-            settings |= {key: value for key, value in section.items()
-                         if key != "save_every" and not (isinstance(value, dict) and "steps" in value)}  # fmt: skip
+            settings |= {
+                key: value
+                for key, value in section.items()
+                if key != "save_every" and not (isinstance(value, dict) and "steps" in value)
+            }
         keys = ("steps", "batch_size", "learning_rate_peak", "warmup", "ema_decay", "save_every")
-        done = fit(objective, batch, self.out / "checkpoints", name=name, settings=settings, seed=settings["seed"],
-                   cpu=self.cpu, **{key: section[key] for key in keys if key in section})  # fmt: skip
+        done = fit(
+            objective,
+            batch,
+            self.out / "checkpoints",
+            name=name,
+            settings=settings,
+            seed=settings["seed"],
+            cpu=self.cpu,
+            **{key: section[key] for key in keys if key in section},
+        )
         if self.processes.is_main_process:
             write_json(done, self.out / f"{name}.json")
 
@@ -110,8 +132,16 @@ class Training:
         """The text encoder, taught to read: to answer questions about what captions say."""
         tokenizer = self.tokenizer()
         ids = {"bos_token_id": tokenizer.bos, "eos_token_id": tokenizer.eos, "pad_token_id": tokenizer.eos}
-        net = self._new(TextEncoder, {**self.recipe["text"]["config"], **ids, "vocab_size": len(tokenizer),
-                                      "model_type": "clip_text_model", "torch_dtype": "float32"})  # fmt: skip
+        net = self._new(
+            TextEncoder,
+            {
+                **self.recipe["text"]["config"],
+                **ids,
+                "vocab_size": len(tokenizer),
+                "model_type": "clip_text_model",
+                "torch_dtype": "float32",
+            },
+        )
         torch.nn.init.normal_(net.text_model.embeddings.token_embedding.weight, std=TOKEN_STD)
         torch.nn.init.normal_(net.text_model.embeddings.position_embedding.weight, std=TOKEN_STD)
 
@@ -126,12 +156,20 @@ class Training:
         """The image encoder and both projections, the text encoder as it is: LiT (Zhai et al. 2022) reversed."""
         pictures, wanted = self.pictures(), self.recipe["clip"]
         tokenizer, text_encoder = self.tokenizer(), self.text_encoder()
-        net = self._new(CLIP, {"text_config": text_encoder.config, "vision_config": wanted["vision_config"],
-                               "projection_dim": wanted["vision_config"]["projection_dim"]})  # fmt: skip
+        net = self._new(
+            CLIP,
+            {
+                "text_config": text_encoder.config,
+                "vision_config": wanted["vision_config"],
+                "projection_dim": wanted["vision_config"]["projection_dim"],
+            },
+        )
         net.text_model.load_state_dict(text_encoder.text_model.state_dict())
         net.text_model.requires_grad_(False)
         places = net.vision_model.embeddings.position_embedding.weight
-        torch.nn.init.normal_(places, std=places.shape[1] ** -0.5)  # as OpenAI's: places must show beside colours
+        torch.nn.init.normal_(
+            places, std=places.shape[1] ** -0.5
+        )  # as OpenAI's: places must show beside colours
 
         def batch(rng: np.random.Generator, n: int) -> tuple[Tensor, ...]:
             shown: list[tuple[Scene, np.ndarray]] = []
@@ -160,8 +198,10 @@ class Training:
 
             def batch(rng: np.random.Generator, n: int) -> tuple[Tensor, ...]:
                 top, left = rng.integers(0, pictures.shape[1] - crop + 1, (2, n))
-                corners = [pictures[i, y : y + crop, x : x + crop]
-                           for i, y, x in zip(rng.integers(len(pictures), size=n), top, left)]  # fmt: skip
+                corners = [
+                    pictures[i, y : y + crop, x : x + crop]
+                    for i, y, x in zip(rng.integers(len(pictures), size=n), top, left)
+                ]
                 noise = rng.standard_normal((n, channels, small, small), dtype=np.float32)
                 return to_tensor(np.stack(corners)), torch.from_numpy(noise)
 
@@ -218,9 +258,18 @@ class Training:
             said = [caption(loosened(self.scenes[i], rng), rng) for i in chosen]
             dropped = rng.random(n) < wanted["caption_dropout"]
             ids = tokenizer(["" if drop else text for drop, text in zip(dropped, said)])
-            draw, noise = (torch.from_numpy(rng.standard_normal((n, *mean.shape[1:]), dtype=np.float32)) for _ in "12")
+            draw, noise = (
+                torch.from_numpy(rng.standard_normal((n, *mean.shape[1:]), dtype=np.float32)) for _ in "12"
+            )
             t = torch.from_numpy(rng.integers(SCHEDULE["num_train_timesteps"], size=n))
-            return ids, torch.from_numpy(mean[chosen]).float(), torch.from_numpy(std[chosen]).float(), draw, noise, t
+            return (
+                ids,
+                torch.from_numpy(mean[chosen]).float(),
+                torch.from_numpy(std[chosen]).float(),
+                draw,
+                noise,
+                t,
+            )
 
         net = self._new(UNet, wanted["config"])
         objective = UNetObjective(net, text_encoder, schedule_of(SCHEDULE), scale, wanted["snr_gamma"])
@@ -228,10 +277,18 @@ class Training:
         return net.eval()
 
     def export(self) -> Path:
-        """All parts as the model folder `out / model`, in half precision; CLIP beside them, without its text half."""
+        """All parts as the model folder `out / model`, in half precision; CLIP beside them, without its text
+        half.
+        """
         tokenizer, clip, folder = self.tokenizer(), self.clip(), self.out / "model"
-        model = StableDiffusion(tokenizer, self.text_encoder(), self.unet(), self.decoder(), SCHEDULE,
-                                self.recipe["guidance_scale"])  # fmt: skip
+        model = StableDiffusion(
+            tokenizer,
+            self.text_encoder(),
+            self.unet(),
+            self.decoder(),
+            SCHEDULE,
+            self.recipe["guidance_scale"],
+        )
         if self.processes.is_main_process:
             model.save_pretrained(folder, torch.float16)
             save_model(clip, folder / "clip", TEXT_WEIGHTS, "CLIPModel", torch.float16, without="text_model.")

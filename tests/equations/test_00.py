@@ -21,13 +21,16 @@ def test_mix():
     def claim(alpha_bar, z, noise):
         return alpha_bar**0.5 * z + (1 - alpha_bar) ** 0.5 * noise
 
-    # A walk of doses, and all its noises as one: what a walk from nothing makes of them, brought to variance 1.
+    # A walk of doses, and all its noises as one: what a walk from nothing makes of them, brought to variance
+    # 1.
     z, betas = normal(5), NoiseSchedule.scaled_linear().betas.double()[:60]
     walked, noises = z, torch.zeros_like(z)
     for beta, fresh in zip(betas, normal(60, 5, seed=1)):
         walked, noises = ((1 - beta) ** 0.5 * x + beta**0.5 * fresh for x in (walked, noises))
     left = torch.cumprod(1 - betas, 0)
-    variance = sum(beta * left[-1] / left[i] for i, beta in enumerate(betas))  # of `noises`: the squared factors
+    variance = sum(
+        beta * left[-1] / left[i] for i, beta in enumerate(betas)
+    )  # of `noises`: the squared factors
     assert (claim(BARS[59], z, noises / variance**0.5) - walked).abs().max() < 1e-6
 
 

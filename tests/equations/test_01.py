@@ -34,7 +34,9 @@ def walk(x0, betas, noises):
 
 
 def one_noise(betas, noises):
-    """All the noises of a walk as one: what a walk from 0 makes of them, brought to the length that (1.6) says."""
+    """All the noises of a walk as one: what a walk from 0 makes of them, brought to the length that (1.6)
+    says.
+    """
     factors = [math.sqrt(beta * bars(betas[i + 1 :])[-1]) for i, beta in enumerate(betas)]
     return sum(f * noise for f, noise in zip(factors, noises)) / math.sqrt(sum(f**2 for f in factors))
 
@@ -52,7 +54,9 @@ def test_gaussian():
     assert abs(density.sum() * width - 1) < 1e-9
     assert abs((density * grid).sum() * width - 1.5) < 1e-9
     assert abs((density * (grid - 1.5) ** 2).sum() * width - 0.25) < 1e-9
-    drawn = np.random.default_rng(0).normal(1.5, 0.5, N)  # another program's normal numbers: the shares below points
+    drawn = np.random.default_rng(0).normal(
+        1.5, 0.5, N
+    )  # another program's normal numbers: the shares below points
     for point in (0.6, 1.2, 1.5, 2.3):
         assert abs(density[grid < point].sum() * width - (drawn < point).mean()) < CLOSE
 
@@ -74,7 +78,10 @@ def test_variance_scales():
     def claim(a, b, mean, variance):
         return a * mean + b, a**2 * variance
 
-    values, shares = [sp.Integer(-1), sp.Integer(2), sp.Integer(5)], [sp.Rational(1, 2), sp.Rational(1, 3), sp.Rational(1, 6)]
+    values, shares = (
+        [sp.Integer(-1), sp.Integer(2), sp.Integer(5)],
+        [sp.Rational(1, 2), sp.Rational(1, 3), sp.Rational(1, 6)],
+    )
 
     def mean(numbers):
         return sum(p * v for p, v in zip(shares, numbers))
@@ -109,7 +116,9 @@ def test_round_cloud():
     for point in ((0, 0), (1, 2), (-3, 0.5)):
         at = {e1: point[0], e2: point[1]}
         assert abs(float((one[0] * one[1] - claim(e1, e2)).subs(at))) < 1e-15
-    turned = claim(e1 * sp.Rational(3, 5) - e2 * sp.Rational(4, 5), e1 * sp.Rational(4, 5) + e2 * sp.Rational(3, 5))
+    turned = claim(
+        e1 * sp.Rational(3, 5) - e2 * sp.Rational(4, 5), e1 * sp.Rational(4, 5) + e2 * sp.Rational(3, 5)
+    )
     assert sp.simplify(turned - claim(e1, e2)) == 0
 
 
@@ -195,7 +204,9 @@ def test_alpha_bar():
     betas = schedule.betas.double().numpy()
     assert claim(betas, 0) == 1
     assert all(abs(claim(betas, t) - schedule.alphas_cumprod[t - 1].item()) < 1e-6 for t in range(1, 51))
-    assert abs(walk(1.0, betas, np.zeros(50)) - claim(betas, 50) ** 0.5) < 1e-12  # a walk with no noise shrinks so
+    assert (
+        abs(walk(1.0, betas, np.zeros(50)) - claim(betas, 50) ** 0.5) < 1e-12
+    )  # a walk with no noise shrinks so
 
 
 @equation("1.13", "jump")
@@ -219,7 +230,9 @@ def test_jump_density():
     mean, variance = claim(bars(betas)[-1], -1.5)
     assert abs(x.mean() - mean) < CLOSE and abs(x.var() - variance) < 2 * CLOSE
     for point in (-2.0, -1.0, -0.3, 0.9):  # and it is a bell: the share of walks below each point
-        assert abs((x < point).mean() - 0.5 * (1 + math.erf((point - mean) / math.sqrt(2 * variance)))) < CLOSE
+        assert (
+            abs((x < point).mean() - 0.5 * (1 + math.erf((point - mean) / math.sqrt(2 * variance)))) < CLOSE
+        )
 
 
 @equation("1.15", "jump-from-s")
@@ -239,7 +252,9 @@ def test_linear_schedule():
 
     from diffusers import DDPMScheduler
 
-    reference = DDPMScheduler(num_train_timesteps=1000, beta_start=0.0001, beta_end=0.02, beta_schedule="linear")
+    reference = DDPMScheduler(
+        num_train_timesteps=1000, beta_start=0.0001, beta_end=0.02, beta_schedule="linear"
+    )
     ours = claim(np.arange(1, 1001), 1000, 0.0001, 0.02)
     assert abs(ours - reference.betas.double().numpy()).max() < 1e-8
 
@@ -299,7 +314,11 @@ def test_confusion():
         return 0.5 * (1 + math.erf(-0.5 * d * math.sqrt(snr) / math.sqrt(2)))  # Phi
 
     games, a = 200_000, np.array([1.0, -0.5, 0.2])
-    for alpha_bar, b in ((0.4, np.array([0.3, 0.4, 0.1])), (0.05, np.array([0.0, 1.5, -2.0])), (0.8, np.array([1.1, 0.0, 0.2]))):
+    for alpha_bar, b in (
+        (0.4, np.array([0.3, 0.4, 0.1])),
+        (0.05, np.array([0.0, 1.5, -2.0])),
+        (0.8, np.array([1.1, 0.0, 0.2])),
+    ):
         shown = alpha_bar**0.5 * a + (1 - alpha_bar) ** 0.5 * normal(games, 3)
         to_a, to_b = (np.linalg.norm(shown - alpha_bar**0.5 * c, axis=1) for c in (a, b))
         expected = claim(np.linalg.norm(a - b), alpha_bar / (1 - alpha_bar))

@@ -16,7 +16,11 @@ CLOSE = 5 / N**0.5  # five standard deviations of a mean of N standard normal nu
 BETAS = np.array([0.1, 0.25, 0.4])  # three big doses, so that nothing hides
 GRID = np.linspace(-9, 9, 6001)
 CELL = GRID[1] - GRID[0]
-POINTS, WIDTH, SHARES = np.array([-1.0, 1.2]), 0.3, np.array([0.35, 0.65])  # clouds on a line: data whose all is known
+POINTS, WIDTH, SHARES = (
+    np.array([-1.0, 1.2]),
+    0.3,
+    np.array([0.35, 0.65]),
+)  # clouds on a line: data whose all is known
 
 
 def normal(*shape, seed=0):
@@ -110,8 +114,11 @@ def test_posterior_bayes():
     covariance = np.array([[1 - ab_prev, cross], [cross, 1 - (1 - beta) * ab_prev]])
     given_mean = mean[0] + cross / covariance[1, 1] * (x_t - mean[1])  # the rule for conditional Gaussians
     given_variance = covariance[0, 0] - cross**2 / covariance[1, 1]
-    right = claim(gaussian(x_t, (1 - beta) ** 0.5 * u, beta), gaussian(u, mean[0], 1 - ab_prev),
-                  gaussian(x_t, mean[1], covariance[1, 1]))  # fmt: skip
+    right = claim(
+        gaussian(x_t, (1 - beta) ** 0.5 * u, beta),
+        gaussian(u, mean[0], 1 - ab_prev),
+        gaussian(x_t, mean[1], covariance[1, 1]),
+    )
     assert abs(right - gaussian(u, given_mean, given_variance)).max() < 1e-12
 
 
@@ -182,8 +189,12 @@ def test_average_is_enough():
     ab = bars(BETAS)
     for t in (2, 3):
         for x_t in (-0.8, 0.1, 1.5):
-            exact = moments(before_given(x_t, BETAS[t - 1], ab[t - 1]))[0]  # of data in clouds, with no picture known
-            assert abs(claim(x_t, original_given(x_t, ab[t])[0], BETAS[t - 1], ab[t - 1], ab[t]) - exact) < 1e-9
+            exact = moments(before_given(x_t, BETAS[t - 1], ab[t - 1]))[
+                0
+            ]  # of data in clouds, with no picture known
+            assert (
+                abs(claim(x_t, original_given(x_t, ab[t])[0], BETAS[t - 1], ab[t - 1], ab[t]) - exact) < 1e-9
+            )
 
 
 @equation("2.9", "variance-back")
@@ -203,12 +214,18 @@ def test_variance_back():
 @equation("2.10", "two-variances")
 def test_two_variances():
     def claim(beta, ab_prev, ab):
-        return ((1 - ab_prev) * beta + ab_prev * beta**2) / (1 - ab), beta * (1 - ab_prev * (1 - beta)) / (1 - ab), beta
+        return (
+            ((1 - ab_prev) * beta + ab_prev * beta**2) / (1 - ab),
+            beta * (1 - ab_prev * (1 - beta)) / (1 - ab),
+            beta,
+        )
 
     ab = bars(BETAS)
     for t in (2, 3):
         beta = BETAS[t - 1]
-        variance = moments(gaussian(0.6, (1 - beta) ** 0.5 * GRID, beta) * gaussian(GRID, 0, 1))[1]  # x_{t-1} ~ N(0, 1)
+        variance = moments(gaussian(0.6, (1 - beta) ** 0.5 * GRID, beta) * gaussian(GRID, 0, 1))[
+            1
+        ]  # x_{t-1} ~ N(0, 1)
         assert all(abs(right - variance) < 1e-9 for right in claim(beta, ab[t - 1], ab[t]))
 
 
@@ -230,7 +247,9 @@ def test_x0_from_noise():
 
     x0, noise = normal(2, 50)
     schedule = NoiseSchedule.scaled_linear()
-    x_t = schedule.add_noise(torch.tensor(x0)[None], torch.tensor(noise)[None], torch.tensor([600]))[0].numpy()
+    x_t = schedule.add_noise(torch.tensor(x0)[None], torch.tensor(noise)[None], torch.tensor([600]))[
+        0
+    ].numpy()
     assert abs(claim(x_t, schedule.alphas_cumprod[600].item(), noise) - x0).max() < 1e-5
 
 
@@ -241,7 +260,9 @@ def test_noise_from_x0():
 
     x0, noise = normal(2, 50)
     schedule = NoiseSchedule.scaled_linear()
-    x_t = schedule.add_noise(torch.tensor(x0)[None], torch.tensor(noise)[None], torch.tensor([600]))[0].numpy()
+    x_t = schedule.add_noise(torch.tensor(x0)[None], torch.tensor(noise)[None], torch.tensor([600]))[
+        0
+    ].numpy()
     assert abs(claim(x_t, schedule.alphas_cumprod[600].item(), x0) - noise).max() < 1e-5
 
 
@@ -258,7 +279,8 @@ def test_mean_from_noise():
             assert abs(claim(x_t, 1 - BETAS[t - 1], BETAS[t - 1], ab[t], noise) - expected) < 1e-9
 
 
-# A chain whose every sum can be counted out: three places, three steps. q[t][x, y] is q(y | x), p[t][y, x] is p(x | y).
+# A chain whose every sum can be counted out: three places, three steps. q[t][x, y] is q(y | x), p[t][y, x] is
+# p(x | y).
 
 
 def chain(seed=0):
@@ -279,21 +301,30 @@ def ways(q, x0):
 
 def evidence(q, p, last, x0):
     """-ln p(x0), summed over all ways."""
-    return -math.log(sum(last[w[3]] * p[2][w[3], w[2]] * p[1][w[2], w[1]] * p[0][w[1], x0] for w, _ in ways(q, x0)))
+    return -math.log(
+        sum(last[w[3]] * p[2][w[3], w[2]] * p[1][w[2], w[1]] * p[0][w[1], x0] for w, _ in ways(q, x0))
+    )
 
 
 def the_bound(q, p, last, x0):
     """The first form of L: the mean of -ln p(x_{0:T}) / q(x_{1:T} | x_0)."""
-    return sum(share * -math.log(last[w[3]] * p[2][w[3], w[2]] * p[1][w[2], w[1]] * p[0][w[1], x0] / share)
-               for w, share in ways(q, x0))  # fmt: skip
+    return sum(
+        share * -math.log(last[w[3]] * p[2][w[3], w[2]] * p[1][w[2], w[1]] * p[0][w[1], x0] / share)
+        for w, share in ways(q, x0)
+    )
 
 
 @equation("2.15", "jensen")
 def test_jensen():
     def claim(q, p, last, x0):
-        return sum(share * (-math.log(last[w[3]])
-                            - sum(math.log(p[t][w[t + 1], w[t]] / q[t][w[t], w[t + 1]]) for t in range(3)))
-                   for w, share in ways(q, x0))  # fmt: skip
+        return sum(
+            share
+            * (
+                -math.log(last[w[3]])
+                - sum(math.log(p[t][w[t + 1], w[t]] / q[t][w[t], w[t + 1]]) for t in range(3))
+            )
+            for w, share in ways(q, x0)
+        )
 
     for seed in range(4):
         q, p, last = chain(seed)
@@ -329,7 +360,10 @@ def test_telescope():
 
     ab, xs = bars(np.linspace(0.1, 0.3, 6)), normal(7)
     densities = [gaussian(xs[t], ab[t] ** 0.5 * xs[0], 1 - ab[t]) for t in range(1, 7)]
-    assert abs(np.prod([b / a for a, b in zip(densities, densities[1:])]) - claim(densities[-1], densities[0])) < 1e-9
+    assert (
+        abs(np.prod([b / a for a, b in zip(densities, densities[1:])]) - claim(densities[-1], densities[0]))
+        < 1e-9
+    )
 
 
 @equation("2.18", "elbo")
@@ -373,8 +407,15 @@ def test_weighted_noise():
     ab = bars(BETAS)
     x_t, noise, guess = normal(3, 6)
     for t in (2, 3):
-        means = [np.array([posterior_mean(x, (x - (1 - ab[t]) ** 0.5 * e) / ab[t] ** 0.5, BETAS[t - 1], ab[t - 1])
-                           for x, e in zip(x_t, es)]) for es in (noise, guess)]  # fmt: skip
+        means = [
+            np.array(
+                [
+                    posterior_mean(x, (x - (1 - ab[t]) ** 0.5 * e) / ab[t] ** 0.5, BETAS[t - 1], ab[t - 1])
+                    for x, e in zip(x_t, es)
+                ]
+            )
+            for es in (noise, guess)
+        ]
         expected = ((means[0] - means[1]) ** 2).sum() / (2 * 0.37)
         assert abs(claim(BETAS[t - 1], 1 - BETAS[t - 1], ab[t], 0.37, noise, guess) - expected) < 1e-8
 
@@ -388,7 +429,9 @@ def test_weighted_picture():
     ab = bars(BETAS)
     x0, guess = normal(2, 6)
     for t in (2, 3):
-        means = [np.array([posterior_mean(0.4, x, BETAS[t - 1], ab[t - 1]) for x in xs]) for xs in (x0, guess)]
+        means = [
+            np.array([posterior_mean(0.4, x, BETAS[t - 1], ab[t - 1]) for x in xs]) for xs in (x0, guess)
+        ]
         tilde = moments(before_given(0.4, BETAS[t - 1], ab[t - 1], x0=0.0))[1]
         expected = ((means[0] - means[1]) ** 2).sum() / (2 * tilde)
         schedule = NoiseSchedule(torch.tensor(BETAS))
@@ -402,7 +445,8 @@ def test_simple_loss():
     def claim(x0, noise, ab, predict, t):
         return np.mean((noise - predict(np.sqrt(ab) * x0 + np.sqrt(1 - ab) * noise, t)) ** 2)
 
-    # One number with x_0 ~ N(0, 1): E[noise | x_t] = sqrt(1 - ab) x_t, and the loss of a guess c x_t is known exactly.
+    # One number with x_0 ~ N(0, 1): E[noise | x_t] = sqrt(1 - ab) x_t, and the loss of a guess c x_t is known
+    # exactly.
     x0, noise = normal(2, N)
     for ab in (0.9, 0.4):
         for c in ((1 - ab) ** 0.5, 0.2):
@@ -474,7 +518,9 @@ def test_step_back():
     def claim(x_t, guessed, ab, ab_prev, sigma, z):
         x0 = (x_t - math.sqrt(1 - ab) * guessed) / math.sqrt(ab)
         beta = 1 - ab / ab_prev
-        mean = math.sqrt(ab_prev) * beta / (1 - ab) * x0 + math.sqrt(1 - beta) * (1 - ab_prev) / (1 - ab) * x_t
+        mean = (
+            math.sqrt(ab_prev) * beta / (1 - ab) * x0 + math.sqrt(1 - beta) * (1 - ab_prev) / (1 - ab) * x_t
+        )
         return mean + sigma * z
 
     # The picture that the guessed noise implies, then the posterior by integrals.
@@ -489,7 +535,9 @@ def test_step_back():
     table, given = bars(schedule.betas.double().numpy()), iter(draws)
     start = torch.full((4,), 0.7, dtype=torch.float64)
     times = [600, 599, 1, 0]
-    steps = SAMPLERS["ddpm"].run(lambda x, t: 0.3 * x + 0.001 * t, start, schedule, times, 0.0, lambda: next(given))
+    steps = SAMPLERS["ddpm"].run(
+        lambda x, t: 0.3 * x + 0.001 * t, start, schedule, times, 0.0, lambda: next(given)
+    )
     x_t = start.numpy()
     for i, (step, before) in enumerate(zip(steps, (600, 2, 1, 0))):
         ab, prev = table[step.t + 1], table[before]

@@ -14,7 +14,12 @@ from . import equation
 N = 400_000  # draws of a Monte-Carlo test: a mean is known to 5 / sqrt(N), five of its standard deviations
 CLOSE = 5 / N**0.5
 TABLE = NoiseSchedule.scaled_linear().alphas_cumprod.double().numpy()
-PLACES = [(0.2, 0.5, 0.3), (0.05, 0.9, 0.2), (0.6, 0.61, 0.55), (0.3, 0.8, 0.0)]  # alpha bar of t and of s, and sigma
+PLACES = [
+    (0.2, 0.5, 0.3),
+    (0.05, 0.9, 0.2),
+    (0.6, 0.61, 0.55),
+    (0.3, 0.8, 0.0),
+]  # alpha bar of t and of s, and sigma
 
 
 def normal(*shape, seed=0):
@@ -30,7 +35,9 @@ def by_table(predict, x, times):
 
 
 def gaussian_noise(width):
-    """E[noise | x_t] for data N(0, width^2): the regression line, its slope from the covariance and the variance."""
+    """E[noise | x_t] for data N(0, width^2): the regression line, its slope from the covariance and the
+    variance.
+    """
 
     def predict(x, ab):
         return math.sqrt(1 - ab) / (ab * width**2 + 1 - ab) * x
@@ -53,7 +60,10 @@ def test_noise_read_back():
     schedule = NoiseSchedule.scaled_linear()
     for t in (0, 400, 999):
         x_t = schedule.add_noise(x0, noise, torch.full((50,), t))
-        assert abs(claim(x_t.numpy(), x0.numpy(), float(schedule.alphas_cumprod[t])) - noise.numpy()).max() < 1e-5
+        assert (
+            abs(claim(x_t.numpy(), x0.numpy(), float(schedule.alphas_cumprod[t])) - noise.numpy()).max()
+            < 1e-5
+        )
 
 
 @equation("3.2", "keep-and-renew")
@@ -73,16 +83,25 @@ def test_keep_and_renew():
 @equation("3.3", "q-sigma")
 def test_q_sigma():
     def claim(x_t, x0, ab_t, ab_s, sigma):
-        mean = np.sqrt(ab_s) * x0 + np.sqrt(1 - ab_s - sigma**2) * (x_t - np.sqrt(ab_t) * x0) / np.sqrt(1 - ab_t)
+        mean = np.sqrt(ab_s) * x0 + np.sqrt(1 - ab_s - sigma**2) * (x_t - np.sqrt(ab_t) * x0) / np.sqrt(
+            1 - ab_t
+        )
         return mean, sigma**2
 
-    # At DDPM's sigma it is DDPM's posterior, which chapter 2 has from Bayes' rule; else minisd's step without dice.
+    # At DDPM's sigma it is DDPM's posterior, which chapter 2 has from Bayes' rule; else minisd's step without
+    # dice.
     for t, s in ((500, 499), (700, 300), (999, 5)):
         known, variance = jump_posterior(TABLE, 0.7, -0.4, t, s)
         mean, ours = claim(-0.4, 0.7, TABLE[t], TABLE[s], math.sqrt(variance))
         assert abs(mean - known) < 1e-9 and abs(ours - variance) < 1e-12
         noise = (-0.4 - TABLE[t] ** 0.5 * 0.7) / (1 - TABLE[t]) ** 0.5
-        assert abs(claim(-0.4, 0.7, TABLE[t], TABLE[s], 0.0)[0] - ddim_step(0.7, noise, TABLE[t], TABLE[s], 0, None)) < 1e-9
+        assert (
+            abs(
+                claim(-0.4, 0.7, TABLE[t], TABLE[s], 0.0)[0]
+                - ddim_step(0.7, noise, TABLE[t], TABLE[s], 0, None)
+            )
+            < 1e-9
+        )
 
 
 @equation("3.4", "same-mean")
@@ -92,7 +111,8 @@ def test_same_mean():
 
     for ab_t, ab_s, sigma in PLACES:
         kappa = math.sqrt((1 - ab_s - sigma**2) / (1 - ab_t))
-        # With the right mean at t the right mean at s comes out; a mean that is off by 1 at t is off by kappa at s.
+        # With the right mean at t the right mean at s comes out; a mean that is off by 1 at t is off by kappa
+        # at s.
         assert abs(claim(2.0, ab_t, ab_s, kappa, 2 * ab_t**0.5) - 2 * ab_s**0.5) < 1e-12
         x_t = ab_t**0.5 * 2 + 1 + (1 - ab_t) ** 0.5 * normal(N)
         noise = (x_t - ab_t**0.5 * 2) / (1 - ab_t) ** 0.5
@@ -109,7 +129,9 @@ def test_same_variance():
         kappa = math.sqrt((1 - ab_s - sigma**2) / (1 - ab_t))
         assert abs(claim(kappa, ab_t, sigma) - (1 - ab_s)) < 1e-12
         x_t = (1 - ab_t) ** 0.5 * normal(N)
-        assert abs((kappa * x_t + sigma * normal(N, seed=1)).var() / claim(kappa, ab_t, sigma) - 1) < 2 * CLOSE
+        assert (
+            abs((kappa * x_t + sigma * normal(N, seed=1)).var() / claim(kappa, ab_t, sigma) - 1) < 2 * CLOSE
+        )
 
 
 @equation("3.6", "marginals-agree")
@@ -119,11 +141,18 @@ def test_marginals_agree():
 
     times, n = [999, 700, 400, 100, 10], 100_000
     for share in (0.0, 0.4, 0.98):
-        x, rng = TABLE[999] ** 0.5 * 1.5 + (1 - TABLE[999]) ** 0.5 * normal(n), np.random.default_rng(1)  # a jump
+        x, rng = (
+            TABLE[999] ** 0.5 * 1.5 + (1 - TABLE[999]) ** 0.5 * normal(n),
+            np.random.default_rng(1),
+        )  # a jump
         for t, s in zip(times, times[1:]):
             noise = (x - TABLE[t] ** 0.5 * 1.5) / (1 - TABLE[t]) ** 0.5
             sigma = math.sqrt(share * (1 - TABLE[s]))
-            x = TABLE[s] ** 0.5 * 1.5 + math.sqrt(1 - TABLE[s] - sigma**2) * noise + sigma * rng.standard_normal(n)
+            x = (
+                TABLE[s] ** 0.5 * 1.5
+                + math.sqrt(1 - TABLE[s] - sigma**2) * noise
+                + sigma * rng.standard_normal(n)
+            )
             mean, variance = claim(1.5, TABLE[s])
             assert abs(x.mean() - mean) < 5 * math.sqrt(variance / n)
             assert abs(x.var() / variance - 1) < 5 * math.sqrt(2 / n)
@@ -162,7 +191,11 @@ def test_ddpm_sigma():
     def claim(ab_t, ab_s):
         return (1 - ab_s) / (1 - ab_t) * (1 - ab_t / ab_s)
 
-    for t, s in ((500, 499), (999, 500), (40, 0)):  # completing the square: one over the sum of the precisions
+    for t, s in (
+        (500, 499),
+        (999, 500),
+        (40, 0),
+    ):  # completing the square: one over the sum of the precisions
         alpha = TABLE[t] / TABLE[s]
         precision = alpha / (1 - alpha) + 1 / (1 - TABLE[s])
         assert abs(claim(TABLE[t], TABLE[s]) * precision - 1) < 1e-9
@@ -175,7 +208,9 @@ def test_eta():
 
     from diffusers import DDIMScheduler
 
-    reference = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", set_alpha_to_one=False)
+    reference = DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", set_alpha_to_one=False
+    )
     for eta in (0.0, 0.3, 1.0):
         for t, s in ((981, 961), (501, 301), (41, 21)):
             known = eta * math.sqrt(float(reference._get_variance(t, s)))
@@ -190,8 +225,14 @@ def test_ddim_step():
 
     from diffusers import DDIMScheduler
 
-    reference = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
-                              set_alpha_to_one=False, steps_offset=1)  # fmt: skip
+    reference = DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
     reference.set_timesteps(10)
     x, noise, fresh = torch.randn(3, 2, 4, 5, 5, generator=torch.Generator().manual_seed(0))
     for t, eta in ((901, 0.0), (501, 1.0), (101, 0.4)):
@@ -204,7 +245,10 @@ def test_ddim_step():
 @equation("3.12", "spread-lost")
 def test_spread_lost():
     def claim(ab_t, ab_s, sigma, variance):
-        return sigma**2 + (np.sqrt(ab_s) - np.sqrt(1 - ab_s - sigma**2) * np.sqrt(ab_t / (1 - ab_t))) ** 2 * variance
+        return (
+            sigma**2
+            + (np.sqrt(ab_s) - np.sqrt(1 - ab_s - sigma**2) * np.sqrt(ab_t / (1 - ab_t))) ** 2 * variance
+        )
 
     # A picture that is -1 or 1: draw it from what is known at x_t, then step knowing it.
     rng = np.random.default_rng(0)
@@ -301,11 +345,18 @@ def test_inversion():
     def claim(x0, noise, ab_t):
         return np.sqrt(ab_t) * x0 + np.sqrt(1 - ab_t) * noise
 
-    # If the guess did not change on the way, going up and coming down would cancel; and it is diffusers' inverse step.
+    # If the guess did not change on the way, going up and coming down would cancel; and it is diffusers'
+    # inverse step.
     from diffusers import DDIMInverseScheduler
 
-    reference = DDIMInverseScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
-                                     clip_sample=False, set_alpha_to_one=False, steps_offset=1)  # fmt: skip
+    reference = DDIMInverseScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
     reference.set_timesteps(10)
     x_s, noise = -0.8, 0.45
     for s, t in ((101, 201), (501, 601)):

@@ -10,7 +10,11 @@ from minisd.schedule import jump_posterior
 
 from . import equation
 
-PLACES, SHARES, STD = np.array([-1.0, 0.4, 1.5]), np.array([0.5, 0.2, 0.3]), 0.3  # data: three bells on a line
+PLACES, SHARES, STD = (
+    np.array([-1.0, 0.4, 1.5]),
+    np.array([0.5, 0.2, 0.3]),
+    0.3,
+)  # data: three bells on a line
 GRID = np.linspace(-8, 8, 4001)
 CELL = GRID[1] - GRID[0]
 
@@ -89,8 +93,11 @@ def test_score_is_noise():
         return -mean_noise / (1 - ab) ** 0.5
 
     for x_t, ab in ((0.3, 0.7), (-1.1, 0.2), (0.9, 0.95)):
+
         def density(x, ab=ab):
-            return sum(s * bell(x, ab**0.5 * p, math.sqrt(ab * STD**2 + 1 - ab)) for s, p in zip(SHARES, PLACES))
+            return sum(
+                s * bell(x, ab**0.5 * p, math.sqrt(ab * STD**2 + 1 - ab)) for s, p in zip(SHARES, PLACES)
+            )
 
         weights = data(GRID) * bell(x_t, ab**0.5 * GRID, (1 - ab) ** 0.5)
         mean_noise = (weights * (x_t - ab**0.5 * GRID) / (1 - ab) ** 0.5).sum() / weights.sum()
@@ -140,7 +147,10 @@ def test_ddim_is_euler():
     ab, ab_next = 0.2, 0.7
     sigma, sigma_next = (((1 - a) / a) ** 0.5 for a in (ab, ab_next))
     ddim = ddim_step(x0, noise, ab, ab_next, 0.0, None) / ab_next**0.5
-    assert max(abs(side - ddim).max() for side in claim(x0 + sigma * noise, x0, noise, sigma, sigma_next)) < 1e-12
+    assert (
+        max(abs(side - ddim).max() for side in claim(x0 + sigma * noise, x0, noise, sigma, sigma_next))
+        < 1e-12
+    )
 
 
 @equation("4.8", "ode")
@@ -148,8 +158,10 @@ def test_ode():
     def claim(noise):
         return +noise
 
-    # One bell of data: the point that keeps its place in the crowd is x = m + (x_0 - m) sqrt(std^2 + sigma^2) / std.
+    # One bell of data: the point that keeps its place in the crowd is x = m + (x_0 - m) sqrt(std^2 + sigma^2)
+    # / std.
     for x0, sigma in ((1.4, 0.8), (-0.2, 3.0)):
+
         def path(s, x0=x0):
             return 0.5 + (x0 - 0.5) * math.hypot(STD, s) / STD
 
@@ -164,13 +176,16 @@ def test_continuity():
     def claim(flow, x):
         return -sp.diff(flow, x)
 
-    # A crowd that starts as e^{-y^2} and moves by y -> x = (y + s) e^s: its density and velocity by change of variable.
+    # A crowd that starts as e^{-y^2} and moves by y -> x = (y + s) e^s: its density and velocity by change of
+    # variable.
     x, s = sp.symbols("x s", real=True)
     y = x * sp.exp(-s) - s
     density = sp.exp(-(y**2)) * sp.diff(y, x)
     velocity = (y + s) * sp.exp(s) + sp.exp(s)
     difference = sp.diff(density, s) - claim(density * velocity, x)
-    assert all(abs(float(difference.subs({x: a, s: b}))) < 1e-12 for a, b in ((0.3, 0.2), (-1.0, 0.5), (2.0, 0.1)))
+    assert all(
+        abs(float(difference.subs({x: a, s: b}))) < 1e-12 for a, b in ((0.3, 0.2), (-1.0, 0.5), (2.0, 0.1))
+    )
 
 
 @equation("4.10", "one-bell-flows")
@@ -236,7 +251,10 @@ def test_order():
         return constant / n**p, math.log2(e_n / e_2n)
 
     # Euler and the midpoint rule on y' = y over [0, 1]: the constants are e / 2 and e / 6.
-    for p, constant, factor in ((1, math.e / 2, lambda h: 1 + h), (2, math.e / 6, lambda h: 1 + h + h**2 / 2)):
+    for p, constant, factor in (
+        (1, math.e / 2, lambda h: 1 + h),
+        (2, math.e / 6, lambda h: 1 + h + h**2 / 2),
+    ):
         e_n, e_2n = (math.e - factor(1 / n) ** n for n in (400, 800))
         error, order = claim(constant, 400, p, e_n, e_2n)
         assert abs(error / e_n - 1) < 0.02 and abs(order - p) < 0.02
@@ -271,7 +289,8 @@ def test_moments():
         return (sigma_next ** (m + 1) - sigma ** (m + 1)) / (m + 1)
 
     s, places, sigma_next = sp.symbols("s"), [3.0, 3.7, 5.0, 5.4], 2.2
-    weights = []  # the areas of the polynomials that are 1 at one place and 0 at the others: no equations are solved
+    # the areas of the polynomials that are 1 at one place and 0 at the others: no equations are solved
+    weights = []
     for here in places:
         others = [place for place in places if place != here]
         area = np.polyint(np.poly(others) / np.prod([here - place for place in others]))
@@ -289,8 +308,13 @@ def test_two_points():
         return h + h**2 / (2 * before), -(h**2) / (2 * before)
 
     for now, last, following in ((3.0, 4.0, 2.5), (1.0, 3.0, 0.2)):
-        line = np.polyfit([now, last], [0.0, 1.0], 1), np.polyfit([now, last], [1.0, 0.0], 1)  # 0 and 1, 1 and 0
-        areas = [np.polyval(np.polyint(p), following) - np.polyval(np.polyint(p), now) for p in (line[1], line[0])]
+        line = (
+            np.polyfit([now, last], [0.0, 1.0], 1),
+            np.polyfit([now, last], [1.0, 0.0], 1),
+        )  # 0 and 1, 1 and 0
+        areas = [
+            np.polyval(np.polyint(p), following) - np.polyval(np.polyint(p), now) for p in (line[1], line[0])
+        ]
         assert max(abs(a - b) for a, b in zip(claim(following - now, now - last), areas)) < 1e-10
 
 
@@ -313,7 +337,10 @@ def test_pndm_defect():
         return area - (sigma_next - sigma) * (1 / h) * noise_area, h**3 / 12 * noise_dot * sigma_dot_dot
 
     u, h = sp.symbols("u h")
-    noise, sigma = 2 + 3 * u + u**2 + 5 * u**3, 1 + u + 4 * u**2 + 2 * u**3  # noise' = 3 and sigma'' = 8 at u = 0
+    noise, sigma = (
+        2 + 3 * u + u**2 + 5 * u**3,
+        1 + u + 4 * u**2 + 2 * u**3,
+    )  # noise' = 3 and sigma'' = 8 at u = 0
     step = (u, -h / 2, h / 2)
     proper, alone = sp.integrate(noise * sp.diff(sigma, u), step), sp.integrate(noise, step)
     left, right = claim(proper, sigma.subs(u, -h / 2), sigma.subs(u, h / 2), h, alone, 3, 8)
@@ -339,7 +366,9 @@ def test_ode_in_lambda():
     x, sigma = 0.9, 0.8
     moved = [curve(x, sigma, sigma * math.exp(-d), steps=20) for d in (-1e-3, 1e-3)]
     measured = (moved[1] - moved[0]) / 2e-3
-    assert max(abs(side - measured) for side in claim(sigma, noise_at(x, sigma), picture_at(x, sigma), x)) < 1e-4
+    assert (
+        max(abs(side - measured) for side in claim(sigma, noise_at(x, sigma), picture_at(x, sigma), x)) < 1e-4
+    )
 
 
 @equation("4.23", "exact-linear-part")
@@ -362,7 +391,9 @@ def test_exact_linear_part():
 def test_first_order():
     def claim(x, picture, h, x_t, ab, ab_next):
         ratio = (1 - ab_next) ** 0.5 / (1 - ab) ** 0.5
-        return math.exp(-h) * x + (1 - math.exp(-h)) * picture, ratio * x_t + (ab_next**0.5 - ratio * ab**0.5) * picture
+        return math.exp(-h) * x + (1 - math.exp(-h)) * picture, ratio * x_t + (
+            ab_next**0.5 - ratio * ab**0.5
+        ) * picture
 
     ab, ab_next, picture, x_t = 0.2, 0.7, 0.4, -1.1
     sigma, sigma_next = (((1 - a) / a) ** 0.5 for a in (ab, ab_next))
@@ -377,7 +408,11 @@ def test_second_order_picture():
     def claim(picture, last, r):
         return picture + 1 / (2 * r) * (picture - last)
 
-    level, before, h = 0.3, 0.5, 0.2  # a picture that is a straight line in lambda: halfway the guess is exact
+    level, before, h = (
+        0.3,
+        0.5,
+        0.2,
+    )  # a picture that is a straight line in lambda: halfway the guess is exact
     at = [2 - 3 * l for l in (level - before, level, level + h / 2)]  # noqa: E741
     assert abs(claim(at[1], at[0], before / h) - at[2]) < 1e-12
     # In the place of D in (4.24) it misses the integral of (4.23) by h^3 only; D itself misses it by h^2.
@@ -392,8 +427,10 @@ def test_second_order_picture():
 @equation("4.26", "posterior-exploding")
 def test_posterior_exploding():
     def claim(x, x0, sigma, sigma_next):
-        return (x0 + sigma_next**2 / sigma**2 * (x - x0),
-                sigma_next**2 * (sigma**2 - sigma_next**2) / sigma**2)  # fmt: skip
+        return (
+            x0 + sigma_next**2 / sigma**2 * (x - x0),
+            sigma_next**2 * (sigma**2 - sigma_next**2) / sigma**2,
+        )
 
     import torch
 
@@ -496,7 +533,12 @@ def test_steepest():
     def claim(weights):
         return 2 / sum(abs(w) for w in weights)
 
-    for k in (1, 2, 3, 4):  # the companion matrix of (4.33): it dies out while all eigenvalues are below 1 in size
+    for k in (
+        1,
+        2,
+        3,
+        4,
+    ):  # the companion matrix of (4.33): it dies out while all eigenvalues are below 1 in size
         weights = np.array(multistep_weights(range(0, -k, -1), 1))
 
         def largest(steep, weights=weights):

@@ -1,4 +1,6 @@
-"""The numbered equations of the chapters and their tests: none missing, none left over, none blind to a wrong sign."""
+"""The numbered equations of the chapters and their tests: none missing, none left over, none blind to a wrong
+sign.
+"""
 
 import importlib
 import json
@@ -26,7 +28,9 @@ def numbered(text: str) -> list[tuple[str, str]]:
     for number, label, latex in marks:
         assert TAG.findall(latex) == [number], f"eq {number} {label} needs one \\tag{{{number}}}"
     tags, comments = len(TAG.findall(text)), text.count("<!-- eq ")
-    assert len(marks) == tags == comments, f"{tags} \\tag, {comments} marks, {len(marks)} of them just above their $$"
+    assert len(marks) == tags == comments, (
+        f"{tags} \\tag, {comments} marks, {len(marks)} of them just above their $$"
+    )
     return [(number, label) for number, label, _ in marks]
 
 
@@ -34,14 +38,23 @@ def in_the_book() -> dict[str, list[tuple[str, str]]]:
     """The equations of every chapter, in the order of the text."""
     chapters = sorted((ROOT / "chapters").glob("[0-9][0-9]_*.ipynb"))
     cells = {path.name: json.loads(path.read_text(encoding="utf-8"))["cells"] for path in chapters}
-    return {name: [found for cell in part if cell["cell_type"] == "markdown"
-                   for found in numbered("".join(cell["source"]))] for name, part in cells.items()}  # fmt: skip
+    return {
+        name: [
+            found
+            for cell in part
+            if cell["cell_type"] == "markdown"
+            for found in numbered("".join(cell["source"]))
+        ]
+        for name, part in cells.items()
+    }
 
 
 def test_numbers_run_in_order():
     for name, equations in in_the_book().items():
         chapter = int(name[:2])
-        assert [number for number, _ in equations] == [f"{chapter}.{i + 1}" for i in range(len(equations))], name
+        assert [number for number, _ in equations] == [f"{chapter}.{i + 1}" for i in range(len(equations))], (
+            name
+        )
 
 
 def test_every_equation_of_the_book_has_its_test():
@@ -51,7 +64,9 @@ def test_every_equation_of_the_book_has_its_test():
     assert [f"({n}) {label} is in no chapter" for n, label in tested if (n, label) not in book] == []
     assert [number for number, same in groupby(n for n, _ in tested) if len(list(same)) > 1] == []
     for e in EQUATIONS:
-        assert e.test.__module__.endswith(f"test_{int(e.number.split('.')[0]):02d}"), f"({e.number}) is in another file"
+        assert e.test.__module__.endswith(f"test_{int(e.number.split('.')[0]):02d}"), (
+            f"({e.number}) is in another file"
+        )
 
 
 @pytest.mark.parametrize("found", EQUATIONS, ids=lambda e: f"{e.number}-{e.label}")
@@ -79,7 +94,10 @@ def test_each_sign_is_flipped_once():
 
     wrong = [claim for claim, _ in flipped(a_test)]
     assert [claim.splitlines()[-1].strip() for claim in wrong] == [
-        "return -a - b * (a - 1)", "return +a + b * (a - 1)", "return -a + b * (a + 1)"]  # fmt: skip
+        "return -a - b * (a - 1)",
+        "return +a + b * (a - 1)",
+        "return -a + b * (a + 1)",
+    ]
     for _, test in flipped(a_test):
         with pytest.raises(AssertionError):
             test()

@@ -1,4 +1,6 @@
-"""Chapter 0: what students write. Wrong answers with a part of the message that they should get, and right ones."""
+"""Chapter 0: what students write. Wrong answers with a part of the message that they should get, and right
+ones.
+"""
 
 import torch
 

@@ -1,4 +1,6 @@
-"""Chapter 1: what students write. Wrong answers with a part of the message that they should get, and right ones."""
+"""Chapter 1: what students write. Wrong answers with a part of the message that they should get, and right
+ones.
+"""
 
 import math
 
@@ -191,15 +193,31 @@ BANK = {
     },
     "1.3": {
         "wrong": [
-            (lambda x0, n, t, ab: ab[t][:, None, None, None] * x0 + (1 - ab[t])[:, None, None, None] * n, "Neither factor is a root"),
-            (lambda x0, n, t, ab: ab[t].sqrt()[:, None, None, None] * x0 + (1 - ab[t])[:, None, None, None] * n, "noise is too weak"),
+            (
+                lambda x0, n, t, ab: ab[t][:, None, None, None] * x0 + (1 - ab[t])[:, None, None, None] * n,
+                "Neither factor is a root",
+            ),
+            (
+                lambda x0, n, t, ab: (
+                    ab[t].sqrt()[:, None, None, None] * x0 + (1 - ab[t])[:, None, None, None] * n
+                ),
+                "noise is too weak",
+            ),
             (single_alphas, "one dose's alpha"),
             (flat, "along the width"),
             (first_of_all, "first picture's timestep"),
             (lambda x0, n, t, ab: with_view(x0, n, t - 1, ab), "One dose too few"),
             (lambda x0, n, t, ab: ab[t].sqrt()[:, None, None, None] * x0 + n, "full strength"),
-            (lambda x0, n, t, ab: (r := ab[t].sqrt()[:, None, None, None]) * x0 + (1 - r) * n, "factors sum to one"),
-            (lambda x0, n, t, ab: ab[t][:, None, None, None] * x0 + (1 - ab[t]).sqrt()[:, None, None, None] * n, "fades too fast"),
+            (
+                lambda x0, n, t, ab: (r := ab[t].sqrt()[:, None, None, None]) * x0 + (1 - r) * n,
+                "factors sum to one",
+            ),
+            (
+                lambda x0, n, t, ab: (
+                    ab[t][:, None, None, None] * x0 + (1 - ab[t]).sqrt()[:, None, None, None] * n
+                ),
+                "fades too fast",
+            ),
             (lambda x0, n, t, ab: with_view(n, x0, t, ab), "changed places"),
             (noise_of_its_own, "same inputs"),
             (in_place, "changed"),
@@ -221,12 +239,27 @@ BANK = {
     },
     "1.5": {
         "wrong": [
-            (lambda x, n, s, t, ab: ab[t].sqrt() * x + (1 - ab[t]).sqrt() * n, "jump from the clean picture."),
+            (
+                lambda x, n, s, t, ab: ab[t].sqrt() * x + (1 - ab[t]).sqrt() * n,
+                "jump from the clean picture.",
+            ),
             (lambda x, n, s, t, ab: ab[t] / ab[s] * x + (1 - ab[t] / ab[s]) * n, "roots are missing"),
-            (lambda x, n, s, t, ab: (ab[t] / ab[s]).sqrt() * x + (ab[s] - ab[t]).sqrt() * n, "which variance must x_t have"),
-            (lambda x, n, s, t, ab: (ab[t] / ab[t - 1]).sqrt() * x + (1 - ab[t] / ab[t - 1]).sqrt() * n, "last dose alone"),
-            (lambda x, n, s, t, ab: ab[t - s] ** 0.5 * x + (1 - ab[t - s]) ** 0.5 * n, "t - s doses once more"),
-            (lambda x, n, s, t, ab: (ab[s] / ab[t]).sqrt() * x + (1 - ab[s] / ab[t]).sqrt() * n, "upside down"),
+            (
+                lambda x, n, s, t, ab: (ab[t] / ab[s]).sqrt() * x + (ab[s] - ab[t]).sqrt() * n,
+                "which variance must x_t have",
+            ),
+            (
+                lambda x, n, s, t, ab: (ab[t] / ab[t - 1]).sqrt() * x + (1 - ab[t] / ab[t - 1]).sqrt() * n,
+                "last dose alone",
+            ),
+            (
+                lambda x, n, s, t, ab: ab[t - s] ** 0.5 * x + (1 - ab[t - s]) ** 0.5 * n,
+                "t - s doses once more",
+            ),
+            (
+                lambda x, n, s, t, ab: (ab[s] / ab[t]).sqrt() * x + (1 - ab[s] / ab[t]).sqrt() * n,
+                "upside down",
+            ),
             (lambda x, n, s, t, ab: (ab[t] / ab[s]).sqrt() * x + (1 - ab[t]).sqrt() * n, "too much of it"),
         ],
         "right": [
@@ -241,7 +274,10 @@ BANK = {
             (louder, "0 decibels"),
             (one_more, "One too late"),
             (lambda db, ab: int((ab / (1 - ab) >= db).sum()), "is a logarithm"),
-            (lambda db, ab: int((5 * torch.log10(ab / (1 - ab)) >= db).sum()), "the ratio of the two factors"),
+            (
+                lambda db, ab: int((5 * torch.log10(ab / (1 - ab)) >= db).sum()),
+                "the ratio of the two factors",
+            ),
             (lambda db, ab: int((10 * torch.log10(ab) >= db).sum()), "loudness alone"),
             (lambda db, ab: int((10 * torch.log(ab / (1 - ab)) >= db).sum()), "base 10"),
         ],
@@ -257,4 +293,4 @@ BANK = {
         ],
         "right": [in_two_steps, through_alphas],
     },
-}  # fmt: skip
+}

@@ -1,4 +1,6 @@
-"""Chapter 2: what students write. Wrong answers with a part of the message that they should get, and right ones."""
+"""Chapter 2: what students write. Wrong answers with a part of the message that they should get, and right
+ones.
+"""
 
 import math
 
@@ -204,7 +206,9 @@ def fair_coin(x_t, a, b, share, alpha_bar):
 
 
 def half_missing(x_t, a, b, share, alpha_bar):
-    return blend(torch.sigmoid(odds(x_t, a, b, alpha_bar, 1 - alpha_bar) + math.log(share / (1 - share))), a, b)
+    return blend(
+        torch.sigmoid(odds(x_t, a, b, alpha_bar, 1 - alpha_bar) + math.log(share / (1 - share))), a, b
+    )
 
 
 def clean_distance(x_t, a, b, share, alpha_bar):
@@ -213,13 +217,17 @@ def clean_distance(x_t, a, b, share, alpha_bar):
 
 
 def each_for_itself(x_t, a, b, share, alpha_bar):
-    weight_a, weight_b = (w * torch.exp(-((x_t - alpha_bar**0.5 * p) ** 2) / (2 * (1 - alpha_bar)))
-                          for w, p in ((share, a), (1 - share, b)))  # fmt: skip
+    weight_a, weight_b = (
+        w * torch.exp(-((x_t - alpha_bar**0.5 * p) ** 2) / (2 * (1 - alpha_bar)))
+        for w, p in ((share, a), (1 - share, b))
+    )
     return (weight_a * a + weight_b * b) / (weight_a + weight_b)
 
 
 def root_of_variance(x_t, a, b, share, alpha_bar):
-    r = torch.sigmoid(odds(x_t, a, b, alpha_bar, 2 * math.sqrt(1 - alpha_bar)) + math.log(share / (1 - share)))
+    r = torch.sigmoid(
+        odds(x_t, a, b, alpha_bar, 2 * math.sqrt(1 - alpha_bar)) + math.log(share / (1 - share))
+    )
     return blend(r, a, b)
 
 
@@ -430,54 +438,97 @@ def by_recursion(predict_noise, step, x, steps, generator):
 
 BANK = {
     "2.1": {
-        "wrong": [(with_beta, "that of the dose, beta"), (minus_one, "Wrong at t = 0 only"),
-                  (places_changed, "have changed places"), (deviation, "standard deviation"),
-                  (rootless, "under a root"), (a_step_early, "One step too early"), (a_tensor, "float")],
+        "wrong": [
+            (with_beta, "that of the dose, beta"),
+            (minus_one, "Wrong at t = 0 only"),
+            (places_changed, "have changed places"),
+            (deviation, "standard deviation"),
+            (rootless, "under a root"),
+            (a_step_early, "One step too early"),
+            (a_tensor, "float"),
+        ],
         "right": [by_precision, by_minisd],
     },
     "2.2": {
-        "wrong": [(plain_difference, "as it is"), (still_shrunk, "shrunk by the root"), (no_roots, "Both roots"),
-                  (other_way, "changed places"), (plus, "A sign")],
+        "wrong": [
+            (plain_difference, "as it is"),
+            (still_shrunk, "shrunk by the root"),
+            (no_roots, "Both roots"),
+            (other_way, "changed places"),
+            (plus, "A sign"),
+        ],
         "right": [by_sigma, by_parts],
     },
     "2.3": {
-        "wrong": [(pictures_difference, "not the noise"), (undivided, "times its factor"), (squares, "Both roots"),
-                  (flat, "which axis"), (counted_from_one, "counts timesteps from 0"),
-                  (by_variance, "by the variance")],
+        "wrong": [
+            (pictures_difference, "not the noise"),
+            (undivided, "times its factor"),
+            (squares, "Both roots"),
+            (flat, "which axis"),
+            (counted_from_one, "counts timesteps from 0"),
+            (by_variance, "by the variance"),
+        ],
         "right": [with_einops, one_by_one],
     },
     "2.4": {
-        "wrong": [(reversed_kl, "not symmetric"), (variances_squared, "You squared the variances"),
-                  (no_half, "a constant is missing"), (mean_of_numbers, "the mean over the numbers"),
-                  (double_log, "twice too large"), (unsummed, "shape")],
+        "wrong": [
+            (reversed_kl, "not symmetric"),
+            (variances_squared, "You squared the variances"),
+            (no_half, "a constant is missing"),
+            (mean_of_numbers, "the mean over the numbers"),
+            (double_log, "twice too large"),
+            (unsummed, "shape"),
+        ],
         "right": [by_torch, by_deviations],
     },
     "2.5": {
-        "wrong": [(winner, "chose the likelier"), (fair_coin, "fair coin only"), (half_missing, "Too sure"),
-                  (clean_distance, "distance to the clean"), (each_for_itself, "each number by itself"),
-                  (root_of_variance, "you took its root")],
+        "wrong": [
+            (winner, "chose the likelier"),
+            (fair_coin, "fair coin only"),
+            (half_missing, "Too sure"),
+            (clean_distance, "distance to the clean"),
+            (each_for_itself, "each number by itself"),
+            (root_of_variance, "you took its root"),
+        ],
         "right": [by_densities, by_softmax],
     },
     "2.6": {
-        "wrong": [(against_input, "the input itself"), (against_picture, "the clean picture. This network"),
-                  (summed, "sum over all numbers"), (on_clean, "was shown the clean picture"),
-                  (simply_added, "without the factors"), (told_late, "told a timestep one too high"),
-                  (absolute, "absolute differences"), (own_noise, "2.6")],
+        "wrong": [
+            (against_input, "the input itself"),
+            (against_picture, "the clean picture. This network"),
+            (summed, "sum over all numbers"),
+            (on_clean, "was shown the clean picture"),
+            (simply_added, "without the factors"),
+            (told_late, "told a timestep one too high"),
+            (absolute, "absolute differences"),
+            (own_noise, "2.6"),
+        ],
         "right": [with_mse, picture_by_picture],
     },
     "2.7": {
-        "wrong": [(noise_to_the_end, "every step but the last"), (with_tilde, "beta tilde"), (weak_noise, "too weak"),
-                  (mean_only, "No fresh noise"), (all_taken, "took away all the noise"),
-                  (beta_taken, "Too little noise"),
-                  (root_taken, "is the root of beta"), (bar_divides, "root of alpha bar"),
-                  (last_entry, "Right but for t = 0"), (undivided_step, "is not undone")],
+        "wrong": [
+            (noise_to_the_end, "every step but the last"),
+            (with_tilde, "beta tilde"),
+            (weak_noise, "too weak"),
+            (mean_only, "No fresh noise"),
+            (all_taken, "took away all the noise"),
+            (beta_taken, "Too little noise"),
+            (root_taken, "is the root of beta"),
+            (bar_divides, "root of alpha bar"),
+            (last_entry, "Right but for t = 0"),
+            (undivided_step, "is not undone"),
+        ],
         "right": [by_posterior, by_lists],
     },
     "2.8": {
-        "wrong": [(upwards, "from 0 upwards"), (stops_at_one, "one step early"),
-                  (from_one, "Every timestep is one too high"),
-                  (one_question, "asked only once"), (one_fresh, "same fresh noise"),
-                  (told_one_more, "told a timestep one too high")],
+        "wrong": [
+            (upwards, "from 0 upwards"),
+            (stops_at_one, "one step early"),
+            (from_one, "Every timestep is one too high"),
+            (one_question, "asked only once"),
+            (one_fresh, "same fresh noise"),
+            (told_one_more, "told a timestep one too high"),
+        ],
         "right": [by_while, by_recursion],
     },
-}  # fmt: skip
+}

@@ -1,4 +1,6 @@
-"""Chapter 3: what students write. Wrong answers with a part of the message that they should get, and right ones."""
+"""Chapter 3: what students write. Wrong answers with a part of the message that they should get, and right
+ones.
+"""
 
 import math
 
@@ -140,7 +142,10 @@ BANK = {
             (upwards, "wrong order"),
             (without_room, "leave the table"),
             (linspace, "from 0 to the last one"),
-            (lambda n, total, offset: list(range(0, total, total // n))[::-1], "one step more than was asked"),
+            (
+                lambda n, total, offset: list(range(0, total, total // n))[::-1],
+                "one step more than was asked",
+            ),
             (compvis, "more steps than asked"),
         ],
         "right": [by_numpy, from_the_top],
@@ -165,19 +170,39 @@ BANK = {
             (lambda eta, t, s: eta * ((1 - s) / (1 - t)) * (1 - t / s), "a variance times eta"),
             (lambda eta, t, s: math.sqrt(eta * (1 - s) / (1 - t) * (1 - t / s)), "eta under the root"),
             (lambda eta, t, s: eta * math.sqrt(1 - t / s), "other variance"),
-            (lambda eta, t, s: eta * math.sqrt((1 - s) / (1 - t)) * math.sqrt(1 - t), "doses between the two places alone"),
+            (
+                lambda eta, t, s: eta * math.sqrt((1 - s) / (1 - t)) * math.sqrt(1 - t),
+                "doses between the two places alone",
+            ),
             (lambda eta, t, s: eta, "not eta"),
         ],
         "right": [width, lambda eta, t, s: eta * ((1 - s) * (s - t) / ((1 - t) * s)) ** 0.5],
     },
     "3.4": {
         "wrong": [
-            (lambda x0, n, t, s, eta, f: s**0.5 * x0 + math.sqrt(1 - s) * n + width(eta, t, s) * f, "make room"),
-            (lambda x0, n, t, s, eta, f: s**0.5 * x0 + (1 - s - (g := width(eta, t, s))) ** 0.5 * n + g * f, "took off sigma"),
-            (lambda x0, n, t, s, eta, f: step_in_two(x0, n, t, s, eta, torch.zeros_like(f)), "fresh noise is missing"),
+            (
+                lambda x0, n, t, s, eta, f: s**0.5 * x0 + math.sqrt(1 - s) * n + width(eta, t, s) * f,
+                "make room",
+            ),
+            (
+                lambda x0, n, t, s, eta, f: (
+                    s**0.5 * x0 + (1 - s - (g := width(eta, t, s))) ** 0.5 * n + g * f
+                ),
+                "took off sigma",
+            ),
+            (
+                lambda x0, n, t, s, eta, f: step_in_two(x0, n, t, s, eta, torch.zeros_like(f)),
+                "fresh noise is missing",
+            ),
             (lambda x0, n, t, s, eta, f: t**0.5 * x0 + (1 - t) ** 0.5 * n, "where you came from"),
-            (lambda x0, n, t, s, eta, f: step_in_two(x0, n, t, s, eta, f) + (t**0.5 - s**0.5) * x0, "shrunk as at t"),
-            (lambda x0, n, t, s, eta, f: step_in_two(x0, n, t, s, eta, width(eta, t, s) * f), "fresh noise is too weak"),
+            (
+                lambda x0, n, t, s, eta, f: step_in_two(x0, n, t, s, eta, f) + (t**0.5 - s**0.5) * x0,
+                "shrunk as at t",
+            ),
+            (
+                lambda x0, n, t, s, eta, f: step_in_two(x0, n, t, s, eta, width(eta, t, s) * f),
+                "fresh noise is too weak",
+            ),
             (own_dice, "two results"),
         ],
         "right": [step_in_two, step_by_tensors],
@@ -209,13 +234,22 @@ BANK = {
             (lambda a, b, c, ab: (a + b, b * b * (1 - ab) + c * c), "not the picture"),
             (lambda a, b, c, ab: (a + b * ab, b * b * (1 - ab) + c * c), "left out the root"),
             (lambda a, b, c, ab: (a + b * math.sqrt(ab), b * (1 - ab) + c), "enters its variance squared"),
-            (lambda a, b, c, ab: (a + b * math.sqrt(ab), (abs(b) * math.sqrt(1 - ab) + c) ** 2), "added the widths"),
+            (
+                lambda a, b, c, ab: (a + b * math.sqrt(ab), (abs(b) * math.sqrt(1 - ab) + c) ** 2),
+                "added the widths",
+            ),
             (lambda a, b, c, ab: (a + b * math.sqrt(ab), b * b + c * c), "for 1"),
-            (lambda a, b, c, ab: (a + b * math.sqrt(ab), math.hypot(b * math.sqrt(1 - ab), c)), "This is the width"),
+            (
+                lambda a, b, c, ab: (a + b * math.sqrt(ab), math.hypot(b * math.sqrt(1 - ab), c)),
+                "This is the width",
+            ),
         ],
         "right": [
             lambda a, b, c, ab: (a + b * math.sqrt(ab), b * b - b * b * ab + c * c),
-            lambda a, b, c, ab: (math.fsum((a, b * math.sqrt(ab))), math.hypot(b * math.sqrt(1 - ab), c) ** 2),
+            lambda a, b, c, ab: (
+                math.fsum((a, b * math.sqrt(ab))),
+                math.hypot(b * math.sqrt(1 - ab), c) ** 2,
+            ),
         ],
     },
-}  # fmt: skip
+}

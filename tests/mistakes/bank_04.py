@@ -1,4 +1,6 @@
-"""Chapter 4: what students write. Wrong answers with a part of the message that they should get, and right ones."""
+"""Chapter 4: what students write. Wrong answers with a part of the message that they should get, and right
+ones.
+"""
 
 import math
 
@@ -54,7 +56,9 @@ def future(predict, x, t, s, table):
 
 
 def as_x_t(predict, x, t, s, table):
-    return step(predict, x, t, s, table, lambda x, sigma: x / math.hypot(1, sigma), after=float(table[s]) ** 0.5)
+    return step(
+        predict, x, t, s, table, lambda x, sigma: x / math.hypot(1, sigma), after=float(table[s]) ** 0.5
+    )
 
 
 def two_noises(predict, x, t, s, table):
@@ -138,7 +142,10 @@ BANK = {
             (lambda noise, ab: -1 * noise, "a factor is missing"),
             (lambda noise, ab: -noise / math.sqrt((1 - ab) / ab), "the slope by x, in exploding units"),
         ],
-        "right": [lambda noise, ab: noise / -math.sqrt(1 - ab), lambda noise, ab: -noise.div((1 - ab) ** 0.5)],
+        "right": [
+            lambda noise, ab: noise / -math.sqrt(1 - ab),
+            lambda noise, ab: -noise.div((1 - ab) ** 0.5),
+        ],
     },
     "4.3": {
         "wrong": [
@@ -168,9 +175,15 @@ BANK = {
             (lambda b, s, n: (3 * (n - s) / 2, (s - n) / 2), "for equal steps"),
             (lambda b, s, n: by_middle(b, s, n)[::-1], "changed places"),
             (lambda b, s, n: (by_middle(b, s, n)[0], (n - s) ** 2 / (2 * (s - b))), "wrong sign"),
-            (lambda b, s, n: (n - s + (n - s) ** 2 / (2 * (b - s)), (n - s) ** 2 / (2 * (s - b))), "backwards"),
+            (
+                lambda b, s, n: (n - s + (n - s) ** 2 / (2 * (b - s)), (n - s) ** 2 / (2 * (s - b))),
+                "backwards",
+            ),
             (lambda b, s, n: (1 + (n - s) / (2 * (s - b)), (n - s) / (2 * (b - s))), "sum to 1"),
-            (lambda b, s, n: ((n - s) * (n - b) / (s - b), (n - s) * (s - n) / (s - b)), "at the end of the step"),
+            (
+                lambda b, s, n: ((n - s) * (n - b) / (s - b), (n - s) * (s - n) / (s - b)),
+                "at the end of the step",
+            ),
             (lambda b, s, n: (n - s, 0.0), "This is Euler"),
         ],
         "right": [by_solving, by_middle],
@@ -187,9 +200,14 @@ BANK = {
     },
     "4.7": {
         "wrong": [
-            (lambda x, v, ab: (ab**0.5 * x + (1 - ab) ** 0.5 * v, by_turning(x, v, ab)[1]), "at pure noise v is minus"),
-            (lambda x, v, ab: (by_turning(x, v, ab)[0], (1 - ab) ** 0.5 * x - ab**0.5 * v),
-             "The noise has the wrong sign"),
+            (
+                lambda x, v, ab: (ab**0.5 * x + (1 - ab) ** 0.5 * v, by_turning(x, v, ab)[1]),
+                "at pure noise v is minus",
+            ),
+            (
+                lambda x, v, ab: (by_turning(x, v, ab)[0], (1 - ab) ** 0.5 * x - ab**0.5 * v),
+                "The noise has the wrong sign",
+            ),
             (lambda x, v, ab: by_turning(x, v, ab)[::-1], "the picture comes first"),
             (lambda x, v, ab: (ab * x - (1 - ab) * v, (1 - ab) * x + ab * v), "The roots are missing"),
             (lambda x, v, ab: by_turning(x, v, 1 - ab), "Cosine and sine"),
@@ -197,4 +215,4 @@ BANK = {
         ],
         "right": [by_turning, noise_from_picture],
     },
-}  # fmt: skip
+}

@@ -1,1 +1,3 @@
-"""The checks of the exercises: chNN.py holds a chapter's EXERCISES, a list of `minisd.teaching.checks.Exercise`."""
+"""The checks of the exercises: chNN.py holds a chapter's EXERCISES, a list of
+`minisd.teaching.checks.Exercise`.
+"""
