@@ -6,6 +6,8 @@
 #   make test                        the tests, then every notebook of the book
 #   make test ARGS="-k schedule -x"  some tests, no notebooks
 #   make full                        the tests at the size of SD 1.5: 14 GB of memory, some minutes
+#   make lint                        ruff (rules and format) and mypy: what pyproject.toml asks for
+#   make mutants                     break the core in a few hundred ways; do the tests see it?
 #   make book                        open the book in JupyterLab
 #   make notebooks                   run the notebooks and keep their outputs; make exercises/ from solutions/
 #   make clean                       remove .venv
@@ -21,10 +23,14 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c const
 
 NOTEBOOKS := $(wildcard chapters/*.ipynb solutions/*.ipynb)
 
+# Idle OpenMP threads sleep instead of spinning: on a machine that does something else as well, a picture
+# takes one second instead of ten.
+export OMP_WAIT_POLICY ?= passive
+
 # The prompt reaches the shell as a variable, so that it may hold quotes.
 export PROMPT
 
-.PHONY: demo test full book notebooks clean
+.PHONY: demo test full lint mutants book notebooks clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -40,6 +46,14 @@ endif
 
 full: .venv/installed-test
 	$(BIN)/python -m pytest -m full
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+mutants: .venv/installed-dev
+	$(BIN)/python tests/mutants.py $(ARGS)
 
 book: .venv/installed-book
 	$(BIN)/jupyter lab $(firstword $(wildcard chapters/*.ipynb) chapters/README.md)
@@ -57,6 +71,10 @@ notebooks: .venv/installed-book
 
 .venv/installed-test: pyproject.toml constraints.txt | .venv/bin/python
 	@start=$$SECONDS; $(PIP_INSTALL) -e '.[test]' && echo "install: $$((SECONDS - start)) s" && touch .venv/installed $@
+
+# mypy and the mutants look at all of the package, so they need what the tests need.
+.venv/installed-dev: pyproject.toml constraints.txt | .venv/bin/python
+	@start=$$SECONDS; $(PIP_INSTALL) -e '.[test,dev]' && echo "install: $$((SECONDS - start)) s" && touch .venv/installed .venv/installed-test $@
 
 .venv/installed-book: pyproject.toml constraints.txt | .venv/bin/python
 	@start=$$SECONDS; $(PIP_INSTALL) -e '.[book]' && echo "install: $$((SECONDS - start)) s" && touch .venv/installed $@
