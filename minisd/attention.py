@@ -52,10 +52,10 @@ class PictureAttention(Attention):
         super().__init__(channels, heads=1, bias=True)
         self.group_norm = nn.GroupNorm(norm_num_groups, channels, eps=eps)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         height = x.shape[2]
         tokens = rearrange(self.group_norm(x), "b c h w -> b (h w) c")
-        return x + rearrange(super().forward(tokens), "b (h w) c -> b c h w", h=height)
+        return x + rearrange(super().forward(tokens, context), "b (h w) c -> b c h w", h=height)
 
 
 class GEGLU(nn.Module):

@@ -1,4 +1,4 @@
-"""What the U-Net and the VAE share: the ResNet block, the two resamplings, the reading of a config."""
+"""What the U-Net and the VAE share: the ResNet block, the two resamplings, the embedding of a timestep."""
 
 import torch
 import torch.nn.functional as F
@@ -22,19 +22,18 @@ class ResnetBlock(nn.Module):
         super().__init__()
         self.norm1 = nn.GroupNorm(norm_num_groups, in_channels, eps=eps)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        if time_dim is not None:
-            self.time_emb_proj = nn.Linear(time_dim, out_channels)
+        self.time_emb_proj = None if time_dim is None else nn.Linear(time_dim, out_channels)
         self.norm2 = nn.GroupNorm(norm_num_groups, out_channels, eps=eps)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        if in_channels != out_channels:
-            self.conv_shortcut = nn.Conv2d(in_channels, out_channels, 1)
+        same = in_channels == out_channels
+        self.conv_shortcut = None if same else nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
-        if emb is not None:
+        if self.time_emb_proj is not None and emb is not None:
             h = h + self.time_emb_proj(F.silu(emb))[:, :, None, None]
         h = self.conv2(F.silu(self.norm2(h)))
-        return h + (self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x)
+        return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
 
 
 class Downsample(nn.Module):
@@ -72,28 +71,3 @@ def timestep_embedding(t: Tensor, width: int) -> Tensor:
     exponent = torch.arange(width // 2, dtype=torch.float32, device=t.device) / (width // 2)
     angles = t[:, None].float() * torch.exp(-torch.log(torch.tensor(10000.0)) * exponent)[None, :]
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
-
-
-def read_config(config: dict, name: str, defaults: dict, fixed: dict) -> dict:
-    """The values of a checkpoint's config.json that a network is built from, the rest checked.
-
-    `defaults` are the keys we read, with the reference implementation's defaults; `fixed` are keys
-    whose one value is what our code computes. Raises ValueError for a config that asks for another.
-    """
-    for key, value in config.items():
-        if key in fixed and value not in (fixed[key] if isinstance(fixed[key], tuple) else (fixed[key],)):
-            raise ValueError(
-                f"{name}: the config asks for {key}={value!r}, but minisd builds only {fixed[key]!r}; "
-                "this is not a Stable Diffusion 1.x model"
-            )
-        if (
-            key not in defaults
-            and key not in fixed
-            and not key.startswith("_")
-            and value not in (None, False)
-        ):
-            raise ValueError(
-                f"{name}: the config has {key}={value!r}, which minisd does not know; this is not a "
-                "Stable Diffusion 1.x model"
-            )
-    return {**defaults, **{key: config[key] for key in defaults if key in config}}

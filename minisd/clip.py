@@ -4,61 +4,18 @@ Stable Diffusion keeps the text encoder alone, with all its 77 output vectors. T
 the names of transformers' CLIPTextModel, CLIPVisionModelWithProjection and CLIPModel.
 """
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
 from .attention import attend
-from .blocks import read_config
+from .config import CLIPConfig, ImageConfig, TextConfig, TowerConfig
 
 LOGIT_SCALE = 2.6592  # ln(1 / 0.07), the temperature that CLIP's training starts from (section 2.5)
-
-LAYER_DEFAULTS = {
-    "hidden_size": 512,
-    "intermediate_size": 2048,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 8,
-    "hidden_act": "quick_gelu",
-    "layer_norm_eps": 1e-5,
-    "projection_dim": 512,
-}
-TEXT_DEFAULTS = {**LAYER_DEFAULTS, "vocab_size": 49408, "max_position_embeddings": 77}
-IMAGE_DEFAULTS = {
-    **LAYER_DEFAULTS,
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "num_attention_heads": 12,
-    "image_size": 224,
-    "patch_size": 32,
-    "num_channels": 3,
-}
-# What a published config.json also holds and a forward pass does not depend on. The token ids there
-# (0, 2, 1) are wrong in SD's own file: the tokenizer knows the true ones.
-UNUSED = {
-    "architectures",
-    "attention_dropout",
-    "bos_token_id",
-    "chunk_size_feed_forward",
-    "dropout",
-    "dtype",
-    "eos_token_id",
-    "id2label",
-    "initializer_factor",
-    "initializer_range",
-    "is_encoder_decoder",
-    "label2id",
-    "model_type",
-    "output_attentions",
-    "output_hidden_states",
-    "pad_token_id",
-    "problem_type",
-    "return_dict",
-    "tie_word_embeddings",
-    "torch_dtype",
-    "transformers_version",
-    "use_bfloat16",
-}
 
 
 def quick_gelu(x: Tensor) -> Tensor:
@@ -66,17 +23,7 @@ def quick_gelu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(1.702 * x)
 
 
-ACTIVATIONS = {"quick_gelu": quick_gelu, "gelu": F.gelu}
-
-
-def clip_config(config: dict, name: str, defaults: dict) -> dict:
-    """The config's values that a CLIP tower is built from; ValueError for what minisd does not build."""
-    c = read_config({k: v for k, v in config.items() if k not in UNUSED}, name, defaults, {})
-    if c["hidden_act"] not in ACTIVATIONS:
-        raise ValueError(
-            f"{name}: hidden_act must be one of {', '.join(ACTIVATIONS)}, got {c['hidden_act']!r}"
-        )
-    return c
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"quick_gelu": quick_gelu, "gelu": F.gelu}
 
 
 class SelfAttention(nn.Module):
@@ -84,8 +31,6 @@ class SelfAttention(nn.Module):
 
     def __init__(self, width: int, heads: int):
         super().__init__()
-        if width % heads:
-            raise ValueError(f"{heads} attention heads can't share a width of {width} evenly")
         self.heads = heads
         self.k_proj, self.v_proj = nn.Linear(width, width), nn.Linear(width, width)
         self.q_proj, self.out_proj = nn.Linear(width, width), nn.Linear(width, width)
@@ -97,11 +42,11 @@ class SelfAttention(nn.Module):
 class MLP(nn.Module):
     """Two linear layers with the config's activation between."""
 
-    def __init__(self, c: dict):
+    def __init__(self, c: TowerConfig):
         super().__init__()
-        self.activation = ACTIVATIONS[c["hidden_act"]]
-        self.fc1 = nn.Linear(c["hidden_size"], c["intermediate_size"])
-        self.fc2 = nn.Linear(c["intermediate_size"], c["hidden_size"])
+        self.activation = ACTIVATIONS[c.hidden_act]
+        self.fc1 = nn.Linear(c.hidden_size, c.intermediate_size)
+        self.fc2 = nn.Linear(c.intermediate_size, c.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc2(self.activation(self.fc1(x)))
@@ -110,11 +55,11 @@ class MLP(nn.Module):
 class Layer(nn.Module):
     """x + attention(norm(x)), then x + MLP(norm(x))."""
 
-    def __init__(self, c: dict):
+    def __init__(self, c: TowerConfig):
         super().__init__()
-        width, eps = c["hidden_size"], c["layer_norm_eps"]
+        width, eps = c.hidden_size, c.layer_norm_eps
         self.self_attn, self.layer_norm1 = (
-            SelfAttention(width, c["num_attention_heads"]),
+            SelfAttention(width, c.num_attention_heads),
             nn.LayerNorm(width, eps=eps),
         )
         self.mlp, self.layer_norm2 = MLP(c), nn.LayerNorm(width, eps=eps)
@@ -127,12 +72,12 @@ class Layer(nn.Module):
 class Layers(nn.Module):
     """The stack of layers of either tower."""
 
-    def __init__(self, c: dict):
+    def __init__(self, c: TowerConfig):
         super().__init__()
-        self.layers = nn.ModuleList(Layer(c) for _ in range(c["num_hidden_layers"]))
+        self.layers = nn.ModuleList(Layer(c) for _ in range(c.num_hidden_layers))
 
-    def forward(self, x: Tensor, causal: bool) -> Tensor:
-        for layer in self.layers:
+    def forward(self, x: Tensor, causal: bool, skip: int = 0) -> Tensor:
+        for layer in self.layers[: len(self.layers) - skip]:
             x = layer(x, causal)
         return x
 
@@ -140,10 +85,10 @@ class Layers(nn.Module):
 class TextEmbeddings(nn.Module):
     """A vector for each token plus a vector for each place in the sentence."""
 
-    def __init__(self, c: dict):
+    def __init__(self, c: TextConfig):
         super().__init__()
-        self.token_embedding = nn.Embedding(c["vocab_size"], c["hidden_size"])
-        self.position_embedding = nn.Embedding(c["max_position_embeddings"], c["hidden_size"])
+        self.token_embedding = nn.Embedding(c.vocab_size, c.hidden_size)
+        self.position_embedding = nn.Embedding(c.max_position_embeddings, c.hidden_size)
 
     def forward(self, ids: Tensor) -> Tensor:
         return self.token_embedding(ids) + self.position_embedding.weight[: ids.shape[1]]
@@ -152,35 +97,49 @@ class TextEmbeddings(nn.Module):
 class TextTower(nn.Module):
     """Embeddings, causal layers, final norm: ids (batch, tokens) -> (batch, tokens, hidden_size)."""
 
-    def __init__(self, c: dict):
+    def __init__(self, c: TextConfig):
         super().__init__()
         self.embeddings, self.encoder = TextEmbeddings(c), Layers(c)
-        self.final_layer_norm = nn.LayerNorm(c["hidden_size"], eps=c["layer_norm_eps"])
+        self.final_layer_norm = nn.LayerNorm(c.hidden_size, eps=c.layer_norm_eps)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        return self.final_layer_norm(self.encoder(self.embeddings(ids), causal=True))
+    def forward(self, ids: Tensor, skip: int = 0) -> Tensor:
+        return self.final_layer_norm(self.encoder(self.embeddings(ids), causal=True, skip=skip))
 
 
 class TextEncoder(nn.Module):
     """What Stable Diffusion reads its prompts with: ids (batch, 77) -> context (batch, 77, width).
 
-    Causal mask only: the padding is not masked. `config` is the dictionary of the checkpoint's
+    Causal mask only: the padding is not masked. `config` is a TextConfig or the dictionary of the checkpoint's
     text_encoder/config.json.
     """
 
-    def __init__(self, config: dict):
+    def __init__(self, config: Mapping | TextConfig):
         super().__init__()
-        c = clip_config(config, "text encoder", TEXT_DEFAULTS)
-        self.config, self.text_model = dict(config), TextTower(c)
-        self.vocab_size, self.width = c["vocab_size"], c["hidden_size"]
-        self.max_length = c["max_position_embeddings"]
+        self.config = TextConfig.from_dict(config)
+        self.text_model = TextTower(self.config)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        if ids.shape[-1] > self.max_length:
+    def forward(self, ids: Tensor, clip_skip: int = 0) -> Tensor:
+        """`clip_skip` leaves out so many of the last layers, but not the final norm, as diffusers does.
+
+        Raises ValueError for too many tokens and for a clip_skip that leaves no layer.
+        """
+        most, layers = self.config.max_position_embeddings, self.config.num_hidden_layers
+        if ids.shape[-1] > most:
+            raise ValueError(f"{ids.shape[-1]} tokens, but this encoder reads {most} at most; cut them")
+        if not 0 <= clip_skip < layers:
             raise ValueError(
-                f"{ids.shape[-1]} tokens, but this encoder reads {self.max_length} at most; cut them"
+                f"clip_skip must be from 0 to {layers - 1}, since the text encoder has {layers} layers; "
+                f"got {clip_skip}"
             )
-        return self.text_model(ids)
+        return self.text_model(ids, clip_skip)
+
+    def add_tokens(self, vectors: Tensor) -> None:
+        """Append a row for each new token: vectors (tokens, hidden_size)."""
+        table = self.text_model.embeddings.token_embedding
+        old = table.weight
+        table.weight = nn.Parameter(torch.cat([old.detach(), vectors.to(old)]), old.requires_grad)
+        table.num_embeddings = len(table.weight)
+        self.config = replace(self.config, vocab_size=len(table.weight))
 
 
 def end_of(hidden: Tensor, ids: Tensor) -> Tensor:
@@ -194,12 +153,12 @@ def end_of(hidden: Tensor, ids: Tensor) -> Tensor:
 class ImageEmbeddings(nn.Module):
     """The picture cut into patches, a vector each, behind one extra vector that will stand for all of it."""
 
-    def __init__(self, c: dict):
+    def __init__(self, c: ImageConfig):
         super().__init__()
-        width, patch = c["hidden_size"], c["patch_size"]
+        width, patch = c.hidden_size, c.patch_size
         self.class_embedding = nn.Parameter(torch.randn(width))
-        self.patch_embedding = nn.Conv2d(c["num_channels"], width, patch, stride=patch, bias=False)
-        self.position_embedding = nn.Embedding((c["image_size"] // patch) ** 2 + 1, width)
+        self.patch_embedding = nn.Conv2d(c.num_channels, width, patch, stride=patch, bias=False)
+        self.position_embedding = nn.Embedding((c.image_size // patch) ** 2 + 1, width)
 
     def forward(self, images: Tensor) -> Tensor:
         patches = rearrange(self.patch_embedding(images), "b c h w -> b (h w) c")
@@ -210,9 +169,9 @@ class ImageEmbeddings(nn.Module):
 class ImageTower(nn.Module):
     """A vision transformer (Dosovitskiy et al. 2021): images -> one vector each, (batch, hidden_size)."""
 
-    def __init__(self, c: dict):
+    def __init__(self, c: ImageConfig):
         super().__init__()
-        width, eps = c["hidden_size"], c["layer_norm_eps"]
+        width, eps = c.hidden_size, c.layer_norm_eps
         self.embeddings = ImageEmbeddings(c)
         self.pre_layrnorm = nn.LayerNorm(width, eps=eps)  # sic: the published name
         self.encoder = Layers(c)
@@ -226,11 +185,11 @@ class ImageTower(nn.Module):
 class ImageEncoder(nn.Module):
     """CLIP's picture half: images (batch, 3, image_size, image_size) -> (batch, projection_dim)."""
 
-    def __init__(self, config: dict):
+    def __init__(self, config: Mapping | ImageConfig):
         super().__init__()
-        c = clip_config(config, "image encoder", IMAGE_DEFAULTS)
-        self.config, self.vision_model = dict(config), ImageTower(c)
-        self.visual_projection = nn.Linear(c["hidden_size"], c["projection_dim"], bias=False)
+        c = self.config = ImageConfig.from_dict(config)
+        self.vision_model = ImageTower(c)
+        self.visual_projection = nn.Linear(c.hidden_size, c.projection_dim, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.visual_projection(self.vision_model(images))
@@ -240,17 +199,17 @@ class CLIP(nn.Module):
     """Both encoders, their projections into one space, and the temperature.
 
     OpenAI's training also keeps exp(logit_scale) below 100 (section 2.5); ours has no such bound.
-    `config` has the keys text_config, vision_config and projection_dim, as transformers' CLIPModel.
+    `config` is a CLIPConfig or a dictionary with text_config, vision_config and projection_dim, as
+    transformers' CLIPModel has them.
     """
 
-    def __init__(self, config: dict):
+    def __init__(self, config: Mapping | CLIPConfig):
         super().__init__()
-        text = clip_config(config["text_config"], "text encoder", TEXT_DEFAULTS)
-        image = clip_config(config["vision_config"], "image encoder", IMAGE_DEFAULTS)
-        self.config, width = dict(config), config["projection_dim"]
+        c = self.config = CLIPConfig.from_dict(config)
+        text, image, width = c.text_config, c.vision_config, c.projection_dim
         self.text_model, self.vision_model = TextTower(text), ImageTower(image)
-        self.text_projection = nn.Linear(text["hidden_size"], width, bias=False)
-        self.visual_projection = nn.Linear(image["hidden_size"], width, bias=False)
+        self.text_projection = nn.Linear(text.hidden_size, width, bias=False)
+        self.visual_projection = nn.Linear(image.hidden_size, width, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(LOGIT_SCALE))
 
     def encode_text(self, ids: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 The module tree has the names of diffusers' AutoencoderKL, so that its files load with no renaming.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,29 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import PictureAttention
-from .blocks import Downsample, ResnetBlock, Upsample, read_config
+from .blocks import Downsample, ResnetBlock, Upsample
+from .config import VAEConfig
 
 EPS = 1e-6  # of every GroupNorm in the VAE; the U-Net has 1e-5 in its ResNet blocks
-
-DEFAULTS = {
-    "in_channels": 3,
-    "out_channels": 3,
-    "latent_channels": 4,
-    "block_out_channels": [64],
-    "layers_per_block": 1,
-    "norm_num_groups": 32,
-    "scaling_factor": 0.18215,
-    "sample_size": 32,
-    "down_block_types": ["DownEncoderBlock2D"],
-    "up_block_types": ["UpDecoderBlock2D"],
-}
-FIXED = {
-    "act_fn": "silu",
-    "mid_block_add_attention": True,
-    "use_quant_conv": True,
-    "use_post_quant_conv": True,
-    "force_upcast": (True, False),
-}
 
 
 @dataclass
@@ -64,24 +46,44 @@ class Posterior:
 
 
 class Level(nn.Module):
-    """ResNet blocks at one resolution, then down, up, or neither."""
+    """ResNet blocks at one resolution."""
 
-    def __init__(self, in_channels: int, out_channels: int, layers: int, groups: int, resample: str | None):
+    def __init__(self, in_channels: int, out_channels: int, layers: int, groups: int):
         super().__init__()
-        channels = [in_channels] + [out_channels] * layers
-        self.resnets = nn.ModuleList(ResnetBlock(a, b, groups, EPS) for a, b in zip(channels, channels[1:]))
-        if resample == "down":
-            self.downsamplers = nn.ModuleList([Downsample(out_channels, asymmetric=True)])
-        if resample == "up":
-            self.upsamplers = nn.ModuleList([Upsample(out_channels)])
+        inputs = [in_channels] + [out_channels] * (layers - 1)
+        self.resnets = nn.ModuleList(ResnetBlock(width, out_channels, groups, EPS) for width in inputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        for module in [*self.resnets, *getattr(self, "downsamplers", []), *getattr(self, "upsamplers", [])]:
-            x = module(x)
+        for resnet in self.resnets:
+            x = resnet(x)
         return x
 
 
-class Middle(nn.Module):
+class DownLevel(Level):
+    """ResNet blocks, then half the size unless it is the lowest level."""
+
+    def __init__(self, in_channels: int, out_channels: int, layers: int, groups: int, lowest: bool):
+        super().__init__(in_channels, out_channels, layers, groups)
+        self.downsamplers = None if lowest else nn.ModuleList([Downsample(out_channels, asymmetric=True)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = super().forward(x)
+        return x if self.downsamplers is None else self.downsamplers[0](x)
+
+
+class UpLevel(Level):
+    """ResNet blocks, then twice the size unless it is the highest level."""
+
+    def __init__(self, in_channels: int, out_channels: int, layers: int, groups: int, highest: bool):
+        super().__init__(in_channels, out_channels, layers, groups)
+        self.upsamplers = None if highest else nn.ModuleList([Upsample(out_channels)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = super().forward(x)
+        return x if self.upsamplers is None else self.upsamplers[0](x)
+
+
+class MidLevel(nn.Module):
     """ResNet block, self-attention, ResNet block at the lowest resolution."""
 
     def __init__(self, channels: int, groups: int):
@@ -96,18 +98,17 @@ class Middle(nn.Module):
 class Encoder(nn.Module):
     """(batch, 3, height, width) -> mean and log-variance stacked: (batch, 2 * latent_channels, h, w)."""
 
-    def __init__(self, c: dict):
+    def __init__(self, c: VAEConfig):
         super().__init__()
-        widths, groups = list(c["block_out_channels"]), c["norm_num_groups"]
-        self.conv_in = nn.Conv2d(c["in_channels"], widths[0], 3, padding=1)
-        ways = ["down"] * (len(widths) - 1) + [None]
-        self.down_blocks = nn.ModuleList(
-            Level(a, b, c["layers_per_block"], groups, way)
-            for a, b, way in zip(widths[:1] + widths, widths, ways)
-        )
-        self.mid_block = Middle(widths[-1], groups)
+        widths, groups, lowest = c.block_out_channels, c.norm_num_groups, len(c.block_out_channels) - 1
+        self.conv_in = nn.Conv2d(c.in_channels, widths[0], 3, padding=1)
+        self.down_blocks = nn.ModuleList()
+        for i, width in enumerate(widths):
+            above = widths[max(i - 1, 0)]
+            self.down_blocks.append(DownLevel(above, width, c.layers_per_block, groups, lowest=i == lowest))
+        self.mid_block = MidLevel(widths[-1], groups)
         self.conv_norm_out = nn.GroupNorm(groups, widths[-1], eps=EPS)
-        self.conv_out = nn.Conv2d(widths[-1], 2 * c["latent_channels"], 3, padding=1)
+        self.conv_out = nn.Conv2d(widths[-1], 2 * c.latent_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv_in(x)
@@ -119,18 +120,17 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """(batch, latent_channels, h, w) -> (batch, 3, height, width); one ResNet block a level more."""
 
-    def __init__(self, c: dict):
+    def __init__(self, c: VAEConfig):
         super().__init__()
-        widths, groups = list(reversed(c["block_out_channels"])), c["norm_num_groups"]
-        self.conv_in = nn.Conv2d(c["latent_channels"], widths[0], 3, padding=1)
-        self.mid_block = Middle(widths[0], groups)
-        ways = ["up"] * (len(widths) - 1) + [None]
-        self.up_blocks = nn.ModuleList(
-            Level(a, b, c["layers_per_block"] + 1, groups, way)
-            for a, b, way in zip(widths[:1] + widths, widths, ways)
-        )
-        self.conv_norm_out = nn.GroupNorm(groups, widths[-1], eps=EPS)
-        self.conv_out = nn.Conv2d(widths[-1], c["out_channels"], 3, padding=1)
+        widths, groups, lowest = c.block_out_channels, c.norm_num_groups, len(c.block_out_channels) - 1
+        self.conv_in = nn.Conv2d(c.latent_channels, widths[-1], 3, padding=1)
+        self.mid_block = MidLevel(widths[-1], groups)
+        self.up_blocks = nn.ModuleList()
+        for i, width in reversed(list(enumerate(widths))):
+            below = widths[min(i + 1, lowest)]
+            self.up_blocks.append(UpLevel(below, width, c.layers_per_block + 1, groups, highest=i == 0))
+        self.conv_norm_out = nn.GroupNorm(groups, widths[0], eps=EPS)
+        self.conv_out = nn.Conv2d(widths[0], c.out_channels, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
         h = self.mid_block(self.conv_in(z))
@@ -144,24 +144,22 @@ class AutoencoderKL(nn.Module):
 
     Pictures are (batch, 3, height, width) in [-1, 1], height and width multiples of 8 (SD 1.x);
     latents are (batch, 4, height / 8, width / 8), not yet multiplied by `scaling_factor`.
-    `config` is the dictionary of the checkpoint's vae/config.json.
+    `config` is a VAEConfig or the dictionary of the checkpoint's vae/config.json; for another latent scale,
+    replace it: `vae.config = dataclasses.replace(vae.config, scaling_factor=0.5)`.
     """
 
-    def __init__(self, config: dict):
+    def __init__(self, config: Mapping | VAEConfig):
         super().__init__()
-        c = read_config(config, "VAE", DEFAULTS, FIXED)
-        levels = len(c["block_out_channels"])
-        for key, block in (
-            ("down_block_types", "DownEncoderBlock2D"),
-            ("up_block_types", "UpDecoderBlock2D"),
-        ):
-            if list(c[key]) != [block] * levels:
-                raise ValueError(f"VAE: {key} must be {levels} times {block!r}, got {c[key]!r}")
-        self.config, channels = dict(config), c["latent_channels"]
-        self.scaling_factor, self.downsampling = c["scaling_factor"], 2 ** (levels - 1)
+        c = self.config = VAEConfig.from_dict(config)
+        channels = c.latent_channels
         self.encoder, self.decoder = Encoder(c), Decoder(c)
         self.quant_conv = nn.Conv2d(2 * channels, 2 * channels, 1)
         self.post_quant_conv = nn.Conv2d(channels, channels, 1)
+
+    @property
+    def scaling_factor(self) -> float:
+        """One over the latents' standard deviation: the U-Net's latents are z * scaling_factor."""
+        return self.config.scaling_factor
 
     def encode(self, x: Tensor) -> Posterior:
         """Pictures in [-1, 1] -> q(z | x); the log-variance is kept within [-30, 20]."""
