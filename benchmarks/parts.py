@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import HERE, SEED, count, heading, model_folder, on_machine, table, with_interval, write_text
 from torch import Tensor
 from tqdm import tqdm
 
+from common import HERE, SEED, count, heading, model_folder, on_machine, table, with_interval, write_text
 from minisd import CLIP, StableDiffusion
 from minisd.checkpoint import TEXT_WEIGHTS, load_model, write_json
 from minisd.pipeline import to_pil
@@ -85,7 +85,7 @@ def measure_vae(pipe: StableDiffusion, split: str, n: int, sheet: Path | None) -
 
 
 def load_clip(folder: Path, device: torch.device) -> CLIP:
-    """CLIP with both towers: FOLDER/clip holds all but the text tower, which stands in FOLDER/text_encoder."""
+    """CLIP with both towers: FOLDER/clip holds all but the text tower, which is in FOLDER/text_encoder."""
     text = folder / "text_encoder" / TEXT_WEIGHTS
     return load_model(CLIP, folder / "clip", TEXT_WEIGHTS, str(device), torch.float32, more=text).eval()
 
@@ -199,16 +199,17 @@ Model `{results["model"]["name"]}`, {results["date"]}, {on_machine(results["mach
 
 ## The autoencoder
 
-Fresh renders, encoded (the posterior's mode), decoded, clipped to [0, 1]. The figure is the PSNR of the mean error,
-10 log10(1 / MSE) with the squared error averaged over all pictures. The mean of the pictures' own PSNRs, which others
-report, is never lower.
+Fresh renders, encoded (the posterior's mode), decoded, clipped to [0, 1]. The figure is the PSNR of the mean
+error, 10 log10(1 / MSE), with the squared error averaged over all pictures. The mean of the pictures' own
+PSNRs, which others report, is never lower.
 
 {vae_table(results)}
 
 ## The text encoder
 
-{n} fresh renders of two things of different colours in each row, everything stated. A caption is preferred if its cosine
-with the picture is the higher one; the twins have the same phrasing. In brackets: 95 % intervals (Wilson).
+{n} fresh renders of two things of different colours in each row, everything stated. A caption is preferred if
+its cosine with the picture is the higher one; the twins have the same phrasing. In brackets: 95 % intervals
+(Wilson).
 
 {text_table(results)}
 

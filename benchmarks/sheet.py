@@ -8,9 +8,9 @@ Nothing is picked: every prompt gets the noise of seed 0, and `minisd paint PROM
 import argparse
 from pathlib import Path
 
-from common import ROOT
 from tqdm import tqdm
 
+from common import ROOT
 from minisd import StableDiffusion
 from minisd.files import whole
 from minisd.scenes import HELD_OUT, parse

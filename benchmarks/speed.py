@@ -16,9 +16,9 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from common import HERE, ROOT, SEED, heading, on_machine, table, write_text
 from tqdm import tqdm
 
+from common import HERE, ROOT, SEED, heading, on_machine, table, write_text
 from minisd import StableDiffusion
 from minisd.checkpoint import write_json
 from minisd.scenes import render_many, sample
@@ -83,7 +83,10 @@ def speed_table(results: dict) -> str:
     picture, load, render = results["picture"], results["load"], results["render"]
     drawn = "measured" if render["pictures"] == ALL_RENDERS else f"extrapolated from {render['pictures']:,}"
     workers = f"{render['workers']} process{'es' if render['workers'] != 1 else ''}"
-    row = lambda name, found: [name, f"{found['median']:.2f}", f"{found['least']:.2f}", str(found["runs"])]
+
+    def row(name: str, found: dict) -> list[str]:
+        return [name, f"{found['median']:.2f}", f"{found['least']:.2f}", str(found["runs"])]
+
     return table(
         ["seconds", "median", "least", "runs"],
         [
@@ -137,7 +140,10 @@ def main(arguments: list[str] | None = None) -> None:
 
     load_average = os.getloadavg()[0] if hasattr(os, "getloadavg") else None  # Windows has none
     pipe = StableDiffusion.from_pretrained(options.model, options.device)
-    paint = lambda: timed(lambda: pipe(PROMPT, num_inference_steps=options.steps))
+
+    def paint() -> float:
+        return timed(lambda: pipe(PROMPT, num_inference_steps=options.steps))
+
     first = paint()
     pictures = [paint() for _ in tqdm(range(options.runs), desc="painting")]
     loads = [

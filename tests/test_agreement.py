@@ -1,12 +1,13 @@
-"""What a chapter builds (book.toml) is what minisd has: the notebook's own definitions against the package."""
+"""What a chapter builds (book.toml) is what minisd has: the notebook's definitions against the package."""
 
 import inspect
 import json
+from contextlib import nullcontext
 
 import pytest
 import torch
 
-from agreement import COMPARATORS, agree, agree_as_functions, definitions, theirs_of
+from agreement import COMPARATORS, definitions, theirs_of
 from minisd.teaching.book import ROOT, load_book
 from test_book import resolve
 
@@ -119,9 +120,7 @@ def compared(name, path):
 )
 def test_a_schedule_that_differs_is_noticed(notebook, old, new, words):
     path = notebook(SCHEDULE.replace(old, new))
-    if words is None:
-        return compared("minisd.schedule.NoiseSchedule", path)
-    with pytest.raises(AssertionError, match=words):
+    with nullcontext() if words is None else pytest.raises(AssertionError, match=words):
         compared("minisd.schedule.NoiseSchedule", path)
 
 
@@ -136,9 +135,8 @@ def test_a_schedule_that_differs_is_noticed(notebook, old, new, words):
 )
 def test_a_posterior_that_differs_is_noticed(notebook, old, new):
     name, path = "minisd.schedule.NoiseSchedule.posterior", notebook(POSTERIOR.replace(old, new))
-    if old == new:
-        return compared(name, path)
-    with pytest.raises((AssertionError, IndexError, ZeroDivisionError)):
+    errors = (AssertionError, IndexError, ZeroDivisionError)
+    with nullcontext() if old == new else pytest.raises(errors):
         compared(name, path)
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks: what they count as right, that their prompts are fresh, that no figure was typed by hand."""
+"""The benchmarks: what they count as right, that prompts are fresh, that no figure was typed by hand."""
 
 import json
 import math
@@ -112,7 +112,10 @@ def test_prompts_are_fresh():
     asked = [prompt for group in GROUPS for prompt in adherence.prompts(group, 100)]
     seeds = {prompt.seed for prompt in asked} | {*parts.seeds("train", 100), *parts.seeds("held_out", 100)}
     assert len(seeds) == 600 and min(seeds) > 2**31 > recipe["seed"] + recipe["pictures"]
-    state = lambda seed: tuple(np.random.SeedSequence(seed).generate_state(2))
+
+    def state(seed):
+        return tuple(np.random.SeedSequence(seed).generate_state(2))
+
     trained = {state((recipe["seed"], i)) for i in range(recipe["pictures"])}
     assert trained.isdisjoint(map(state, seeds))
     assert adherence.prompts(GROUPS[0], 3) == adherence.prompts(GROUPS[0], 100)[:3]
@@ -131,7 +134,10 @@ def test_a_perfect_painter_scores_what_the_judge_reads_in_renders():
 
 def test_a_painter_that_mirrors_fails_in_order_alone():
     asked = adherence.prompts("two objects, seen pairs", 12)
-    mirror = lambda some: render_many([p.scene.flipped() for p in some], [p.seed for p in some], workers=1)
+
+    def mirror(some):
+        return render_many([p.scene.flipped() for p in some], [p.seed for p in some], workers=1)
+
     found = adherence.score(Judge.load(), mirror, asked, batch=12)
     assert found["right"] == 0 and found["attributes"]["order"] == {"right": 0, "n": 12}
     assert all(found["attributes"][name]["right"] >= 11 for name in adherence.ATTRIBUTES if name != "order")
@@ -280,15 +286,16 @@ def test_the_speed_table_says_what_was_extrapolated(load):
 
 
 def test_the_card_tells_how_many_processes_trained_what():
-    told = lambda **processes: {name.replace("_", "-"): {"processes": n} for name, n in processes.items()}
+    def told(**processes):
+        return {name.replace("_", "-"): {"processes": n} for name, n in processes.items()}
+
     one = told(text=1, clip=1, vae_corners=1, vae_whole=1, decoder=1, unet=1)
     assert "torchrun" not in model_card.commands(one) and model_card.repeatable(one) == model_card.UNSEEDED
     two = one | told(text=2, unet=2)
     lines = model_card.commands(two).splitlines()
     assert ["torchrun --nproc_per_node 2" in line for line in lines] == [False, True, False, True]
-    assert "shared text and unet" in model_card.repeatable(
-        two
-    ) and "here clip had one" in model_card.repeatable(two)
+    said = model_card.repeatable(two)
+    assert "shared text and unet" in said and "here clip had one" in said
 
 
 def test_psnr_of_a_known_error():
@@ -299,16 +306,18 @@ def test_psnr_of_a_known_error():
     np.testing.assert_allclose(parts.psnr(errors.mean()), 10 * np.log10(2 / (0.01 + 0.0001)), rtol=1e-5)
 
 
+def words_of(text):
+    """Its words in alphabetical order; `a` and `an` are one word."""
+    return sorted({"an": "a"}.get(word, word) for word in text.replace(",", "").split())
+
+
 def test_twins_have_one_phrasing_and_say_what_they_should():
     for seed in range(50):
         scene = parts.two_coloured(np.random.default_rng(seed), "train")
         said = parts.captions_of(scene, seed)
         assert parse(said["true"]) == scene
         assert parse(said["flipped"]) == scene.flipped() and parse(said["swapped"]) == scene.colours_swapped()
-        strip = lambda text: sorted(
-            {"a": "a", "an": "a"}.get(word, word) for word in text.replace(",", "").split()
-        )
-        assert strip(said["swapped"]) == strip(said["true"])
+        assert words_of(said["swapped"]) == words_of(said["true"])
         assert parse(said["altered"]) != scene and len({*said.values()}) == 4
 
 

@@ -2,9 +2,8 @@
 
 import xml.etree.ElementTree as ElementTree
 
-from small import small_pipeline
-
 from minisd.teaching.diagram import diagram
+from small import small_pipeline
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -33,5 +32,6 @@ def test_nothing_stays_hooked_and_no_text_leaves_the_drawing():
     _, _, width, height = map(float, tree.get("viewBox").split())
     for node in tree.iter(f"{SVG}text"):
         half = len(node.text) * float(node.get("font-size")) * 0.3
-        assert 0 <= float(node.get("x")) - half and float(node.get("x")) + half <= width
-        assert 0 < float(node.get("y")) < height
+        assert float(node.get("x")) - half >= 0 and float(node.get("x")) + half <= width
+        y = float(node.get("y"))
+        assert 0 < y < height

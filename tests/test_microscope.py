@@ -8,7 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from small import small_pipeline
 from torch import nn
 
 import minisd.unet
@@ -17,6 +16,7 @@ from minisd.attention import GEGLU
 from minisd.blocks import ResnetBlock, Upsample
 from minisd.teaching import microscope
 from minisd.tokenizer import BPE
+from small import small_pipeline
 
 PROMPT = {"prompt": "a red house in the snow", "num_inference_steps": 3, "height": 32, "width": 32}
 
@@ -74,8 +74,7 @@ class Student:
             yield SimpleNamespace(noise=noise, latents=x)
 
     def __call__(self, prompt, **options):
-        for step in self.stream(prompt, **options):
-            pass
+        *_, step = self.stream(prompt, **options)
         picture = self.vae.decode(step.latents * self.wrong.get("latents", 1 / 0.4))
         levels = (picture / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy() * 255
         return [Image.fromarray(x) for x in self.wrong.get("round", np.round)(levels).astype(np.uint8)]

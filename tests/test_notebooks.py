@@ -178,10 +178,10 @@ REFERENCES = {
 
 NO_SYMBOLS = set(
     """frac dfrac tfrac sqrt left right big Big bigl bigr Bigl Bigr bigg biggl biggr underbrace overbrace
-    quad qquad prod sum int partial nabla infty to mapsto sim approx equiv propto le leq ge geq lt gt ll gg ne neq in
-    cdot times dots ldots cdots mid vert lVert rVert lvert rvert langle rangle lfloor rfloor lceil rceil Longrightarrow
-    Rightarrow Longleftrightarrow Leftrightarrow rightarrow leftarrow iff implies pm mp quad limits displaystyle
-    exp log ln cos sin tan arg min max lim""".split()
+    quad qquad prod sum int partial nabla infty to mapsto sim approx equiv propto le leq ge geq lt gt ll gg ne
+    neq in cdot times dots ldots cdots mid vert lVert rVert lvert rvert langle rangle lfloor rfloor lceil
+    rceil Longrightarrow Rightarrow Longleftrightarrow Leftrightarrow rightarrow leftarrow iff implies pm mp
+    quad limits displaystyle exp log ln cos sin tan arg min max lim""".split()
 )
 TEXT = re.compile(r"\\(?:text\w*|mathrm|tag|begin|end|label)\*?\{[^{}]*\}")
 SYMBOL = re.compile(
@@ -231,7 +231,10 @@ def test_symbols():
         r"\epsilon",
         r"\theta",
     }
-    latex = r"\bar{\alpha} \hat x_0 \mathcal N(x;\, \mu) \operatorname{Var}[x] \text{ with } \cos \left( \dots s \right)"
+    latex = (
+        r"\bar{\alpha} \hat x_0 \mathcal N(x;\, \mu) \operatorname{Var}[x] \text{ with } \cos \left( \dots "
+        r"s \right)"
+    )
     assert symbols(latex) == {r"\bar \alpha", r"\hat x", r"\mathcal N", "x", r"\mu", "s", "Var"}
 
 

@@ -1,7 +1,9 @@
 """What only the book needs: its order, its figures, the checks of its exercises, the microscope."""
 
+from collections.abc import Callable
 
-def __getattr__(name: str):
+
+def __getattr__(name: str) -> Callable:
     """`check` and `microscope` are imported when first asked for (PEP 562): unlike the book's order they need
     torch.
     """

@@ -118,12 +118,14 @@ def chapter_map(book: Book, root: Path = ROOT) -> str:
 
 
 def contents(book: Book, root: Path = ROOT) -> str:
-    """chapters/README.md: every chapter with its times, and how many exercises and tested equations it has."""
+    """chapters/README.md: every chapter, its times, and how many exercises and tested equations it has."""
     lines = [
         f"# {book.title}",
         "",
-        "Made from book.toml by `python -m minisd.teaching.book --write`. Running "
-        "times are on 2 CPU cores. Symbols and terms stand in [notation.md](notation.md).",
+        (
+            "Made from book.toml by `python -m minisd.teaching.book --write`. Running times are on 2 CPU "
+            "cores. Symbols and terms stand in [notation.md](notation.md)."
+        ),
         "",
         "| | chapter | the question it answers | reading | running | exercises | equations | needs |",
         "|--:|---|---|--:|--:|--:|--:|---|",

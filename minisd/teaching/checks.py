@@ -168,9 +168,12 @@ def made(
     if mistake.wrong is not None:
         theirs = behaviour(mistake.wrong, cases)
         return not any(difference(*pair, tolerance) for pair in zip(ours, theirs))
+    if mistake.seen is None:
+        return False
     try:
         return bool(mistake.seen(answer, [copied(case) for case in cases]))
-    except Exception:  # it reads results of any type and shape: what it stumbles over is not its mistake
+    # It reads results of any type and shape: what it stumbles over is not its mistake.
+    except Exception:  # noqa: BLE001
         return False
 
 
@@ -178,7 +181,7 @@ def made(
 
 
 def behaviour(function: Callable, cases: list[tuple]) -> list[Outcome]:
-    """What `function` does with copies of each case. The random numbers drawn after it are those of before."""
+    """What `function` does with copies of each case. Random numbers drawn afterwards are not disturbed."""
     with torch.random.fork_rng(devices=[]):
         state = np.random.get_state()
         try:
@@ -201,7 +204,8 @@ def called(function: Callable, case: tuple) -> tuple[Any, Exception | None]:
     try:
         result = function(*case)
         return (Yields(itertools.islice(result, LONGEST)) if type(result) is GeneratorType else result), None
-    except Exception as error:  # the reader's own mistakes, of any kind: they are told, not hidden
+    # The reader's own mistakes, of any kind: they are told, not hidden.
+    except Exception as error:  # noqa: BLE001
         return None, error
 
 
@@ -237,7 +241,10 @@ def difference(ours: Outcome, theirs: Outcome, tolerance: float) -> str | None:
     if values is not None:
         return f"your result {values}"
     if ours.changed and not theirs.changed:
-        return "your function changed what it was given: make a new tensor or list instead of writing into that one"
+        return (
+            "your function changed what it was given: make a new tensor or list instead of writing into "
+            "that one"
+        )
     if theirs.changed and not ours.changed:
         return "your function leaves its inputs as they were; here it should change them"
     return None
@@ -276,12 +283,10 @@ def compare(ours: Any, theirs: Any, tolerance: float, nan: bool = False) -> str 
         off = compare_numbers(np.asarray(ours), np.asarray(theirs), tolerance, nan)
         return off and f"is {ours:.6g}, another number than expected"
     if kind in PLAIN:
-        return (
-            None
-            if ours == theirs or tolerance == float("inf")
-            else f"is {ours!r}, which is not what was expected"
-        )
-    if kind.__eq__ is object.__eq__ and not callable(theirs) and hasattr(theirs, "__dict__"):
+        same = ours == theirs or tolerance == float("inf")
+        return None if same else f"is {ours!r}, which is not what was expected"
+    itself_alone: Any = object.__eq__
+    if kind.__eq__ is itself_alone and not callable(theirs) and hasattr(theirs, "__dict__"):
         return compare(vars(ours), vars(theirs), tolerance, nan)
     return None  # functions, random generators: there is nothing to compare
 
@@ -325,22 +330,21 @@ def compare_numbers(
         return None
     if np.isnan(a).any():
         return "holds NaN"
-    return f"has the right shape and dtype, but is off by up to {off.max():.2g}, in {bad.sum()} of {bad.size} places"
+    return (
+        f"has the right shape and dtype, but is off by up to {off.max():.2g}, in {bad.sum()} of {bad.size} "
+        "places"
+    )
 
 
 def where(error: Exception, answer: Callable) -> str:
     """The error in one line, with the reader's own line where it happened."""
-    said = (
-        f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}".rstrip(
-            ": "
-        )
-    )
-    file = getattr(getattr(answer, "__code__", None), "co_filename", None)
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    if not frames:
+    said = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0].rstrip(": ")
+    file = getattr(getattr(answer, "__code__", None), "co_filename", "")
+    numbers = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file and f.lineno]
+    if not numbers:
         return f"your function stopped with {said}"
-    line = linecache.getline(file, frames[-1].lineno).strip()
-    return f"your function stopped in line {frames[-1].lineno}{f', `{line}`,' if line else ''} with {said}"
+    line = linecache.getline(file, numbers[-1]).strip()
+    return f"your function stopped in line {numbers[-1]}{f', `{line}`,' if line else ''} with {said}"
 
 
 def described(case: tuple, names: list[str]) -> str:

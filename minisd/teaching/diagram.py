@@ -1,6 +1,7 @@
 """The machine as a drawing: boxes for the networks, and the shapes that passed through them."""
 
 import html
+from collections.abc import Sequence
 
 import torch
 
@@ -25,8 +26,10 @@ class Drawing:
 
 
 def shapes_seen(pipe: StableDiffusion, prompt: str, steps: int) -> dict[str, list[tuple[int, ...]]]:
-    """The shape of every network's first output while one picture is painted, and how often each was called."""
-    seen = {name: [] for name in ("text_encoder", "unet", "encoder", "decoder")}
+    """The shape of every network's first output while a picture is painted, and how often each was called."""
+    seen: dict[str, list[tuple[int, ...]]] = {
+        name: [] for name in ("text_encoder", "unet", "encoder", "decoder")
+    }
     modules = {
         "text_encoder": pipe.text_encoder,
         "unet": pipe.unet,
@@ -55,18 +58,27 @@ def diagram(pipe: StableDiffusion, prompt: str, steps: int = STEPS) -> Drawing:
     ids = tuple(pipe.tokenizer([prompt]).shape)
     context, latents, pixels = seen["text_encoder"][0][1:], seen["unet"][0][1:], seen["decoder"][0][1:]
     calls = len(seen["unet"])
-    parts = []
+    parts: list[str] = []
 
-    def by(shape) -> str:
+    def by(shape: tuple[int, ...]) -> str:
         return " x ".join(map(str, shape))
 
-    def text(x, y, words, size=13, weight="normal"):
+    def text(x: float, y: float, words: str, size: int = 13, weight: str = "normal") -> None:
         parts.append(
             f'<text x="{x}" y="{y}" font-size="{size}" font-weight="{weight}" text-anchor="middle" '
             f'fill="{INK}">{html.escape(words)}</text>'
         )
 
-    def box(x, y, width, height, title, below, colour=BOX, dash=""):
+    def box(
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        title: str,
+        below: str,
+        colour: str = BOX,
+        dash: str = "",
+    ) -> None:
         parts.append(
             f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="8" fill="{colour}" stroke="{INK}" '
             f'stroke-dasharray="{dash}"/>'
@@ -74,7 +86,9 @@ def diagram(pipe: StableDiffusion, prompt: str, steps: int = STEPS) -> Drawing:
         text(x + width / 2, y + height / 2 - 3, title, 14, "bold")
         text(x + width / 2, y + height / 2 + 14, below, 11)
 
-    def arrow(points, label="", at=None):
+    def arrow(
+        points: Sequence[tuple[float, float]], label: str = "", at: tuple[float, float] = (0, 0)
+    ) -> None:
         path = " ".join(f"{x},{y}" for x, y in points)
         parts.append(
             f'<polyline points="{path}" fill="none" stroke="{INK}" stroke-width="1.6" '

@@ -6,6 +6,7 @@ figures.use()
 
 import os
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,7 +71,7 @@ def use() -> None:
         set_matplotlib_formats("png", metadata={"Software": None})
 
 
-def as_array(image) -> np.ndarray:
+def as_array(image: Any) -> np.ndarray:
     """A picture or a batch of them as an array for matplotlib: channels last, in [0, 1] or bytes.
 
     A float tensor is a picture as the networks know it, (..., 1 or 3, height, width) in [-1, 1], or (...,
@@ -93,7 +94,7 @@ def as_array(image) -> np.ndarray:
 
 
 def pictures(
-    images, titles: Sequence[str] | None = None, columns: int | None = None, scale: float = 1
+    images: Any, titles: Sequence[str] | None = None, columns: int | None = None, scale: float = 1
 ) -> None:
     """Draw pictures in rows, without axes, each with its title above.
 
@@ -118,7 +119,7 @@ def pictures(
     tallest = max(a.shape[0] / a.shape[1] for a in arrays)
     height = rows * (width / columns * tallest + (0.25 if titles is not None else 0))
     figure, grid = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
     for axes in grid.flat:
         axes.axis("off")
     for i, (axes, array) in enumerate(zip(grid.flat, arrays)):

@@ -15,10 +15,14 @@ import re
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..files import whole
 from .book import ROOT
 from .figures import QUIET
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 CELL_TIMEOUT = 900  # seconds
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
@@ -75,7 +79,7 @@ def run(path: Path) -> str:
     return as_text(book)
 
 
-def failure(path: Path, book, index: int, said: str) -> str:
+def failure(path: Path, book: "NotebookNode", index: int, said: str) -> str:
     """Notebook, cell and error in a few lines."""
     cell = book.cells[index]
     source = cell.source.splitlines()
@@ -84,7 +88,7 @@ def failure(path: Path, book, index: int, said: str) -> str:
     return f"{path}, cell {index} ({cell.get('id')}):\n{shown}\n    " + "\n    ".join(lines[:8])
 
 
-def as_text(book) -> str:
+def as_text(book: "NotebookNode") -> str:
     """The notebook's file without what differs from run to run or machine to machine."""
     import nbformat
 
@@ -129,7 +133,7 @@ def exercises_from(path: Path) -> str:
 
 
 def unanswered(source: str, number: str | None) -> str:
-    """A code cell with each marked solution replaced by a line that raises NotImplementedError("N.k: ...")."""
+    """A code cell in which each marked solution has become `raise NotImplementedError("N.k: ...")`."""
     lines, inside, name = [], False, "the answer"
     for line in source.splitlines():
         mark, indent = line.strip(), line[: len(line) - len(line.lstrip())]

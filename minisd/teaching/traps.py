@@ -8,7 +8,7 @@ than the reference's own tensor, ours does it that wrong way.
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,15 +21,33 @@ from ..schedule import NoiseSchedule
 
 TRAPS = {
     1: "CLIP's activation is quick-GELU, x sigmoid(1.702 x), and the eps of every LayerNorm is 1e-5",
-    2: "the context is the text encoder's last layer after final_layer_norm; its mask is causal and hides no padding",
-    3: "token ids begin with BOS, end with EOS and are padded with EOS to 77; a text that is cut keeps its EOS",
+    2: (
+        "the context is the text encoder's last layer after final_layer_norm; its mask is causal and hides "
+        "no padding"
+    ),
+    3: (
+        "token ids begin with BOS, end with EOS and are padded with EOS to 77; a text that is cut keeps its "
+        "EOS"
+    ),
     4: "before the merges words are lower-cased, spaces collapsed, contractions and single digits split off",
-    5: "GroupNorm's eps is 1e-5 in the U-Net's ResNet blocks and output, 1e-6 in its transformers and in all the VAE",
+    5: (
+        "GroupNorm's eps is 1e-5 in the U-Net's ResNet blocks and output, 1e-6 in its transformers and in "
+        "all the VAE"
+    ),
     6: "the U-Net's attention has 8 heads at every level, of whatever size, and the VAE's one",
-    7: "GEGLU's linear layer gives the value first and the gate second, and the gate goes through the exact GELU",
-    8: "the time embedding is [cos, sin] without shift; each ResNet block applies SiLU, then a linear layer, and adds",
+    7: (
+        "GEGLU's linear layer gives the value first and the gate second, and the gate goes through the "
+        "exact GELU"
+    ),
+    8: (
+        "the time embedding is [cos, sin] without shift; each ResNet block applies SiLU, then a linear "
+        "layer, and adds"
+    ),
     9: "halving pads right and below in the VAE, all sides in the U-Net; doubling repeats the nearest pixel",
-    10: "latents are divided by scaling_factor before decoding; the encoder's log-variance is kept within [-30, 20]",
+    10: (
+        "latents are divided by scaling_factor before decoding; the encoder's log-variance is kept within "
+        "[-30, 20]"
+    ),
     11: "betas are the squares of linspace(sqrt(0.00085), sqrt(0.012), 1000)",
     12: "timesteps have leading spacing and offset 1: 50 steps are 981, 961, ..., 1",
     13: "the last step ends at alpha-bar_0 and not at 1",
@@ -37,7 +55,10 @@ TRAPS = {
     15: "PNDM without Runge-Kutta steps asks the U-Net once more than it has steps: 667, 334, 334, 1",
     16: "DDIM's sigma is eta sqrt((1 - ab_prev) / (1 - ab_t)) sqrt(1 - ab_t / ab_prev), its direction "
     "sqrt(1 - ab_prev - sigma^2)",
-    17: "Euler's initial latents are scaled by its largest sigma, the U-Net's input divided by sqrt(sigma^2 + 1)",
+    17: (
+        "Euler's initial latents are scaled by its largest sigma, the U-Net's input divided by sqrt(sigma^2 "
+        "+ 1)"
+    ),
     18: "guidance is e_u + s (e_c - e_u), computed on one batch of [unconditional, conditional]",
     20: "the initial noise is drawn in float32 on the CPU, each picture's from its own seed",
     21: "pictures are rounded to 8 bits, not truncated",
@@ -53,7 +74,7 @@ class Record:
 
     inputs: list[Tensor]
     output: Tensor | None = None
-    module: nn.Module | None = None
+    module: Any = None  # a module of minisd, diffusers, transformers or the reader; guesses ask for its parts
     error: str = ""
 
 
@@ -65,10 +86,10 @@ class Look:
     ours: dict[str, Record]
     theirs: dict[str, Record]
     reference: Any = None
-    options: dict | None = None
+    options: dict = field(default_factory=dict)
 
     @property
-    def module(self) -> nn.Module | None:
+    def module(self) -> Any:
         return self.theirs[self.name].module if self.name in self.theirs else None
 
     @property
@@ -81,7 +102,9 @@ class Look:
 
     def output(self, part: str = "") -> Tensor:
         """What came out of the reference's module, or of a part of it."""
-        return self.theirs[f"{self.name}.{part}" if part else self.name].output
+        output = self.theirs[f"{self.name}.{part}" if part else self.name].output
+        assert output is not None, "guesses are made where both programs went on"
+        return output
 
     def outputs(self) -> tuple[Tensor | None, Tensor]:
         """What came out at this place: ours, the reference's."""
@@ -89,8 +112,9 @@ class Look:
 
     def into(self, part: str) -> tuple[Tensor | None, Tensor]:
         """What went into a part of the module: ours, the reference's."""
-        ours, theirs = (records.get(f"{self.name}.{part}") for records in (self.ours, self.theirs))
-        return (ours.inputs[0] if ours and ours.inputs else None), theirs.inputs[0]
+        name = f"{self.name}.{part}"
+        ours = self.ours.get(name)
+        return (ours.inputs[0] if ours and ours.inputs else None), self.theirs[name].inputs[0]
 
 
 def distance(a: Tensor | None, b: Tensor | None) -> float:
@@ -165,9 +189,10 @@ def attention(look: Look) -> Iterator[Guess]:
     out, width = "out_proj" if clip else "to_out.0", q.shape[-1]
     heads = getattr(look.module, "num_heads", None) or look.module.heads
 
-    def attend(heads: int, **how) -> Tensor:
-        parts = (rearrange(x, "b n (h d) -> b h n d", h=heads) for x in (q, k, v))
-        return rearrange(F.scaled_dot_product_attention(*parts, **how), "b h n d -> b n (h d)")
+    def attend(heads: int, **how: Any) -> Tensor:
+        queries, keys, values = (rearrange(x, "b n (h d) -> b h n d", h=heads) for x in (q, k, v))
+        seen = F.scaled_dot_product_attention(queries, keys, values, **how)
+        return rearrange(seen, "b h n d -> b n (h d)")
 
     number = 2 if clip else 6
     for h in (h for h in range(1, width + 1) if width % h == 0 and h != heads):
@@ -177,18 +202,13 @@ def attention(look: Look) -> Iterator[Guess]:
     whole = look.theirs.get(look.name.split(".")[0])
     if clip and whole and whole.inputs[0].ndim == 2:
         ids = whole.inputs[0]
-        seen = (torch.arange(ids.shape[1], device=ids.device) <= ids.argmax(dim=-1, keepdim=True))[
-            :, None, None
-        ]
+        place = torch.arange(ids.shape[1], device=ids.device)
+        seen = (place <= ids.argmax(dim=-1, keepdim=True))[:, None, None]
         yield 2, "ours has no causal mask", attend(heads), *look.into(out)
         causal = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device).tril()
         yield 2, "ours hides the padding", attend(heads, attn_mask=seen & causal), *look.into(out)
-        yield (
-            2,
-            "ours hides the padding and has no causal mask",
-            attend(heads, attn_mask=seen),
-            *look.into(out),
-        )
+        said = "ours hides the padding and has no causal mask"
+        yield 2, said, attend(heads, attn_mask=seen), *look.into(out)
 
 
 def geglu(look: Look) -> Iterator[Guess]:
@@ -222,13 +242,8 @@ def sinusoids(look: Look) -> Iterator[Guess]:
 
     cos, sin = waves()
     yield 8, "ours has the sines before the cosines", torch.cat([sin, cos], dim=-1), ours, theirs
-    yield (
-        8,
-        "ours divides the exponent by half - 1 (freq_shift 1)",
-        torch.cat(waves(shift=1), dim=-1),
-        ours,
-        theirs,
-    )
+    said = "ours divides the exponent by half - 1 (freq_shift 1)"
+    yield 8, said, torch.cat(waves(shift=1), dim=-1), ours, theirs
     yield 8, "ours embeds t + 1", torch.cat(waves(t=t + 1), dim=-1), ours, theirs
 
 
@@ -244,12 +259,8 @@ def downsample(look: Look) -> Iterator[Guess]:
         ("all sides", (1, 1, 1, 1)),
         ("left and above", (1, 0, 1, 0)),
     ):
-        yield (
-            9,
-            f"ours pads {said}",
-            F.conv2d(F.pad(x, pad), conv.weight, conv.bias, stride=2),
-            *look.outputs(),
-        )
+        padded = F.conv2d(F.pad(x, pad), conv.weight, conv.bias, stride=2)
+        yield 9, f"ours pads {said}", padded, *look.outputs()
 
 
 def upsample(look: Look) -> Iterator[Guess]:
@@ -264,9 +275,11 @@ def upsample(look: Look) -> Iterator[Guess]:
 # ---- the pipeline
 
 
-def factor(a: Tensor, b: Tensor) -> float:
-    """The number f for which f b is nearest to a."""
-    return ((a * b).sum() / (b * b).sum()).item() if a.shape == b.shape else float("nan")
+def factor(a: Tensor | None, b: Tensor) -> float:
+    """The number f for which f b is nearest to a; NaN if there is no a, or one of another shape."""
+    if a is None or a.shape != b.shape:
+        return float("nan")
+    return ((a * b).sum() / (b * b).sum()).item()
 
 
 def euler_scale(look: Look) -> Iterator[Guess]:
@@ -290,7 +303,11 @@ def log_variance(look: Look) -> Iterator[Guess]:
 
 def timesteps(look: Look) -> Iterator[Guess]:
     ours, theirs = (
-        [record.output.item() for name, record in records.items() if name.endswith(": timestep")]
+        [
+            r.output.item()
+            for name, r in records.items()
+            if name.endswith(": timestep") and r.output is not None
+        ]
         for records in (look.ours, look.theirs)
     )
     n, train = look.options["num_inference_steps"], 1000  # as many timesteps as every SD 1.x was trained with
@@ -309,13 +326,8 @@ def timesteps(look: Look) -> Iterator[Guess]:
         (15, "ours does not ask twice at the second timestep", list(dict.fromkeys(theirs))),
     ):
         if ours and guess[: len(ours)] == ours:  # whole lists, unless ours broke off
-            yield (
-                number,
-                f"{said}: {ours[:3]} ...",
-                torch.tensor(ours),
-                torch.tensor(ours),
-                torch.tensor(theirs),
-            )
+            both = torch.tensor(ours), torch.tensor(theirs)
+            yield number, f"{said}: {ours[:3]} ...", both[0], *both
 
 
 def starting_noise(look: Look) -> Iterator[Guess]:
@@ -354,39 +366,35 @@ def guidance(look: Look) -> Iterator[Guess]:
 
 def ddim(look: Look) -> Iterator[Guess]:
     scheduler = getattr(look.reference, "scheduler", None)
-    if "DDIM" not in type(scheduler).__name__:
+    if scheduler is None or "DDIM" not in type(scheduler).__name__:
         return
     (noise, x, t), eta, c = look.inputs, look.options.get("eta", 0.0), scheduler.config
     train, right, last = c.num_train_timesteps, scheduler.alphas_cumprod, scheduler.final_alpha_cumprod
-    jump, t = train // look.options["num_inference_steps"], int(t)
+    jump, at = train // look.options["num_inference_steps"], int(t)
 
-    def parts(ab=right, t=t, clip=False, last=last):
-        ab_t, ab_prev = ab[t], ab[t - jump] if t >= jump else torch.as_tensor(last)
+    def parts(
+        ab: Tensor = right, clip: bool = False, last: Tensor | float = last
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        ab_t, ab_prev = ab[at], ab[at - jump] if at >= jump else torch.as_tensor(last)
         x0 = (x - (1 - ab_t) ** 0.5 * noise) / ab_t**0.5
         return ab_t, ab_prev, ab_prev**0.5 * (x0.clamp(-1, 1) if clip else x0)
 
     ab_t, ab_prev, kept = parts()
     short = ((1 - ab_prev) / (1 - ab_t)) ** 0.5 * eta
     sigma = short * (1 - ab_t / ab_prev) ** 0.5
-    fresh = (
-        (look.output() - kept - (1 - ab_prev - sigma**2) ** 0.5 * noise) / sigma
-        if eta
-        else torch.zeros_like(x)
-    )
+    fresh = torch.zeros_like(x)
+    if eta:
+        fresh = (look.output() - kept - (1 - ab_prev - sigma**2) ** 0.5 * noise) / sigma
 
-    def step(**how) -> Tensor:
+    def step(**how: Any) -> Tensor:
         _, ab_prev, kept = parts(**how)
         return kept + (1 - ab_prev - sigma**2).clamp(min=0) ** 0.5 * noise + sigma * fresh
 
     for said, make in (("linear", NoiseSchedule.linear), ("scaled-linear", NoiseSchedule.scaled_linear)):
         betas = make(c.beta_start, c.beta_end, train)
         yield 11, f"ours has {said} betas", step(ab=betas.alphas_cumprod), *look.outputs()
-    yield (
-        11,
-        "ours has DDPM's linear betas",
-        step(ab=NoiseSchedule.linear(steps=train).alphas_cumprod),
-        *look.outputs(),
-    )
+    papers = NoiseSchedule.linear(steps=train).alphas_cumprod
+    yield 11, "ours has DDPM's linear betas", step(ab=papers), *look.outputs()
     yield 12, "ours reads alpha-bar one place too low", step(ab=right.roll(1)), *look.outputs()
     yield 12, "ours reads alpha-bar one place too high", step(ab=right.roll(-1)), *look.outputs()
     yield 13, "ours ends at 1", step(last=1.0), *look.outputs()
@@ -404,9 +412,9 @@ def eight_bits(look: Look) -> Iterator[Guess]:
     yield 21, "ours truncates", levels.clamp(0, 255).to(torch.uint8), ours, theirs
 
 
-# Where (a kind of module, or a pattern for the row's name), parts that the guess reads, traps that live
-# there.
-PLACES = [
+# Where (a kind of module, or a pattern for the row's name), parts that the guess reads, what lives there.
+Place = tuple[str | type[nn.Module], tuple[str, ...], Callable[[Look], Iterator[Guess]], tuple[int, ...]]
+PLACES: list[Place] = [
     (r"^tokens$", (), tokens, (3, 4)),
     (nn.LayerNorm, (), layer_norm, (1, 2)),
     (r"\.mlp$", ("fc1", "fc2"), mlp, (1,)),
@@ -438,7 +446,9 @@ def likely(look: Look) -> tuple[str, int | None, str]:
 
     Returns a sentence ("" where none does), the trap's number, and in words the traps to look for by hand.
     """
-    best, cause, trap, living = NEARER, "", None, []
+    best, cause = NEARER, ""
+    trap: int | None = None
+    living: list[str] = []
     for where, parts, guess, numbers in PLACES:
         named = re.search(where, look.name) if isinstance(where, str) else isinstance(look.module, where)
         if not named or not all(look.has(part) for part in parts):
@@ -447,17 +457,10 @@ def likely(look: Look) -> tuple[str, int | None, str]:
         for number, said, guessed, ours, theirs in guess(look):
             if ours is None:
                 continue
-            now = min(
-                distance(theirs, ours), distance(torch.zeros_like(ours), ours)
-            )  # finite, whatever the shapes
-            if distance(guessed, ours) < best * now:
-                best, cause, trap = (
-                    distance(guessed, ours) / now,
-                    f"trap {number}: {TRAPS[number]}; {said}",
-                    number,
-                )
-    return (
-        cause,
-        trap,
-        f" (none of the traps that live there explains it: {', '.join(living)})" if living else "",
-    )
+            now = min(distance(theirs, ours), distance(torch.zeros_like(ours), ours))  # finite, any shapes
+            left = distance(guessed, ours)
+            if left < best * now:
+                best, trap = left / now, number
+                cause = f"trap {number}: {TRAPS[number]}; {said}"
+    untold = f" (none of the traps that live there explains it: {', '.join(living)})" if living else ""
+    return cause, trap, untold

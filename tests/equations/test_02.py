@@ -60,7 +60,7 @@ def before_given(x_t, beta, ab_prev, x0=None):
 
 
 def original_from(x_t, noise, alpha_bar):
-    """The x_0 whose jump with this noise ends at x_t: the zero of a straight line, through two of its points."""
+    """The x_0 whose jump with this noise ends at x_t: the zero of a straight line through two points."""
     off = [alpha_bar**0.5 * x0 + (1 - alpha_bar) ** 0.5 * noise - x_t for x0 in (0.0, 1.0)]
     return off[0] / (off[0] - off[1])
 
@@ -450,7 +450,7 @@ def test_simple_loss():
     x0, noise = normal(2, N)
     for ab in (0.9, 0.4):
         for c in ((1 - ab) ** 0.5, 0.2):
-            loss = claim(x0, noise, ab, lambda x, t: c * x, 3)
+            loss = claim(x0, noise, ab, lambda x, t, c=c: c * x, 3)
             assert abs(loss - (1 - 2 * c * (1 - ab) ** 0.5 + c**2)) < 3 * CLOSE
     schedule = NoiseSchedule.linear()
     batch = torch.tensor(x0[:50]).view(2, 25), torch.tensor(noise[:50]).view(2, 25)

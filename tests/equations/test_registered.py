@@ -23,7 +23,7 @@ for path in sorted(Path(__file__).parent.glob("test_[0-9][0-9].py")):
 
 
 def numbered(text: str) -> list[tuple[str, str]]:
-    """(number, label) of every marked equation in a text; AssertionError where a mark and its tag disagree."""
+    """(number, label) of every marked equation in a text; fails where a mark and its tag disagree."""
     marks = MARK.findall(text)
     for number, label, latex in marks:
         assert TAG.findall(latex) == [number], f"eq {number} {label} needs one \\tag{{{number}}}"

@@ -34,7 +34,8 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 lambda u, c, s: c + s * (c - u),
-                "At scale 1 you are twice as far as you should be. This is the paper's form, whose scale is ours "
+                "At scale 1 you are twice as far as you should be. This is the paper's form, whose scale is "
+                "ours "
                 "less one; here one starts from the guess without words.",
             ),
             Mistake(

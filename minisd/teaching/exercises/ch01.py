@@ -141,7 +141,10 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 lambda factors: sum(factors),
-                "You added the factors as they are. Two noises often pull in opposite directions: variances add.",
+                (
+                    "You added the factors as they are. Two noises often pull in opposite directions: "
+                    "variances add."
+                ),
             ),
             Mistake(
                 lambda factors: sum(abs(f) for f in factors),
@@ -149,7 +152,8 @@ EXERCISES = [
             ),
             Mistake(
                 lambda factors: sum(f**2 for f in factors),
-                "This is the variance of the sum. The question is the standard deviation, which one sees as a "
+                "This is the variance of the sum. The question is the standard deviation, which one sees as "
+                "a "
                 "width.",
             ),
             Mistake(
@@ -158,7 +162,10 @@ EXERCISES = [
             ),
             Mistake(
                 lambda factors: math.sqrt(abs(sum(factors))),
-                "What multiplies a noise enters its variance squared (1.3); you added the factors themselves.",
+                (
+                    "What multiplies a noise enters its variance squared (1.3); you added the factors "
+                    "themselves."
+                ),
             ),
         ),
     ),
@@ -171,7 +178,10 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 lambda x, beta, noise: (1 - beta) * x + beta * noise,
-                "The squares of your two factors do not sum to one. A variance is the square of what multiplies.",
+                (
+                    "The squares of your two factors do not sum to one. A variance is the square of what "
+                    "multiplies."
+                ),
             ),
             Mistake(
                 lambda x, beta, noise: x + beta**0.5 * noise,
@@ -183,7 +193,10 @@ EXERCISES = [
             ),
             Mistake(
                 lambda x, beta, noise: beta**0.5 * x + (1 - beta) ** 0.5 * noise,
-                "The two factors have changed places: with a small beta nearly all of the picture should remain.",
+                (
+                    "The two factors have changed places: with a small beta nearly all of the picture "
+                    "should remain."
+                ),
             ),
             Mistake(
                 lambda x, beta, noise: (1 - beta) * x + beta**0.5 * noise,
@@ -209,12 +222,14 @@ EXERCISES = [
             ),
             Mistake(
                 lambda x0, noise, t, ab: add_noise(x0, noise, t, torch.cat([ab[:1], ab[1:] / ab[:-1]])),
-                "Right at t = 0, and late in the table the picture is still there: is that one dose's alpha, or "
+                "Right at t = 0, and late in the table the picture is still there: is that one dose's "
+                "alpha, or "
                 "all of them multiplied, (1.12)?",
             ),
             Mistake(
                 along_the_width,
-                "Your factors run along the width of the pictures instead of along the batch: which axis do they "
+                "Your factors run along the width of the pictures instead of along the batch: which axis do "
+                "they "
                 "multiply?",
             ),
             Mistake(
@@ -238,7 +253,7 @@ EXERCISES = [
                 "The two factors have changed places: at t = 0 nearly all of the picture should be there.",
             ),
             Mistake(
-                lambda x0, noise, t, ab: (c := ab[t].view(-1, 1, 1, 1)).sqrt() * x0 + noise,
+                lambda x0, noise, t, ab: ab[t].view(-1, 1, 1, 1).sqrt() * x0 + noise,
                 "The noise comes at full strength at every timestep; its factor is missing.",
             ),
         ),
@@ -284,7 +299,8 @@ EXERCISES = [
             ),
             Mistake(
                 lambda start, end, steps: torch.cat([torch.ones(1), scaled_linear(start, end, steps)[:-1]]),
-                "Your table begins at 1, before any dose. Code counts from 0: the first entry stands after the "
+                "Your table begins at 1, before any dose. Code counts from 0: the first entry stands after "
+                "the "
                 "first dose.",
             ),
         ),
@@ -314,7 +330,8 @@ EXERCISES = [
             ),
             Mistake(
                 lambda x, noise, s, t, ab: ab[t - s].sqrt() * x + (1 - ab[t - s]).sqrt() * noise,
-                "You gave the first t - s doses once more. The doses between s and t are others, and stronger or "
+                "You gave the first t - s doses once more. The doses between s and t are others, and "
+                "stronger or "
                 "weaker.",
             ),
             Mistake(
@@ -329,7 +346,8 @@ EXERCISES = [
             ),
             Mistake(
                 lambda x, noise, s, t, ab: (ab[t] / ab[s]).sqrt() * x + (1 - ab[t]).sqrt() * noise,
-                "The picture's factor is right, the noise is that of a jump from the clean picture: too much of "
+                "The picture's factor is right, the noise is that of a jump from the clean picture: too "
+                "much of "
                 "it.",
             ),
         ),
@@ -347,7 +365,10 @@ EXERCISES = [
             ),
             Mistake(
                 lambda db, ab: first_below(db / 2, ab),
-                "You took 20 log10. That is for ratios of widths; the signal-to-noise ratio is one of variances.",
+                (
+                    "You took 20 log10. That is for ratios of widths; the signal-to-noise ratio is one of "
+                    "variances."
+                ),
             ),
             Mistake(
                 lambda db, ab: int((ab < 0.5).int().argmax()),
@@ -389,7 +410,8 @@ EXERCISES = [
             ),
             Mistake(
                 last_one_only,
-                "Only the last entry changed: the step before it would have to remove all that is left at once. "
+                "Only the last entry changed: the step before it would have to remove all that is left at "
+                "once. "
                 "Move the whole curve.",
             ),
             Mistake(

@@ -297,12 +297,16 @@ EXERCISES = [
             ),
             Mistake(
                 wrapped_round,
-                "Wrong at t = 0 only: `alphas_cumprod[-1]` is the last entry. Before the first dose stands the "
+                "Wrong at t = 0 only: `alphas_cumprod[-1]` is the last entry. Before the first dose stands "
+                "the "
                 "clean picture.",
             ),
             Mistake(
                 weights_swapped,
-                "The two weights of the mean have changed places. At t = 0 the mean should be the picture itself.",
+                (
+                    "The two weights of the mean have changed places. At t = 0 the mean should be the "
+                    "picture itself."
+                ),
             ),
             Mistake(width_not_variance, "You returned the standard deviation; asked for is the variance."),
             Mistake(without_roots, "The variance is right; in (2.7) two of the factors stand under a root."),
@@ -388,7 +392,8 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 lambda m1, v1, m2, v2: kl_of_gaussians(m2, v2, m1, v1),
-                "The two have changed places. The divergence is not symmetric: the average is taken under the "
+                "The two have changed places. The divergence is not symmetric: the average is taken under "
+                "the "
                 "first.",
             ),
             Mistake(
@@ -433,12 +438,14 @@ EXERCISES = [
             ),
             Mistake(
                 unshrunk,
-                "You measured the distance to the clean pictures. In x_t they stand shrunk by the root of alpha "
+                "You measured the distance to the clean pictures. In x_t they stand shrunk by the root of "
+                "alpha "
                 "bar.",
             ),
             Mistake(
                 number_by_number,
-                "You decided each number by itself. All numbers of a picture are evidence for the same coin: add "
+                "You decided each number by itself. All numbers of a picture are evidence for the same "
+                "coin: add "
                 "their squares first.",
             ),
             Mistake(
@@ -468,7 +475,8 @@ EXERCISES = [
             ),
             Mistake(
                 lambda f, x0, noise, t, ab: (f(noised(x0, noise, t, ab)[0], t) - noise).square().sum(),
-                "This is the sum over all numbers; asked for is the mean, so that the loss does not depend on the "
+                "This is the sum over all numbers; asked for is the mean, so that the loss does not depend "
+                "on the "
                 "batch's size.",
             ),
             Mistake(
@@ -500,16 +508,23 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 wrapped_step,
-                "Right but for t = 0: `alphas_cumprod[-1]` is the last entry, and before the first dose alpha bar "
+                "Right but for t = 0: `alphas_cumprod[-1]` is the last entry, and before the first dose "
+                "alpha bar "
                 "is 1.",
             ),
             Mistake(
                 still_shrunk,
-                "The shrinking of the dose is not undone: the bracket of (2.14) is divided by the root of alpha.",
+                (
+                    "The shrinking of the dose is not undone: the bracket of (2.14) is divided by the root "
+                    "of alpha."
+                ),
             ),
             Mistake(
                 slip(width=lambda beta, ab, prev, t: beta**0.5),
-                "Right at every step but the last: at t = 0 no noise may be added, nobody would take it away.",
+                (
+                    "Right at every step but the last: at t = 0 no noise may be added, nobody would take it "
+                    "away."
+                ),
             ),
             Mistake(
                 slip(width=lambda beta, ab, prev, t: (beta * (1 - prev) / (1 - ab)) ** 0.5),
@@ -521,7 +536,10 @@ EXERCISES = [
             ),
             Mistake(
                 slip(width=lambda beta, ab, prev, t: 0.0),
-                "No fresh noise: you return the mean. From every start you would reach the same few pictures.",
+                (
+                    "No fresh noise: you return the mean. From every start you would reach the same few "
+                    "pictures."
+                ),
             ),
             Mistake(
                 slip(factor=lambda beta, ab: (1 - ab) ** 0.5),
@@ -534,7 +552,8 @@ EXERCISES = [
             ),
             Mistake(
                 slip(factor=lambda beta, ab: beta**0.5),
-                "The factor of the guessed noise is the root of beta. That is what one dose added, not what the "
+                "The factor of the guessed noise is the root of beta. That is what one dose added, not what "
+                "the "
                 "mean takes away (2.14).",
             ),
             Mistake(
@@ -566,12 +585,14 @@ EXERCISES = [
             ),
             Mistake(
                 asked_once,
-                "The network was asked only once, at the start. It must guess anew at every step, from where the "
+                "The network was asked only once, at the start. It must guess anew at every step, from "
+                "where the "
                 "walk now stands.",
             ),
             Mistake(
                 one_draw,
-                "The same fresh noise at every step: doses of the same noise add up, they do not cancel. Draw "
+                "The same fresh noise at every step: doses of the same noise add up, they do not cancel. "
+                "Draw "
                 "anew.",
             ),
             Mistake(

@@ -190,19 +190,22 @@ EXERCISES = [
             ),
             Mistake(
                 spread_to_the_end,
-                "You spread the timesteps from 0 to the last one. Here they stand total // number apart and begin "
+                "You spread the timesteps from 0 to the last one. Here they stand total // number apart and "
+                "begin "
                 "at the offset.",
             ),
             Mistake(
                 lambda n, total, offset: list(range(0, total, total // n))[::-1],
-                "You take every so-many-th to the end of the table: at some numbers that is one step more than "
+                "You take every so-many-th to the end of the table: at some numbers that is one step more "
+                "than "
                 "was asked.",
             ),
             Mistake(
                 lambda n, total, offset: [
                     min(t, total - 1) for t in range(offset, total + offset, total // n)
                 ][::-1],
-                "You take every so-many-th up to the end: where the number does not divide the total, there are "
+                "You take every so-many-th up to the end: where the number does not divide the total, there "
+                "are "
                 "more steps than asked.",
             ),
         ),
@@ -216,7 +219,10 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 lambda noise, x, ab: (x - (1 - ab) * noise) / ab,
-                "The roots are missing: alpha bar and 1 - alpha bar are variances, and roots of them multiply.",
+                (
+                    "The roots are missing: alpha bar and 1 - alpha bar are variances, and roots of them "
+                    "multiply."
+                ),
             ),
             Mistake(
                 lambda noise, x, ab: x - (1 - ab) ** 0.5 * noise,
@@ -233,7 +239,10 @@ EXERCISES = [
             ),
             Mistake(
                 lambda noise, x, ab: (x - ab**0.5 * noise) / (1 - ab) ** 0.5,
-                "The two factors have changed places: this would be the noise, if you had been given the picture.",
+                (
+                    "The two factors have changed places: this would be the noise, if you had been given "
+                    "the picture."
+                ),
             ),
             Mistake(
                 lambda noise, x, ab: ((x - (1 - ab) ** 0.5 * noise) / ab**0.5).clamp(-1, 1),
@@ -258,17 +267,20 @@ EXERCISES = [
             ),
             Mistake(
                 lambda eta, t, s: eta**0.5 * sigma_of(1.0, t, s),
-                "You put eta under the root. It multiplies the width, not the variance: right at 0 and 1, wrong "
+                "You put eta under the root. It multiplies the width, not the variance: right at 0 and 1, "
+                "wrong "
                 "between.",
             ),
             Mistake(
                 lambda eta, t, s: eta * (1 - t / s) ** 0.5,
-                "This is DDPM's other variance, the doses between the two places. It lacks the first fraction of "
+                "This is DDPM's other variance, the doses between the two places. It lacks the first "
+                "fraction of "
                 "(3.10).",
             ),
             Mistake(
                 lambda eta, t, s: eta * ((1 - s) / (1 - t)) ** 0.5 * (1 - t) ** 0.5,
-                "The second root should hold the doses between the two places alone: one minus the ratio of the "
+                "The second root should hold the doses between the two places alone: one minus the ratio of "
+                "the "
                 "alpha bars.",
             ),
             Mistake(lambda eta, t, s: float(eta), "sigma is not eta: eta only scales what (3.9) says."),
@@ -304,7 +316,10 @@ EXERCISES = [
                 lambda x0, n, t, s, eta, f: (
                     t**0.5 * x0 + (1 - s - sigma_of(eta, t, s) ** 2) ** 0.5 * n + sigma_of(eta, t, s) * f
                 ),
-                "The guess is shrunk as at t. At the new place the share of the picture is the root of ab_prev.",
+                (
+                    "The guess is shrunk as at t. At the new place the share of the picture is the root of "
+                    "ab_prev."
+                ),
             ),
             Mistake(
                 lambda x0, n, t, s, eta, f: (
@@ -345,12 +360,14 @@ EXERCISES = [
             ),
             Mistake(
                 right_angle,
-                "You took the angle for 90 degrees. Two noises are nearly at right angles, not exactly, and the "
+                "You took the angle for 90 degrees. Two noises are nearly at right angles, not exactly, and "
+                "the "
                 "ends must be a and b.",
             ),
             Mistake(
                 lambda a, b, u: ((x := (1 - u) * a + u * b) / x.norm()) * a.norm(),
-                "The straight line, stretched to the length of a: on the sphere, and not at the asked share of "
+                "The straight line, stretched to the length of a: on the sphere, and not at the asked share "
+                "of "
                 "the angle.",
             ),
         ),
@@ -365,18 +382,21 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 asked_at_t,
-                "You asked the network about x_s and told it t. It must be told the noise level that its input "
+                "You asked the network about x_s and told it t. It must be told the noise level that its "
+                "input "
                 "has.",
             ),
             Mistake(guess_returned, "This is the predicted picture. Noise it again, up to t."),
             Mistake(
                 not_denoised,
-                "You noised x_s as if it were the clean picture: some of the noise is in it already. Guess the "
+                "You noised x_s as if it were the clean picture: some of the noise is in it already. Guess "
+                "the "
                 "picture first.",
             ),
             Mistake(
                 with_dice,
-                "This is the jump (1.15) with the guessed noise in the place of fresh noise. But that noise is in "
+                "This is the jump (1.15) with the guessed noise in the place of fresh noise. But that noise "
+                "is in "
                 "x_s already, so they add up differently.",
             ),
             Mistake(
@@ -410,7 +430,10 @@ EXERCISES = [
             ),
             Mistake(
                 lambda a, b, c, ab: (a + b * ab**0.5, (abs(b) * (1 - ab) ** 0.5 + c) ** 2),
-                "You added the widths. The noise in x_t and the fresh noise are independent: variances add (1.4).",
+                (
+                    "You added the widths. The noise in x_t and the fresh noise are independent: variances "
+                    "add (1.4)."
+                ),
             ),
             Mistake(
                 lambda a, b, c, ab: (a + b * ab**0.5, b**2 + c**2),

@@ -183,12 +183,14 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 lambda ab: (1 - ab).sqrt(),
-                "This is how wide the noise is in x_t. In x everything has been divided by the root of alpha bar, "
+                "This is how wide the noise is in x_t. In x everything has been divided by the root of "
+                "alpha bar, "
                 "the noise too.",
             ),
             Mistake(
                 lambda ab: (ab / (1 - ab)).sqrt(),
-                "Upside down: this is picture over noise, and sigma is noise over picture. It should grow when "
+                "Upside down: this is picture over noise, and sigma is noise over picture. It should grow "
+                "when "
                 "alpha bar falls.",
             ),
             Mistake(lambda ab: (1 - ab) / ab, "This is sigma squared: a variance, and sigma is a width."),
@@ -198,7 +200,8 @@ EXERCISES = [
             ),
             Mistake(
                 lambda ab: (1 / ab).sqrt(),
-                "This is the root of 1 + sigma^2, the size of x when the picture's is 1. Where alpha bar is 1, "
+                "This is the root of 1 + sigma^2, the size of x when the picture's is 1. Where alpha bar is "
+                "1, "
                 "sigma should be 0.",
             ),
         ),
@@ -212,11 +215,15 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 lambda noise, ab: noise / (1 - ab) ** 0.5,
-                "This points downhill. The noise leads away from the pictures; the score leads to where they are.",
+                (
+                    "This points downhill. The noise leads away from the pictures; the score leads to where "
+                    "they are."
+                ),
             ),
             Mistake(
                 lambda noise, ab: -noise / (1 - ab),
-                "Divided by the variance. That belongs with x_t minus its mean, in the middle of (4.2); one root "
+                "Divided by the variance. That belongs with x_t minus its mean, in the middle of (4.2); one "
+                "root "
                 "of it is in the noise already.",
             ),
             Mistake(
@@ -247,7 +254,8 @@ EXERCISES = [
             Mistake(scaled_up, "You scaled the wrong way: x is larger than x_t, so divide."),
             Mistake(
                 scaled_by_sigma,
-                "You divided by sigma. x_t is x over the root of 1 + sigma^2, (4.5): near the picture sigma is "
+                "You divided by sigma. x_t is x over the root of 1 + sigma^2, (4.5): near the picture sigma "
+                "is "
                 "nearly 0.",
             ),
             Mistake(
@@ -275,7 +283,8 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 lambda s, n: down_and_up(s, n)[::-1],
-                "The two have changed places. Their squares still sum to the right level, so no single step shows "
+                "The two have changed places. Their squares still sum to the right level, so no single step "
+                "shows "
                 "it: which should be small when the step is short?",
             ),
             Mistake(
@@ -284,7 +293,8 @@ EXERCISES = [
             ),
             Mistake(
                 lambda s, n: (n, (s**2 - n**2) ** 0.5),
-                "You go down to sigma_next itself and add what was between the two levels: that is too much noise, "
+                "You go down to sigma_next itself and add what was between the two levels: that is too much "
+                "noise, "
                 "you would be back at sigma.",
             ),
             Mistake(
@@ -320,12 +330,14 @@ EXERCISES = [
             ),
             Mistake(
                 lambda b, s, n: (two_weights(b, s, n)[0], -two_weights(b, s, n)[1]),
-                "The second weight has the wrong sign: the two together should be the step, so that a constant "
+                "The second weight has the wrong sign: the two together should be the step, so that a "
+                "constant "
                 "slope is followed exactly.",
             ),
             Mistake(
                 lambda b, s, n: (n - s - (n - s) ** 2 / (2 * (s - b)), (n - s) ** 2 / (2 * (s - b))),
-                "You interpolate backwards: if the slope has been growing, yours shrinks. Mind the sign of the "
+                "You interpolate backwards: if the slope has been growing, yours shrinks. Mind the sign of "
+                "the "
                 "step before.",
             ),
             Mistake(
@@ -334,7 +346,8 @@ EXERCISES = [
             ),
             Mistake(
                 lambda b, s, n: (n - s + (n - s) ** 2 / (s - b), -((n - s) ** 2) / (s - b)),
-                "You go on with the slope as it will be at the end of the step; the line's integral has its value "
+                "You go on with the slope as it will be at the end of the step; the line's integral has its "
+                "value "
                 "in the middle: a factor 1/2.",
             ),
             Mistake(lambda b, s, n: (float(n - s), 0.0), "This is Euler: the value before is not used."),
@@ -349,14 +362,18 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 lambda steps, errors: -order_of(steps, errors),
-                "The sign: the error falls, so the slope is negative, and the order is the slope turned positive.",
+                (
+                    "The sign: the error falls, so the slope is negative, and the order is the slope turned "
+                    "positive."
+                ),
             ),
             Mistake(
                 upside_down, "You fitted the steps against the errors: which of the two depends on the other?"
             ),
             Mistake(
                 by_doubling,
-                "Right if the steps double every time. These do not: divide by the logarithm of the ratio of the "
+                "Right if the steps double every time. These do not: divide by the logarithm of the ratio "
+                "of the "
                 "steps.",
             ),
             Mistake(
