@@ -1,44 +1,78 @@
-"""The single-file layout: all of Stable Diffusion 1.x in one .safetensors or .ckpt file, under CompVis'
-names.
+"""The single-file layout: all of Stable Diffusion 1.x in one file, under CompVis' names.
 
     model.diffusion_model.*           the U-Net
     first_stage_model.*               the VAE
     cond_stage_model.transformer.*    the text encoder, whose names are the folder layout's
 
 The tensors are the folder layout's too; so `unet_name` and `vae_name` say under which name the file has each.
+Files of other tools have other words for the three parts (`PLACES`), and some have the folder layout's names.
 """
 
+import json
 import re
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from .checkpoint import build_empty, fill, published_names, read_tensors, some
+from .checkpoint import (
+    SAVERS,
+    WEIGHTS,
+    Net,
+    build_empty,
+    fill,
+    load_model,
+    own_names,
+    read_json,
+    save_tensors,
+)
 from .clip import TextEncoder
+from .config import Config, UNetConfig, VAEConfig
 from .sd15 import SD15
+from .tensors import WRAPPERS, read_metadata, read_tensors, some
 from .unet import UNet
 from .vae import AutoencoderKL
 
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
-# What such files hold besides the networks: averaged copies of the weights, from training, and the noise
-# schedule.
+# The three parts' names in the files of other tools; the text encoder's may begin with no word at all.
+PLACES = {
+    UNET: r"(model\.diffusion_model|diffusion_model|unet)\.",
+    VAE: r"(first_stage_model|vae)\.",
+    TEXT: r"(cond_stage_model(\.clip_l)?\.transformer|text_encoders\.clip_l\.transformer|text_encoder|te)\."
+    r"|te_(?=text_model\.)|(?=text_model\.)",
+}
+OUTER = rf"(?:(?:{'|'.join(WRAPPERS)})\.)*?"  # before which a training tool may have put its own
+# What such files hold besides the networks: averaged copies of the weights, from training, the noise
+# schedule, and what training tools and bundles add.
 LEFTOVERS = re.compile(
-    r"model_ema\..*|betas|(log_|sqrt_)?(one_minus_|recip_|recipm1_)?alphas_cumprod(_prev)?|logvar"
+    r"(model_ema|ema|ema_state_dict|optimizer\w*|lr_schedulers?|callbacks|loops|scheduler|safety_checker"
+    r"|feature_extractor|embedding_manager|denoiser)\..*"
+    r"|(betas|sigmas|alphas|log_sigmas|scale_factor|global_step|epoch|step|iteration)"
+    r"|(log_|sqrt_)?(one_minus_|recip_|recipm1_)?alphas_cumprod(_prev)?|logvar"
     r"|lvlb_weights|posterior_(variance|log_variance_clipped|mean_coef[12])"
+    r"|cond_stage_model\.(clip_l\.)?(logit_scale|text_projection(\.weight)?)"
+    r"|text_encoders\.clip_l\.(logit_scale|text_projection(\.weight)?)"
 )
 # What a file is that has a name with this in it; the first that fits.
 SIGNS = {
     r"lora[_.]": "a LoRA, which is added to a model",
     r"control_model\.|controlnet_|input_hint_block": "a ControlNet, which is added to a model",
     r"emb_params|string_to_param": "an embedding from textual inversion, which is added to a model",
-    r"conditioner\.embedders\.|add_embedding\.": "SDXL",
+    r"conditioner\.embedders\.|add_embedding\.|text_encoder_2\.|clip_g\.": "SDXL",
     r"cond_stage_model\.model\.": "Stable Diffusion 2",
+    r"^v_pred$|^ztsnr$": "a model that predicts v, which minisd has no sampler for",
     r"joint_blocks\.": "Stable Diffusion 3",
     r"(double|single)_blocks\.|single_transformer_blocks\.": "FLUX",
     r"^(down|input)_blocks\.": "a U-Net alone",
     r"^decoder\.": "a VAE alone",
     r"^(text_model|embeddings)\.": "a text encoder alone",
 }
+SETTINGS = "minisd.settings"  # the key of a file's metadata under which `save_single_file` writes the configs
+
+UNET_15, VAE_15 = UNetConfig.from_dict(SD15["unet"]), VAEConfig.from_dict(SD15["vae"])
 
 UNET_ENDS = {
     "conv_in": "input_blocks.0.0",
@@ -66,23 +100,26 @@ VAE_PARTS = {
 }
 
 
-def unet_name(name: str) -> str:
+def unet_name(name: str, config: UNetConfig = UNET_15) -> str:
     """A tensor of the U-Net in the file: down_blocks.1.resnets.0.conv1.bias ->
     input_blocks.4.0.in_layers.2.bias.
 
     CompVis counts the layers of each path without a break: on the way down conv_in is number 0, then every
-    level has two layers and a downsampling; on the way up every level has three layers. The next number
-    counts what stands in a layer: ResNet block, transformer, upsampling, as far as it has them.
+    level has its layers (two in Stable Diffusion) and a downsampling; on the way up every level has a layer
+    more. The next number counts what stands in a layer: ResNet block, transformer, upsampling, as far as it
+    has them.
     """
+    numbers = config.layers_per_block + 1  # that a level takes
     match name.split("."):
         case ["down_blocks", i, "downsamplers", _, _, kind]:
-            return f"input_blocks.{3 * int(i) + 3}.0.op.{kind}"
-        case ["up_blocks", i, "upsamplers", _, _, kind]:  # level 0, the lowest, has no transformers
-            return f"output_blocks.{3 * int(i) + 2}.{1 if i == '0' else 2}.conv.{kind}"
+            return f"input_blocks.{numbers * int(i) + numbers}.0.op.{kind}"
+        case ["up_blocks", i, "upsamplers", _, _, kind]:
+            behind = 2 if "CrossAttn" in config.up_block_types[int(i)] else 1
+            return f"output_blocks.{numbers * int(i) + numbers - 1}.{behind}.conv.{kind}"
         case ["down_blocks", i, what, j, part, *rest]:
-            place = f"input_blocks.{3 * int(i) + int(j) + 1}.{int(what == 'attentions')}"
+            place = f"input_blocks.{numbers * int(i) + int(j) + 1}.{int(what == 'attentions')}"
         case ["up_blocks", i, what, j, part, *rest]:
-            place = f"output_blocks.{3 * int(i) + int(j)}.{int(what == 'attentions')}"
+            place = f"output_blocks.{numbers * int(i) + int(j)}.{int(what == 'attentions')}"
         case ["mid_block", what, j, part, *rest]:  # ResNet block, transformer, ResNet block
             place = f"middle_block.{1 if what == 'attentions' else 2 * int(j)}"
         case [*module, kind]:
@@ -90,17 +127,18 @@ def unet_name(name: str) -> str:
     return ".".join([place, UNET_RESNET.get(part, part), *rest])
 
 
-def vae_name(name: str) -> str:
+def vae_name(name: str, config: VAEConfig = VAE_15) -> str:
     """A tensor of the VAE in the file: decoder.up_blocks.0.resnets.2.conv1.bias ->
     decoder.up.3.block.2.conv1.bias.
 
-    CompVis numbers the decoder's levels from the picture inward, as the encoder's, so its first is number 3.
+    CompVis numbers the decoder's levels from the picture inward, as the encoder's, so its first is the last.
     """
+    last = len(config.block_out_channels) - 1
     match name.replace("to_out.0", "to_out").split("."):
         case ["encoder", "down_blocks", i, what, j, *rest]:
             place = f"encoder.down.{i}." + ("downsample" if what == "downsamplers" else f"block.{j}")
         case ["decoder", "up_blocks", i, what, j, *rest]:
-            place = f"decoder.up.{3 - int(i)}." + ("upsample" if what == "upsamplers" else f"block.{j}")
+            place = f"decoder.up.{last - int(i)}." + ("upsample" if what == "upsamplers" else f"block.{j}")
         case [half, "mid_block", what, j, *rest]:
             place = f"{half}.mid.{'attn' if what == 'attentions' else 'block'}_{int(j) + 1}"
         case [place, *rest]:
@@ -108,38 +146,194 @@ def vae_name(name: str) -> str:
     return ".".join([place, *(VAE_PARTS.get(part, part) for part in rest)])
 
 
+# ---- reading
+
+
 def load_single_file(
-    path: Path, device: str, dtype: torch.dtype, configs: dict = SD15
+    path: Path,
+    device: str | torch.device,
+    dtype: torch.dtype,
+    configs: Mapping[str, Any] = SD15,
+    vae: Path | None = None,
 ) -> tuple[TextEncoder, UNet, AutoencoderKL]:
     """The three networks of a Stable Diffusion 1.x file, every tensor accounted for.
 
-    They are those of `configs`, but the U-Net reads as many channels as the file says: 4, or 9 for
-    inpainting. Raises FileNotFoundError or ValueError, in one line, for a broken file or one of another
-    model.
+    Their configs are those that the file holds, if minisd wrote it, else `configs`; but the U-Net reads as
+    many channels as the file says (4, or 9 for inpainting), and the text encoder has as many layers. `vae`:
+    a file or folder to take the VAE from, whether this file has one or not. Raises FileNotFoundError or
+    ValueError, in one line, for a broken file or one of another model.
     """
-    tensors = {key: tensor for key, tensor in read_tensors(path).items() if not LEFTOVERS.fullmatch(key)}
-    strange = sorted(key for key in tensors if not key.startswith((UNET, VAE, TEXT)))
-    absent = [prefix for prefix in (UNET, VAE, TEXT) if not any(key.startswith(prefix) for key in tensors)]
-    if strange or absent:
-        looks = [what for sign, what in SIGNS.items() if any(re.search(sign, key) for key in tensors)]
-        found = f"it has {some(strange)}" if strange else f"it has nothing under {absent[0]}"
+    parts = parts_of(read_tensors(path), path, without_vae=vae is not None)
+    configs = {**configs, **read_settings(path)}
+    text = {**configs["text_encoder"], **depth(parts[TEXT])}
+    unet = {**configs["unet"], **channels(parts[UNET])}
+    return (
+        read_part(TextEncoder, text, parts[TEXT], f"{path} ({TEXT}*)", device, dtype),
+        read_part(UNet, unet, parts[UNET], f"{path} ({UNET}*)", device, dtype),
+        read_part(AutoencoderKL, configs["vae"], parts[VAE], f"{path} ({VAE}*)", device, dtype)
+        if vae is None
+        else load_vae(vae, device, dtype),
+    )
+
+
+def parts_of(
+    tensors: Mapping[str, Tensor], path: Path, without_vae: bool = False
+) -> dict[str, dict[str, Tensor]]:
+    """The tensors of U-Net, VAE and text encoder, by UNET, VAE and TEXT, each without that beginning.
+
+    Raises ValueError for a file that has more or less than the three.
+    """
+    parts: dict[str, dict[str, Tensor]] = {UNET: {}, VAE: {}, TEXT: {}}
+    strange = []
+    for name, tensor in tensors.items():
+        place, rest = place_of(name)
+        if place and rest in parts[place]:
+            raise ValueError(f"{path} holds {place}{rest} twice, under several spellings: fetch it again")
+        if place:
+            parts[place][rest] = tensor
+        elif not is_leftover(name):
+            strange.append(name)
+    absent = [place for place, part in parts.items() if not part]
+    if absent == [VAE] and not strange and not any("lora" in name for name in tensors):
+        if not without_vae:
+            raise ValueError(
+                f"{path} holds no VAE: give one with --vae FILE (vae=PATH in Python), such as the folder "
+                "vae/ of any Stable Diffusion 1.x model"
+            )
+    elif strange or absent:
+        looks = [what for sign, what in SIGNS.items() if any(re.search(sign, name) for name in tensors)]
+        found = f"it has {some(sorted(strange))}" if strange else f"it has nothing under {absent[0]}"
         raise ValueError(
             f"{path} looks like {[*looks, 'another model, or a part of one'][0]}: {found}; give a whole "
             "checkpoint of Stable Diffusion 1.x"
         )
-    first = tensors.get(f"{UNET}input_blocks.0.0.weight")
-    channels = {"in_channels": first.shape[1]} if first is not None and first.ndim == 4 else {}
-    networks = []
-    for build, config, prefix, rename in (
-        (TextEncoder, configs["text_encoder"], TEXT, str),
-        (UNet, configs["unet"] | channels, UNET, unet_name),
-        (AutoencoderKL, configs["vae"], VAE, vae_name),
+    return parts
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a tensor is no part of a network: the schedule's, a training tool's."""
+    return re.fullmatch(f"{OUTER}({LEFTOVERS.pattern})", name) is not None
+
+
+def place_of(name: str) -> tuple[str, str]:
+    """Which of the three parts a tensor belongs to, and its name there; ("", name) for none of them."""
+    clean = ".".join(part for part in name.split(".") if part not in SAVERS)
+    if not is_leftover(clean):
+        for place, words in PLACES.items():
+            if found := re.match(f"{OUTER}({words})", clean):
+                return place, clean[found.end() :]
+    return "", name
+
+
+def channels(unet: Mapping[str, Tensor]) -> dict[str, int]:
+    """How many channels a U-Net reads, as a config says it, if its first convolution is there."""
+    first = unet.get("input_blocks.0.0.weight", unet.get("conv_in.weight"))
+    return {"in_channels": first.shape[1]} if first is not None and first.ndim == 4 else {}
+
+
+def depth(text: Mapping[str, Tensor]) -> dict[str, int]:
+    """How many layers a text encoder has, as a config says it: some files leave out the last, unused ones."""
+    layers = {int(found[1]) for name in text if (found := re.search(r"encoder\.layers\.(\d{1,4})\.", name))}
+    return {"num_hidden_layers": max(layers) + 1} if layers else {}
+
+
+def read_part(
+    build: Callable[[Any], Net],
+    config: Mapping[str, Any],
+    part: Mapping[str, Tensor],
+    source: str,
+    device: str | torch.device,
+    dtype: torch.dtype,
+) -> Net:
+    """A network of its own tensors, named as CompVis or diffusers name them."""
+    try:
+        network = build_empty(build, config)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+    rename: Callable[[str], str] = str
+    if not any(".resnets." in name for name in part):  # CompVis has no such word
+        if isinstance(network, UNet):
+            rename = partial(unet_name, config=network.config)
+        if isinstance(network, AutoencoderKL):
+            rename = partial(vae_name, config=network.config)
+    own = {rename(name) for name in network.state_dict()}
+    fill(network, own_names(part, own, source), source, device, dtype, rename)
+    return network
+
+
+def load_vae(
+    path: Path,
+    device: str | torch.device,
+    dtype: torch.dtype,
+    config: Mapping[str, Any] | None = None,
+) -> AutoencoderKL:
+    """A VAE from its folder, a model's folder, its own file, or a whole checkpoint's one file.
+
+    config: by default the folder's config.json, also of a file beside one, or what minisd wrote into a
+    checkpoint, else Stable Diffusion 1.5's. Raises FileNotFoundError or ValueError, in one line.
+    """
+    if path.is_dir():
+        folder = path / "vae" if (path / "vae").is_dir() else path
+        return load_model(AutoencoderKL, folder, WEIGHTS, device, dtype)
+    tensors = read_tensors(path)
+    part = {place_of(name)[1]: tensor for name, tensor in tensors.items() if place_of(name)[0] == VAE}
+    beside = path.with_name("config.json")
+    config = config or read_settings(path).get("vae")
+    if config is None and beside.is_file() and read_json(beside).get("_class_name") == VAEConfig.CLASS:
+        config = read_json(beside)
+    return read_part(AutoencoderKL, config or SD15["vae"], part or tensors, f"{path}", device, dtype)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """What `save_single_file` wrote into a file beside the tensors; nothing for another program's file.
+
+    "text_encoder", "unet", "vae", "scheduler": the configs, as far as they were given; "guidance_scale".
+    """
+    text = read_metadata(path).get(SETTINGS, "{}")
+    try:
+        settings = json.loads(text)
+    except (ValueError, RecursionError):
+        settings = None
+    if not isinstance(settings, dict) or not all(
+        isinstance(settings.get(part, {}), dict) for part in ("text_encoder", "unet", "vae", "scheduler")
     ):
-        part = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
-        for (
-            key
-        ) in part:  # the VAE's attention is written as 1x1 convolutions: (out, in, 1, 1) holds our (out, in)
-            part[key] = part[key].flatten(1) if ".attn_1." in key and part[key].ndim == 4 else part[key]
-        networks.append(build_empty(build, config))
-        fill(networks[-1], published_names(part), f"{path} ({prefix}*)", device, dtype, rename)
-    return tuple(networks)
+        raise ValueError(f"{path} is damaged: its {SETTINGS} is no JSON object of configs; fetch it again")
+    return settings
+
+
+# ---- writing
+
+
+def save_single_file(
+    text_encoder: TextEncoder,
+    unet: UNet,
+    vae: AutoencoderKL,
+    path: Path,
+    dtype: torch.dtype = torch.float32,
+    scheduler: Mapping[str, Any] | None = None,
+    guidance_scale: float | None = None,
+) -> None:
+    """Write three networks as one safetensors file, which programs for the original code's files open too.
+
+    Their configs, and those of the scheduler and of guidance where given, go into the file's metadata, so
+    that networks of any size come back. A tokenizer is not in such files.
+    """
+    tensors = {UNET + unet_name(name, unet.config): tensor for name, tensor in unet.state_dict().items()}
+    for name, tensor in vae.state_dict().items():
+        attention = ".attentions." in name and tensor.ndim == 2  # CompVis has 1x1 convolutions there
+        stored = tensor[:, :, None, None] if attention else tensor
+        tensors[VAE + vae_name(name, vae.config)] = stored
+    tensors |= {TEXT + name: tensor for name, tensor in text_encoder.state_dict().items()}
+    positions = torch.arange(text_encoder.config.max_position_embeddings)[None]
+    tensors[f"{TEXT}text_model.embeddings.position_ids"] = positions
+    networks: dict[str, Config] = {
+        "text_encoder": text_encoder.config,
+        "unet": unet.config,
+        "vae": vae.config,
+    }
+    settings: dict[str, Any] = {part: config.to_dict() for part, config in networks.items()}
+    if scheduler is not None:
+        settings["scheduler"] = dict(scheduler)
+    if guidance_scale is not None:
+        settings["guidance_scale"] = guidance_scale
+    save_tensors(tensors, path, dtype, {SETTINGS: json.dumps(settings)})
