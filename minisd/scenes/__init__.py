@@ -1,9 +1,9 @@
 """The little world: scenes, their pictures, their captions, and how they are split."""
 
-from minisd.scenes.captions import caption, parse, unknown_words, vocabulary
-from minisd.scenes.render import render, render_many
-from minisd.scenes.splits import HELD_OUT, loosened, sample
-from minisd.scenes.world import COLOURS, GROUNDS, HOURS, KINDS, SIZES, Scene, Thing
+from .captions import caption, parse, unknown_words, vocabulary
+from .render import render, render_many
+from .splits import HELD_OUT, loosened, sample
+from .world import COLOURS, GROUNDS, HOURS, KINDS, SIZES, Scene, Thing
 
 __all__ = [
     "COLOURS",

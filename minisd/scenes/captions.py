@@ -1,18 +1,19 @@
 """Captions of scenes: a small grammar that writes them and reads them back.
 
 A caption is a sentence frame around three phrases: the things, the ground and the hour. The tables
-below are the whole grammar; ``caption`` chooses from them and ``parse`` matches against them, so
-that every caption can be read back: ``parse(caption(scene, rng)) == scene``.
+below are the whole grammar; `caption` chooses from them and `parse` matches against them, so
+that every caption can be read back: `parse(caption(scene, rng)) == scene`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
 
-from minisd.scenes.world import COLOURS, KINDS, Scene, Thing
+from .world import COLOURS, KINDS, Scene, Thing
 
 SIZE_WORDS = {"small": ("small", "little"), "big": ("big", "large")}
 GROUND_PHRASES = {
@@ -54,7 +55,7 @@ FRAMES: dict[tuple[bool, bool], tuple[str, ...]] = {  # (ground stated, hour sta
         "a {ground_adjective} scene with {things} {hour}",
     ),
 }
-TABLES = {
+TABLES: dict[str, Mapping[str, tuple[str, ...]]] = {
     "ground": GROUND_PHRASES,
     "hour": HOUR_PHRASES,
     "ground_adjective": GROUND_ADJECTIVES,
@@ -64,7 +65,10 @@ TABLES = {
 
 def caption(scene: Scene, rng: np.random.Generator) -> str:
     """One of the ways to say the scene: all that it states, and nothing else."""
-    pick = lambda choices: choices[rng.integers(len(choices))]
+
+    def pick(choices: Sequence[str]) -> str:
+        return choices[int(rng.integers(len(choices)))]
+
     joins = ONE if len(scene.things) == 1 else LEFT_RIGHT if scene.ordered else ANYWHERE
     things = pick(joins).format(**{name: _describe(thing, pick) for name, thing in zip("ab", scene.things)})
     frame = pick(FRAMES[scene.ground is not None, scene.hour is not None])
@@ -78,7 +82,8 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
     return frame.format(things=things, **phrases)
 
 
-def _describe(thing: Thing, pick) -> str:
+def _describe(thing: Thing, pick: Callable[[Sequence[str]], str]) -> str:
+    """A thing in words, its size too where it is stated: "a small red house"."""
     size = [] if thing.size is None else [pick(SIZE_WORDS[thing.size])]
     words = [*size, thing.colour, thing.kind]
     return f"{'an' if words[0][0] in 'aeiou' else 'a'} {' '.join(words)}"
@@ -99,17 +104,17 @@ def parse(text: str) -> Scene:
             return Scene(things, ground, hour, ordered)
     if unknown := unknown_words(text):
         raise ValueError(
-            f"The little world does not know {', '.join(map(repr, unknown))}: "
-            "use the words of minisd.scenes.vocabulary()."
+            f"the little world does not know {', '.join(map(repr, unknown))}: "
+            "use the words of minisd.scenes.vocabulary()"
         )
     raise ValueError(
         f"{text!r} is not a caption of the little world: write it like "
-        "'a small red house left of a big yellow tent on sand at sunset'."
+        "'a small red house left of a big yellow tent on sand at sunset'"
     )
 
 
 def unknown_words(text: str) -> list[str]:
-    """The words of ``text`` that no caption contains, each once, in order."""
+    """The words of `text` that no caption contains, each once, in order."""
     known = {word for words in vocabulary().values() for phrase in words for word in phrase.split()}
     return list(dict.fromkeys(word for word in _words(text) if word not in known))
 
@@ -117,8 +122,13 @@ def unknown_words(text: str) -> list[str]:
 @cache
 def vocabulary() -> dict[str, tuple[str, ...]]:
     """All that captions can say, by what it is about: words or short phrases."""
-    flat = lambda *tables: tuple(phrase for table in tables for row in table.values() for phrase in row)
-    blank = lambda rows: tuple(" ".join(_words(re.sub(r"\{\w+\}", " ", row))) for row in rows)
+
+    def flat(*tables: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+        return tuple(phrase for table in tables for row in table.values() for phrase in row)
+
+    def blank(rows: Iterable[str]) -> tuple[str, ...]:
+        return tuple(" ".join(_words(re.sub(r"\{\w+\}", " ", row))) for row in rows)
+
     frames = [frame for row in FRAMES.values() for frame in row]
     return {
         "kinds": KINDS,
@@ -132,14 +142,17 @@ def vocabulary() -> dict[str, tuple[str, ...]]:
 
 
 def _words(text: str) -> list[str]:
+    """The words of a text in lower case, without its punctuation."""
     return re.findall(r"[^\W_]+", text.lower())
 
 
 def _meaning(found: dict[str, str], slot: str) -> str | None:
+    """What the phrase that was found in a slot of the frame stands for."""
     return next((meaning for meaning, phrases in TABLES[slot].items() if found.get(slot) in phrases), None)
 
 
 def _thing(found: dict[str, str], name: str) -> Thing:
+    """Thing "a" or "b" of a caption, from the words that were found."""
     size = next((size for size, words in SIZE_WORDS.items() if found.get(f"size_{name}") in words), None)
     return Thing(found[f"kind_{name}"], found[f"colour_{name}"], size)
 
@@ -147,7 +160,10 @@ def _thing(found: dict[str, str], name: str) -> Thing:
 @cache
 def _patterns() -> tuple[tuple[re.Pattern[str], bool], ...]:
     """Every frame with every join of things as one pattern, and whether that join is ordered."""
-    any_of = lambda name, choices: f"(?P<{name}>{'|'.join(choices)})"
+
+    def any_of(name: str, choices: Iterable[str]) -> str:
+        return f"(?P<{name}>{'|'.join(choices)})"
+
     slots = {
         slot: any_of(slot, [phrase for row in table.values() for phrase in row])
         for slot, table in TABLES.items()

@@ -2,7 +2,7 @@
 
 The judge scores pictures that the book's models paint. It learns from renders alone, is never used
 to train or to condition those models, and its own accuracy on renders is told beside its scores.
-Train it again with ``python -m minisd.scenes.judge --out judge.safetensors``.
+Train it again with `python -m minisd.scenes.judge --out judge.safetensors`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import trange
 
-from minisd.scenes.render import FRAME, render_many
-from minisd.scenes.splits import sample
-from minisd.scenes.world import COLOURS, GROUNDS, HOURS, KINDS, SIZES, Scene, Thing
+from .render import FRAME, render_many
+from .splits import sample
+from .world import COLOURS, GROUNDS, HOURS, KINDS, SIZES, Scene, Thing
 
 SHIPPED = Path(__file__).with_name("judge.safetensors")
 SLOT = {"kind": KINDS, "colour": COLOURS, "size": SIZES}
@@ -58,7 +58,7 @@ class Judge(nn.Module):
 
     @classmethod
     def load(cls, path: Path | str = SHIPPED) -> Judge:
-        """The judge that ships with the package, or one that ``train_judge`` made."""
+        """The judge that ships with the package, or one that `train_judge` made."""
         judge = cls()
         judge.load_state_dict({name: weight.float() for name, weight in load_file(path).items()})
         return judge.eval().requires_grad_(False)
@@ -72,32 +72,34 @@ class Judge(nn.Module):
     def read(self, images: np.ndarray | Tensor | Sequence[Image.Image], batch_size: int = 128) -> list[Scene]:
         """The scene that each picture shows: everything stated, and ordered.
 
-        ``images`` are uint8 (number, 128, 128, 3), float (number, 128, 128, 3) in [0, 1], a tensor
+        `images` are uint8 (number, 128, 128, 3), float (number, 128, 128, 3) in [0, 1], a tensor
         (number, 3, 128, 128) in [-1, 1], or PIL images of 128 x 128.
         """
         device = self.answers.weight.device
         scenes: list[Scene] = []
         for pictures in as_pictures(images).split(batch_size):
             logits = {question: found.cpu() for question, found in self(pictures.to(device)).items()}
-            for i in range(len(pictures)):
-                scenes.append(_scene({question: found[i] for question, found in logits.items()}))
+            scenes += [
+                _scene({question: found[i] for question, found in logits.items()})
+                for i in range(len(pictures))
+            ]
         return scenes
 
 
 def as_pictures(images: np.ndarray | Tensor | Sequence[Image.Image]) -> Tensor:
-    """Pictures in any of the forms that ``Judge.read`` takes, as (number, 3, 128, 128) in [-1, 1]."""
+    """Pictures in any of the forms that `Judge.read` takes, as (number, 3, 128, 128) in [-1, 1]."""
     if isinstance(images, Tensor):
         pictures = images.float()
     else:
         if not isinstance(images, np.ndarray):
             images = np.stack([np.asarray(image.convert("RGB")) for image in images])
         if images.ndim != 4:
-            raise ValueError(f"The judge reads (number, 128, 128, 3), not {images.shape}: add a batch axis.")
+            raise ValueError(f"the judge reads (number, 128, 128, 3), not {images.shape}: add a batch axis")
         top = 255 if images.dtype == np.uint8 else 1
         pictures = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / top * 2 - 1
     if pictures.shape[1:] != (3, FRAME, FRAME):
         shape = tuple(pictures.shape[1:])
-        raise ValueError(f"The judge reads pictures of 3 x {FRAME} x {FRAME}, not {shape}: resize them.")
+        raise ValueError(f"the judge reads pictures of 3 x {FRAME} x {FRAME}, not {shape}: resize them")
     return pictures
 
 
@@ -114,7 +116,7 @@ def _scene(logits: dict[str, Tensor]) -> Scene:
 
 
 def labels(scene: Scene) -> list[int]:
-    """The right answer to each question about a scene; ``NOT_ASKED`` where it is open or there is no such
+    """The right answer to each question about a scene; `NOT_ASKED` where it is open or there is no such
     thing.
     """
     truth = {"number": len(scene.things), "ground": scene.ground, "hour": scene.hour}
@@ -136,7 +138,10 @@ def examples(number: int, seed: int) -> tuple[np.ndarray, list[Scene]]:
 
 def spoil(pictures: Tensor, generator: torch.Generator) -> Tensor:
     """Make pictures a little shifted, soft, noisy, blotchy and brighter or darker, as painted ones are."""
-    draw = lambda low, high: low + (high - low) * float(torch.rand((), generator=generator))
+
+    def draw(low: float, high: float) -> float:
+        return low + (high - low) * float(torch.rand((), generator=generator))
+
     batch = len(pictures)
     down, across = torch.randint(0, 2 * SHIFT + 1, (2,), generator=generator).tolist()
     pictures = F.pad(pictures, (SHIFT,) * 4, mode="replicate")[
@@ -162,7 +167,9 @@ def train_judge(
     generator = torch.Generator().manual_seed(seed)
     images, scenes = examples(pool, seed)
     answers = torch.tensor([labels(scene) for scene in scenes])
-    judge = Judge().to(memory_format=torch.channels_last)  # the faster layout on processors
+    judge = Judge()
+    # The faster layout on processors.
+    judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
     optimizer = torch.optim.AdamW(judge.parameters(), learning_rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps, pct_start=0.1)
     bar = trange(steps, desc="judge")
@@ -170,10 +177,11 @@ def train_judge(
         chosen = torch.randint(pool, (batch_size,), generator=generator)
         pictures = spoil(as_pictures(images[chosen.numpy()]), generator)
         logits = judge(pictures.contiguous(memory_format=torch.channels_last))
-        loss = sum(
+        losses = [
             F.cross_entropy(found, answers[chosen, column], ignore_index=NOT_ASKED)
             for column, found in enumerate(logits.values())
-        )
+        ]
+        loss = torch.stack(losses).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -183,10 +191,10 @@ def train_judge(
 
 
 def accuracy(judge: Judge, n: int = 2000, seed: int = 1) -> dict[str, float]:
-    """The share of ``n`` fresh renders that the judge reads right, attribute by attribute.
+    """The share of `n` fresh renders that the judge reads right, attribute by attribute.
 
-    Kind, colour and size are counted over things (all wrong if the number is), ``place`` over
-    pictures of two things (left and right kind both right), ``whole`` over whole pictures.
+    Kind, colour and size are counted over things (all wrong if the number is), `place` over
+    pictures of two things (left and right kind both right), `whole` over whole pictures.
     """
     images, scenes = examples(n, seed)
     hits: dict[str, list[bool]] = {name: [] for name in ("number", *SLOT, "place", "ground", "hour", "whole")}

@@ -1,22 +1,26 @@
 """Draw a scene: a small landscape with one or two things in it, at any hour.
 
-Lengths are in pixels of a 128-pixel picture, whatever ``size`` is asked for; x runs to the right
-and y runs down. Each kind of thing is drawn once, in a unit frame of its own (see ``Pen``), so that
+Lengths are in pixels of a 128-pixel picture, whatever `size` is asked for; x runs to the right
+and y runs down. Each kind of thing is drawn once, in a unit frame of its own (see `Pen`), so that
 its small and its big form share the drawing. Colours are float RGB in [0, 255].
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing.process import BaseProcess
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from minisd.scenes.world import Scene, Thing
+from .world import Scene, Thing
 
 Colour = tuple[float, float, float]
 
@@ -61,8 +65,17 @@ TINT = {"day": (1.0, 1.0, 1.0), "sunset": (1.0, 0.94, 0.90), "night": (0.92, 0.9
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
-    """``a`` with a share in [0, 1] of ``b``."""
-    return tuple((1 - share) * p + share * q for p, q in zip(a, b))
+    """`a` with a share in [0, 1] of `b`."""
+    return (
+        (1 - share) * a[0] + share * b[0],
+        (1 - share) * a[1] + share * b[1],
+        (1 - share) * a[2] + share * b[2],
+    )
+
+
+def scaled(a: Colour, b: Colour) -> Colour:
+    """`a` with each of its parts times that of `b`."""
+    return a[0] * b[0], a[1] * b[1], a[2] * b[2]
 
 
 class Canvas:
@@ -81,15 +94,15 @@ class Canvas:
         self.rgb += mask.astype(np.float32) * (colour - self.rgb)
 
     def inside(self, depth: np.ndarray, soft: float = 1.0) -> np.ndarray:
-        """The mask of ``depth > 0``, its edge ``soft`` pixels wide."""
+        """The mask of `depth > 0`, its edge `soft` pixels wide."""
         return np.clip(depth / (soft * self.pixel) + 0.5, 0, 1)
 
     def distance(self, x: float, y: float, squeeze: float = 1.0) -> np.ndarray:
-        """How far each pixel is from (x, y), heights counted ``squeeze`` times, (size, size)."""
+        """How far each pixel is from (x, y), heights counted `squeeze` times, (size, size)."""
         return np.sqrt((self.x - x) ** 2 + (squeeze * (self.y - y)) ** 2)
 
     def blend_rows(self, start: float, end: float, colours: Sequence[Colour]) -> np.ndarray:
-        """A vertical gradient through ``colours`` from y = start to y = end, (3, size, 1)."""
+        """A vertical gradient through `colours` from y = start to y = end, (3, size, 1)."""
         stops = np.linspace(start, end, len(colours))
         rows = [np.interp(self.y[:, 0], stops, channel) for channel in zip(*colours)]
         return np.array(rows, np.float32)[..., None]
@@ -153,19 +166,19 @@ def draw_clouds(canvas: Canvas, hour: str, rng: np.random.Generator, light_x: fl
 RELIEF = {"grass": 5.0, "sand": 3.5, "snow": 8.0}  # how high the distant hills swing
 
 
-def draw_hills(canvas: Canvas, scene: Scene, rng: np.random.Generator, horizon: float) -> None:
+def draw_hills(canvas: Canvas, ground: str, hour: str, rng: np.random.Generator, horizon: float) -> None:
     """Two layers of distant hills, the farther one nearer to the colour of the sky."""
-    far_ground, swing = GROUND[scene.ground, scene.hour][0], RELIEF[scene.ground]
-    dark = mix(far_ground, mix(SKY[scene.hour][0], DUSK_BLUE, 0.3), 0.28)
+    far_ground, swing = GROUND[ground, hour][0], RELIEF[ground]
+    dark = mix(far_ground, mix(SKY[hour][0], DUSK_BLUE, 0.3), 0.28)
     for rise, haze in ((11, 0.6), (4, 0.25)):
         phase, length = rng.uniform(0, 2 * np.pi), rng.uniform(40, 64)
         ridge = horizon - rise - swing * np.sin(2 * np.pi * canvas.x / length + phase)
-        canvas.paint(canvas.inside(canvas.y - ridge), mix(dark, SKY[scene.hour][2], haze))
+        canvas.paint(canvas.inside(canvas.y - ridge), mix(dark, SKY[hour][2], haze))
 
 
-def draw_ground(canvas: Canvas, scene: Scene, rng: np.random.Generator, horizon: float) -> None:
+def draw_ground(canvas: Canvas, ground: str, hour: str, rng: np.random.Generator, horizon: float) -> None:
     """The ground, gently curved, with one low swell in front."""
-    far, near = GROUND[scene.ground, scene.hour]
+    far, near = GROUND[ground, hour]
     crest = rng.uniform(30, 98)
     edge = horizon + 0.0012 * (canvas.x - crest) ** 2
     canvas.paint(canvas.inside(canvas.y - edge), canvas.blend_rows(horizon, FRAME, (far, near)))
@@ -193,12 +206,15 @@ class Look:
 
     @classmethod
     def of(cls, colour: str, hour: str, rng: np.random.Generator) -> Look:
-        tinted = lambda c: tuple(part * tint for part, tint in zip(c, TINT[hour]))
+
+        def tinted(c: Colour) -> Colour:
+            return scaled(c, TINT[hour])
+
         base = tuple(np.clip(np.array(PAINT[colour]) + rng.uniform(-5, 5, 3), 0, 255))
         return cls(
             base=tinted(base),
             light=tinted(mix(base, (255, 252, 232), 0.20)),
-            dark=tinted(tuple(part * shade for part, shade in zip(base, SHADE))),
+            dark=tinted(scaled(base, SHADE)),
             cream=tinted(TAN if colour == "white" else CREAM),
             wood=tinted(WOOD),
             slate=tinted(SLATE),
@@ -212,7 +228,7 @@ class Look:
 @dataclass
 class Pen:
     """Draws in a thing's own frame: x to the right of its middle, y up from its foot, its longer
-    side 1. ``origin`` is the foot's place and ``unit`` the length of 1, both in fine pixels."""
+    side 1. `origin` is the foot's place and `unit` the length of 1, both in fine pixels."""
 
     draw: ImageDraw.ImageDraw
     origin: tuple[float, float]
@@ -234,12 +250,12 @@ class Pen:
     def box(
         self, left: float, foot: float, right: float, top: float, colour: Colour, bend: float = 0.0
     ) -> None:
-        """A box whose corners are rounded with radius ``bend``."""
+        """A box whose corners are rounded with radius `bend`."""
         corners = [self.at(left, top), self.at(right, foot)]
         self.draw.rounded_rectangle(corners, bend * self.unit, fill=_rgb(colour))
 
     def shape(self, points: Sequence[tuple[float, float]], colour: Colour, bend: float = 0.0) -> None:
-        """A polygon, made ``bend`` larger all round, which rounds its corners."""
+        """A polygon, made `bend` larger all round, which rounds its corners."""
         corners = [self.at(x, y) for x, y in points]
         self.draw.polygon(corners, fill=_rgb(colour))
         if bend:
@@ -247,12 +263,13 @@ class Pen:
             self.draw.line(around, fill=_rgb(colour), width=round(2 * bend * self.unit), joint="curve")
 
     def lamp(self, x: float, y: float, reach: float) -> None:
-        """Remember a light here that shines ``reach`` far at night."""
+        """Remember a light here that shines `reach` far at night."""
         self.lamps.append((x, y, reach))
 
 
 def _rgb(colour: Colour) -> tuple[int, int, int, int]:
-    return tuple(min(255, round(part)) for part in colour) + (255,)
+    red, green, blue = (min(255, round(part)) for part in colour)
+    return red, green, blue, 255
 
 
 def draw_house(pen: Pen, look: Look, vary: float) -> None:
@@ -330,7 +347,7 @@ def draw_rocket(pen: Pen, look: Look, vary: float) -> None:
             [(side * 0.1, 0.42), (side * 0.31, 0.2), (side * 0.31, 0.02), (side * 0.1, 0.16)], look.dark, 0.02
         )
     body = [(wide * np.cos(turn), 0.42 + 0.56 * np.sin(turn)) for turn in np.linspace(0, np.pi, 25)]
-    pen.shape(body + [(-wide * 0.8, 0.11), (wide * 0.8, 0.11)], look.base, 0.01)
+    pen.shape([*body, (-wide * 0.8, 0.11), (wide * 0.8, 0.11)], look.base, 0.01)
     nose = [(x, y) for x, y in body if y > 0.80]
     pen.shape(nose, look.dark, 0.01)
     pen.ellipse(0, 0.60, 0.105, 0.105, look.cream)
@@ -401,7 +418,12 @@ def place(things: tuple[Thing, ...], rng: np.random.Generator) -> list[Placed]:
     """Choose where the things stand; two things never overlap."""
     ranges = [(44, 84)] if len(things) == 1 else [(29, 40), (88, 99)]
     placed = [
-        Placed(thing, rng.uniform(*where), rng.uniform(96, 103), SIDE[thing.size] * rng.uniform(0.97, 1.03))
+        Placed(
+            thing,
+            rng.uniform(*where),
+            rng.uniform(96, 103),
+            SIDE[stated(thing.size)] * rng.uniform(0.97, 1.03),
+        )
         for thing, where in zip(things, ranges)
     ]
     if len(placed) == 2:
@@ -414,12 +436,12 @@ def place(things: tuple[Thing, ...], rng: np.random.Generator) -> list[Placed]:
     return placed
 
 
-def draw_thing(canvas: Canvas, placed: Placed, scene: Scene, rng: np.random.Generator) -> None:
+def draw_thing(canvas: Canvas, placed: Placed, ground: str, hour: str, rng: np.random.Generator) -> None:
     """The thing's shadow, its soft rim, the thing itself, and at night its lamps."""
-    form, side, hour = FORMS[placed.thing.kind], placed.side, scene.hour
+    form, side = FORMS[placed.thing.kind], placed.side
     look, vary, lift = Look.of(placed.thing.colour, hour, rng), rng.uniform(-1, 1), rng.uniform(6, 10)
     foot = placed.y - lift if form.floats else placed.y
-    shade = mix(GROUND[scene.ground, hour][1], DUSK_BLUE, 0.65)
+    shade = mix(GROUND[ground, hour][1], DUSK_BLUE, 0.65)
     reach = placed.half_width * (0.7 if form.floats else 1.0) + 3
     far = canvas.distance(placed.x + 1.5, placed.y, squeeze=reach / 5)
     canvas.paint(0.55 * np.clip(1.5 - 1.5 * far / reach, 0, 1), shade)
@@ -431,8 +453,22 @@ def draw_thing(canvas: Canvas, placed: Placed, scene: Scene, rng: np.random.Gene
     origin = (placed.x * scale - left) * FINER, (foot * scale - top) * FINER
     pen = Pen(ImageDraw.Draw(fine), origin, side * scale * FINER)
     form.draw(pen, look, vary)
-    sprite = fine.reduce(FINER)
-    rim = np.asarray(sprite.getchannel("A").filter(ImageFilter.GaussianBlur(2 * scale)), np.float32) / 255
+    lay(canvas, fine.reduce(FINER), left, top, shade)
+    if hour == "night" and pen.lamps:
+        glows = [
+            canvas.distance(placed.x + x * side, foot - y * side) / (reach * side)
+            for x, y, reach in pen.lamps
+        ]
+        canvas.paint(0.36 * np.exp(-(np.min(glows, axis=0) ** 2)), LAMPLIGHT)
+
+
+def lay(canvas: Canvas, sprite: Image.Image, left: int, top: int, shade: Colour) -> None:
+    """Lay a thing's square picture on the canvas at this pixel, in a soft rim, lit from the upper left."""
+    cells = sprite.width
+    rim = (
+        np.asarray(sprite.getchannel("A").filter(ImageFilter.GaussianBlur(2 / canvas.pixel)), np.float32)
+        / 255
+    )
     pixels = np.asarray(sprite, np.float32).transpose(2, 0, 1)
     slope = np.linspace(0, 1, cells, dtype=np.float32)
     light = 1.05 - 0.07 * (slope[:, None] + slope[None, :])
@@ -443,44 +479,66 @@ def draw_thing(canvas: Canvas, placed: Placed, scene: Scene, rng: np.random.Gene
     window = canvas.rgb[:, rows, columns]
     window += 0.35 * rim[part] * (np.array(shade, np.float32)[:, None, None] - window)
     window += pixels[3][part] / 255 * (pixels[:3][part] * light[part] - window)
-    if hour == "night" and pen.lamps:
-        glows = [
-            canvas.distance(placed.x + x * side, foot - y * side) / (reach * side)
-            for x, y, reach in pen.lamps
-        ]
-        canvas.paint(0.36 * np.exp(-(np.min(glows, axis=0) ** 2)), LAMPLIGHT)
 
 
 # ---------------------------------------------------------------- whole pictures
 
 
+def stated(value: str | None) -> str:
+    """A value of a complete scene, where nothing is open; ValueError if it is."""
+    if value is None:
+        raise ValueError("a scene is drawn when all of it is stated: call complete() first")
+    return value
+
+
 def render(scene: Scene, seed: int, size: int = FRAME) -> np.ndarray:
     """Draw a scene as uint8 (size, size, 3); the same scene and seed give the same picture.
 
-    What the scene leaves open is filled by ``scene.complete(np.random.default_rng(seed))``.
+    What the scene leaves open is filled by `scene.complete(np.random.default_rng(seed))`.
     """
+    if size < 1:
+        raise ValueError(f"a picture's size is {size}: give the pixels of its side, 1 or more")
     scene = scene.complete(np.random.default_rng(seed))
+    ground, hour = stated(scene.ground), stated(scene.hour)
     rng = np.random.default_rng((seed, 1))
     canvas, horizon, light_x = Canvas(size), rng.uniform(72, 80), rng.uniform(16, 112)
-    draw_sky(canvas, scene.hour, horizon)
-    LIGHT_OF_THE_SKY[scene.hour](canvas, rng, light_x, horizon)
-    draw_clouds(canvas, scene.hour, rng, light_x)
-    draw_hills(canvas, scene, rng, horizon)
-    draw_ground(canvas, scene, rng, horizon)
+    draw_sky(canvas, hour, horizon)
+    LIGHT_OF_THE_SKY[hour](canvas, rng, light_x, horizon)
+    draw_clouds(canvas, hour, rng, light_x)
+    draw_hills(canvas, ground, hour, rng, horizon)
+    draw_ground(canvas, ground, hour, rng, horizon)
     for placed in place(scene.things, rng):
-        draw_thing(canvas, placed, scene, rng)
+        draw_thing(canvas, placed, ground, hour, rng)
     return np.clip(canvas.rgb + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0).copy()
 
 
 def render_many(
     scenes: Sequence[Scene], seeds: Sequence[int], size: int = FRAME, workers: int | None = None
 ) -> np.ndarray:
-    """Draw many scenes on all processors (or ``workers``), uint8 (number, size, size, 3)."""
+    """Draw many scenes on all processors (or `workers`), uint8 (number, size, size, 3)."""
     if len(scenes) != len(seeds):
-        raise ValueError(f"Each scene needs a seed: got {len(scenes)} scenes and {len(seeds)} seeds.")
+        raise ValueError(f"each scene needs a seed: got {len(scenes)} scenes and {len(seeds)} seeds")
     workers = workers or os.cpu_count() or 1
     draw = partial(render, size=size)
     if workers == 1 or len(scenes) < 64:
         return np.stack([draw(scene, seed) for scene, seed in zip(scenes, seeds)])
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=end_with_parent) as pool:
         return np.stack(list(pool.map(draw, scenes, seeds, chunksize=32)))
+
+
+def end_with_parent() -> None:
+    """Let a worker live no longer than the process that started it, even if that one is killed.
+
+    Ctrl-C reaches all of them; it is for the parent to answer.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
+
+
+def _exit_after(process: BaseProcess) -> None:
+    """End this process as soon as the other has ended."""
+    process.join()
+    os._exit(1)

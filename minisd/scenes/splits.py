@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from minisd.scenes.world import COLOURS, GROUNDS, HOURS, KINDS, SIZES, Scene, Thing
+from .world import COLOURS, KINDS, Scene, Thing
 
 HELD_OUT: tuple[tuple[str, str], ...] = (  # (colour, kind): every colour and every kind once
     ("red", "balloon"),
@@ -25,16 +25,16 @@ ONE_THING, STATED, ORDERED = 0.4, 0.75, 0.8  # probabilities
 def sample(
     rng: np.random.Generator, split: str = "train", things: int | None = None, full: bool = False
 ) -> Scene:
-    """Draw a scene of one or two ``things`` (``None``: one with probability 0.4).
+    """Draw a scene of one or two `things` (`None`: one with probability 0.4).
 
-    No thing of a ``train`` scene is a held-out pair; at least one of a ``held_out`` scene is. With
-    ``full`` everything is stated and two things are ordered; otherwise each size, the ground and
+    No thing of a `train` scene is a held-out pair; at least one of a `held_out` scene is. With
+    `full` everything is stated and two things are ordered; otherwise each size, the ground and
     the hour are stated with probability 0.75, and two things are ordered with probability 0.8.
     """
     if split not in SPLITS:
-        raise ValueError(f"{split!r} is not a split: choose one of {', '.join(SPLITS)}.")
+        raise ValueError(f"{split!r} is not a split: choose one of {', '.join(SPLITS)}")
     if things not in (None, 1, 2):
-        raise ValueError(f"A scene has 1 or 2 things, not {things}: pass 1, 2 or None.")
+        raise ValueError(f"a scene has 1 or 2 things, not {things}: pass 1, 2 or None")
     if things is None:
         things = 1 if rng.random() < ONE_THING else 2
     pairs = _pairs(rng, split, things)
@@ -48,7 +48,10 @@ def loosened(scene: Scene, rng: np.random.Generator) -> Scene:
     Each size, the ground and the hour stay stated with probability 0.75, the order of two things with
     probability 0.8; without it either may be mentioned first.
     """
-    state = lambda value: value if rng.random() < STATED else None
+
+    def state(value: str | None) -> str | None:
+        return value if rng.random() < STATED else None
+
     things = tuple(replace(thing, size=state(thing.size)) for thing in scene.things)
     ordered = len(things) == 1 or bool(rng.random() < ORDERED)
     if not ordered and rng.random() < 0.5:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,15 +16,16 @@ VALUES = {"kind": KINDS, "colour": COLOURS, "size": SIZES, "ground": GROUNDS, "h
 
 
 def _check(name: str, value: str | None, optional: bool) -> None:
+    """ValueError unless `value` is one of VALUES[name], or None where that is allowed."""
     if value is None and optional:
         return
     if value not in VALUES[name]:
-        raise ValueError(f"{value!r} is not a {name}: choose one of {', '.join(VALUES[name])}.")
+        raise ValueError(f"{value!r} is not a {name}: choose one of {', '.join(VALUES[name])}")
 
 
 @dataclass(frozen=True)
 class Thing:
-    """One thing that stands (or floats) in a scene; ``size=None`` leaves the size open."""
+    """One thing that stands (or floats) in a scene; `size=None` leaves the size open."""
 
     kind: str
     colour: str
@@ -35,16 +37,16 @@ class Thing:
         _check("size", self.size, optional=True)
 
     def admits(self, seen: Thing) -> bool:
-        """Whether all that this thing states is so in ``seen``."""
+        """Whether all that this thing states is so in `seen`."""
         same = (self.kind, self.colour) == (seen.kind, seen.colour)
         return same and self.size in (None, seen.size)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One or two things on a ground at an hour; ``None`` means that the caption leaves it open.
+    """One or two things on a ground at an hour; `None` means that the caption leaves it open.
 
-    If ``ordered``, ``things[0]`` stands left of ``things[1]``; if not, the places are open and the
+    If `ordered`, `things[0]` stands left of `things[1]`; if not, the places are open and the
     tuple keeps the order in which the caption mentions them. One thing alone is always ordered.
     """
 
@@ -55,9 +57,9 @@ class Scene:
 
     def __post_init__(self) -> None:
         if not isinstance(self.things, tuple) or len(self.things) not in (1, 2):
-            raise ValueError("A scene holds a tuple of one or two things: pass (thing,) or (left, right).")
+            raise ValueError("a scene holds a tuple of one or two things: pass (thing,) or (left, right)")
         if len(self.things) == 2 and self.things[0].kind == self.things[1].kind:
-            raise ValueError(f"Two things must differ in kind: replace one {self.things[0].kind}.")
+            raise ValueError(f"two things must differ in kind: replace one {self.things[0].kind}")
         if len(self.things) == 1:
             object.__setattr__(self, "ordered", True)
         _check("ground", self.ground, optional=True)
@@ -65,14 +67,17 @@ class Scene:
 
     def complete(self, rng: np.random.Generator) -> Scene:
         """Fill at random all that is open; a scene without open places comes back equal."""
-        pick = lambda value, choices: value or str(rng.choice(choices))
+
+        def pick(value: str | None, choices: Sequence[str]) -> str:
+            return value or str(rng.choice(choices))
+
         things = [replace(thing, size=pick(thing.size, SIZES)) for thing in self.things]
         if not self.ordered and rng.random() < 0.5:
             things.reverse()
         return Scene(tuple(things), pick(self.ground, GROUNDS), pick(self.hour, HOURS))
 
     def admits(self, seen: Scene) -> bool:
-        """Whether everything that this scene states is so in ``seen``, a complete scene."""
+        """Whether everything that this scene states is so in `seen`, a complete scene."""
         if len(self.things) != len(seen.things):
             return False
         orders = [self.things] if self.ordered else [self.things, self.things[::-1]]
@@ -95,7 +100,7 @@ class Scene:
 
     def altered(self, rng: np.random.Generator) -> Scene:
         """The same scene with ONE stated attribute changed to another value, at random."""
-        stated = [
+        stated: list[tuple[int | None, str]] = [
             (i, name)
             for i, thing in enumerate(self.things)
             for name in ("kind", "colour", "size")
@@ -108,11 +113,11 @@ class Scene:
             taken = {thing.kind for thing in self.things}
         value = str(rng.choice([value for value in VALUES[name] if value not in taken]))
         if where is None:
-            return replace(self, **{name: value})
+            return replace(self, ground=value) if name == "ground" else replace(self, hour=value)
         things = list(self.things)
         things[where] = replace(things[where], **{name: value})
         return replace(self, things=tuple(things))
 
     def _needs_two(self) -> None:
         if len(self.things) != 2:
-            raise ValueError("Only a scene with two things can exchange them: give it a second thing.")
+            raise ValueError("only a scene with two things can exchange them: give it a second thing")

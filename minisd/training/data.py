@@ -1,13 +1,14 @@
-"""What is trained on: scenes of the little world, their pictures, their captions."""
+"""What is trained on: scenes of the little world, and their pictures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
-from ..files import whole
+from ..files import new_array, whole
 from ..scenes import Scene, render_many, sample
 
 CHUNK = 1000  # pictures that are rendered between two moves of the progress bar
@@ -18,22 +19,27 @@ def training_scenes(number: int, seed: int) -> list[Scene]:
     return [sample(np.random.default_rng((seed, i)), "train", full=True) for i in range(number)]
 
 
-def training_pictures(scenes: list[Scene], seed: int, path: Path) -> np.ndarray:
-    """The scenes' pictures, uint8 (number, 128, 128, 3), rendered once and then mapped from `path`."""
-    if not path.exists():
-        with whole(path) as part:
-            shape = (len(scenes), 128, 128, 3)
-            pictures = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-            for i in tqdm(range(0, len(scenes), CHUNK), desc="rendering", unit="k pictures"):
-                some = scenes[i : i + CHUNK]
-                pictures[i : i + CHUNK] = render_many(some, range(seed + i, seed + i + len(some)))
-            pictures.flush()
-    pictures = np.load(path, mmap_mode="r")
-    if len(pictures) != len(scenes):
-        raise ValueError(
-            f"{path} holds {len(pictures)} pictures, and {len(scenes)} are asked for; "
-            "give the old number or another --out folder"
-        )
+def render_pictures(scenes: Sequence[Scene], seed: int, size: int, path: Path) -> None:
+    """Write the scenes' pictures to `path`, a .npy file of uint8 (number, size, size, 3)."""
+    with whole(path) as part:
+        pictures = new_array(part, (len(scenes), size, size, 3), np.uint8)
+        for i in tqdm(range(0, len(scenes), CHUNK), desc="rendering", unit="k pictures"):
+            chunk = scenes[i : i + CHUNK]
+            pictures[i : i + CHUNK] = render_many(chunk, range(seed + i, seed + i + len(chunk)), size)
+        pictures.flush()
+
+
+def map_pictures(path: Path, number: int, size: int) -> np.ndarray:
+    """The pictures of a file that `render_pictures` wrote, mapped: nothing is read before it is used.
+
+    Raises ValueError, in one line, if the file is cut or holds something else.
+    """
+    try:
+        pictures = np.load(path, mmap_mode="r")
+    except (ValueError, EOFError):  # what numpy says of a file that is cut, or none of its own
+        pictures = np.empty(0)
+    if pictures.shape != (number, size, size, 3) or pictures.dtype != np.uint8:
+        raise ValueError(f"{path} is damaged; delete it to render the pictures again")
     return pictures
 
 

@@ -9,18 +9,24 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
-from ..files import whole
 from .machine import machine
+from .objectives import Objective
+from .recipe import Phase
+from .store import check_settings, newest_checkpoint, read_checkpoint, write_checkpoint
 
 LOG_EVERY = 50  # steps that are averaged into one point of the stored loss curve
+LARGEST_GRADIENT = 1.0  # the norm to which all gradients together are cut
+
+Batch = Callable[[np.random.Generator, int], tuple[Tensor, ...]]
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
@@ -31,129 +37,169 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
 
 
 def fit(
-    objective: nn.Module,
-    batch: Callable[[np.random.Generator, int], tuple[torch.Tensor, ...]],
-    out: Path,
+    objective: Objective,
+    batch: Batch,
+    path: Path,
+    phase: Phase,
+    accelerator: Accelerator,
     *,
-    name: str,
-    settings: dict,
-    steps: int,
-    batch_size: int,
-    learning_rate_peak: float,
-    warmup: int = 200,
-    ema_decay: float = 0.999,
-    save_every: int = 250,
+    settings: dict[str, Any],
     seed: int = 0,
-    cpu: bool = False,
-) -> dict:
+) -> dict[str, Any]:
     """Train `objective.net`, leave it on the CPU with its averaged weights, and say how it went.
 
     Returns {"losses": [...], "seconds": float, "processes": int, "machine": {...}}.
     `objective(*tensors)` is the loss of one batch, `batch(rng, n)` draws the tensors of n examples.
-    The checkpoint `out / name.pt` is written every `save_every` steps and gone on from if it is there;
-    a finished training returns at once. Under `accelerate launch` every process takes its share of
-    the batch and the gradients are averaged. The averaged weights are the exponential moving average.
-    `settings` are kept in the checkpoint. Raises ValueError for a checkpoint of other settings or another
-    number of processes, and for a batch that can't be shared out; FloatingPointError if it diverges.
+    The checkpoint `path` is written every `save_every` steps and gone on from if it is there; a finished
+    training returns at once. Under `accelerate launch` every process takes its share of the batch and the
+    gradients are averaged. The averaged weights are the exponential moving average.
+    `settings` are kept in the checkpoint. Raises ValueError for a checkpoint of other settings, of another
+    number of processes or precision, and for a batch that can't be shared out; FloatingPointError if it
+    diverges.
     """
-    accelerator = Accelerator(cpu=cpu)
-    share, rest = divmod(batch_size, accelerator.num_processes)
-    if rest:
-        raise ValueError(
-            f"{name}: a batch of {batch_size} can't be shared by {accelerator.num_processes} processes"
-        )
-    settings = {**settings, "steps": steps}
-    objective = objective.to(memory_format=torch.channels_last)
-    plain, net = objective, objective.net  # as they are before accelerate wraps them
-    trained = [p for p in objective.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=learning_rate_peak)
-    path = Path(out) / f"{name}.pt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    state = torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+    state = found_checkpoint(path, settings, accelerator)
+    if state is None or state["step"] < phase.steps:
+        loop = Loop(objective, path, phase, accelerator, settings, seed)
+        if state is not None:
+            loop.resume(state)
+        loop.run(batch)
+        accelerator.wait_for_everyone()
+        state = read_checkpoint(path)
+    use_average(objective.cpu().net, state)
+    return {key: state[key] for key in ("losses", "seconds", "processes", "machine")}
+
+
+def found_checkpoint(path: Path, settings: dict[str, Any], accelerator: Accelerator) -> dict[str, Any] | None:
+    """The newest checkpoint, None without one; ValueError if it was made with other settings."""
+    with accelerator.main_process_first():  # the first may have to replace a damaged one
+        state = newest_checkpoint(path)
     if state is not None:
-        for key in sorted(settings.keys() | state["settings"].keys()):
-            if settings.get(key) != state["settings"].get(key):
-                raise ValueError(
-                    f"{path} was trained with {key} = {state['settings'].get(key)}, now it is "
-                    f"{settings.get(key)}; give the old value or another --out folder"
-                )
-        if state["step"] == steps:
-            return finish(net, state)
-        if state["processes"] != accelerator.num_processes:
-            raise ValueError(
-                f"{path} was begun by {state['processes']} processes, now there are "
-                f"{accelerator.num_processes}; start as many as before"
-            )
-        objective.load_state_dict(state["objective"])
-    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
-    objective, optimizer = accelerator.prepare(objective, optimizer)
-    average.to(accelerator.device)
-    first, losses, recent, seconds = 0, [], [], 0.0  # recent: losses since the curve's last point
-    if state is not None:
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        first, losses, seconds = state["step"], state["losses"], state["seconds"]
-        recent = state["recent"]
-
-    bar = tqdm(
-        range(first, steps),
-        initial=first,
-        total=steps,
-        desc=name,
-        unit="step",
-        disable=not accelerator.is_main_process,
-    )
-    start = time.perf_counter()
-    for step in bar:
-        rng = np.random.default_rng((seed, step, 1 + accelerator.process_index))
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, learning_rate_peak, min(warmup, steps // 2))
-        with accelerator.autocast():
-            loss = objective(*(x.to(accelerator.device) for x in batch(rng, share)))
-        optimizer.zero_grad()
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        average.update_parameters(net)
-        recent.append(loss.item())
-        if not math.isfinite(recent[-1]):
-            raise FloatingPointError(
-                f"{name}: the loss is {recent[-1]} at step {step}; "
-                "try a lower learning_rate_peak in the config"
-            )
-        bar.set_postfix(loss=f"{np.mean(recent[-LOG_EVERY:]):.4f}")
-        if len(recent) == LOG_EVERY or step + 1 == steps:
-            losses.append(float(np.mean(recent)))
-            recent = []
-        saving = (step + 1) % save_every == 0 or step + 1 == steps
-        if saving and not all(p.isfinite().all() for p in trained):
-            raise FloatingPointError(
-                f"{name}: the weights are no numbers any more at step {step}; "
-                "try a lower learning_rate_peak in the config"
-            )
-        if saving and accelerator.is_main_process:
-            done = {
-                "step": step + 1,
-                "settings": settings,
-                "objective": plain.state_dict(),
-                "average": average.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "losses": losses,
-                "recent": recent,
-                "seconds": seconds + time.perf_counter() - start,
-                "processes": accelerator.num_processes,
-                "machine": machine(str(accelerator.device)),
-            }
-            with whole(path) as part:
-                torch.save(done, part)
-    accelerator.wait_for_everyone()
-    plain.cpu()
-    return finish(net, torch.load(path, map_location="cpu", weights_only=True))
+        check_settings(path, state["settings"], settings)
+    return state
 
 
-def finish(net: nn.Module, state: dict) -> dict:
-    """Give the network the averaged weights of a finished training's checkpoint; returns what `fit` returns."""
+def use_average(net: nn.Module, state: dict[str, Any]) -> None:
+    """Give the network the averaged weights of a checkpoint."""
     net.load_state_dict(
         {k.removeprefix("module."): v for k, v in state["average"].items() if k != "n_averaged"}
     )
-    return {key: state[key] for key in ("losses", "seconds", "processes", "machine")}
+
+
+class Loop:
+    """A training on its way: what is trained, what trains it, and how far it has come."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        path: Path,
+        phase: Phase,
+        accelerator: Accelerator,
+        settings: dict[str, Any],
+        seed: int,
+    ):
+        self.share, rest = divmod(phase.batch_size, accelerator.num_processes)
+        if rest:
+            raise ValueError(
+                f"{path.stem}: a batch of {phase.batch_size} can't be shared by "
+                f"{accelerator.num_processes} processes"
+            )
+        self.path, self.phase, self.accelerator = path, phase, accelerator
+        self.settings, self.seed = settings, seed
+        self.plain = objective  # as it is before accelerate wraps it
+        objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
+        self.trained = [p for p in objective.parameters() if p.requires_grad]
+        self.average = AveragedModel(objective.net, multi_avg_fn=get_ema_multi_avg_fn(phase.ema_decay))
+        self.average.to(accelerator.device)
+        optimizer = torch.optim.AdamW(self.trained, lr=phase.learning_rate_peak)
+        self.objective, self.optimizer = accelerator.prepare(objective, optimizer)
+        self.step, self.seconds = 0, 0.0
+        self.losses: list[float] = []  # the curve
+        self.recent: list[float] = []  # losses since the curve's last point
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint; ValueError if it was begun in another way than this run."""
+        for key, now in self._conditions().items():
+            if state[key] != now:
+                raise ValueError(
+                    f"{self.path} was begun with {key} = {state[key]}, now it is {now}; go on as before"
+                )
+        self.plain.load_state_dict(state["objective"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.losses, self.recent = state["losses"], state["recent"]
+
+    def run(self, batch: Batch) -> None:
+        """Take the steps that are left, with a checkpoint every `save_every` of them and at the end."""
+        first, steps, start = self.step, self.phase.steps, time.perf_counter() - self.seconds
+        bar = tqdm(
+            range(first, steps),
+            initial=first,
+            total=steps,
+            desc=self.path.stem,
+            unit="step",
+            disable=not self.accelerator.is_main_process,
+        )
+        for _ in bar:
+            self.take_step(batch)
+            bar.set_postfix(loss=f"{np.mean(self.recent[-LOG_EVERY:]):.4f}", refresh=False)
+            if len(self.recent) == LOG_EVERY or self.step == steps:
+                self.losses.append(float(np.mean(self.recent)))
+                self.recent = []
+            if self.step % self.phase.save_every == 0 or self.step == steps:
+                self.seconds = time.perf_counter() - start
+                self.save()
+
+    def take_step(self, batch: Batch) -> None:
+        """One step: draw a batch, find the gradients, move the weights, and their average after them."""
+        phase = self.phase
+        rng = np.random.default_rng((self.seed, self.step, 1 + self.accelerator.process_index))
+        warmup = min(phase.warmup, phase.steps // 2)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, phase.steps, phase.learning_rate_peak, warmup)
+        loss = self.objective(*(x.to(self.accelerator.device) for x in batch(rng, self.share)))
+        self.optimizer.zero_grad()
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.trained, LARGEST_GRADIENT)
+        self.optimizer.step()
+        self.average.update_parameters(self.plain.net)
+        self.recent.append(loss.item())
+        if not math.isfinite(self.recent[-1]):
+            raise diverged(self.path, f"the loss is {self.recent[-1]}", self.step)
+        self.step += 1
+
+    def save(self) -> None:
+        """Write the checkpoint, unless the weights are no numbers any more."""
+        if not all(p.isfinite().all() for p in self.trained):
+            raise diverged(self.path, "the weights are no numbers any more", self.step - 1)
+        if self.accelerator.is_main_process:
+            scaler = self.accelerator.scaler
+            state = {
+                "step": self.step,
+                "settings": self.settings,
+                "objective": self.plain.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": None if scaler is None else scaler.state_dict(),
+                "losses": self.losses,
+                "recent": self.recent,
+                "seconds": self.seconds,
+                "machine": machine(str(self.accelerator.device)),
+            }
+            write_checkpoint(state | self._conditions(), self.path)
+
+    def _conditions(self) -> dict[str, Any]:
+        """What the end of a training must have in common with its beginning."""
+        return {
+            "processes": self.accelerator.num_processes,
+            "mixed_precision": self.accelerator.mixed_precision,
+        }
+
+
+def diverged(path: Path, what: str, step: int) -> FloatingPointError:
+    """The error of a training that came to numbers that are none."""
+    return FloatingPointError(
+        f"{path.stem}: {what} at step {step}; try a lower learning_rate_peak in the recipe"
+    )

@@ -10,7 +10,13 @@ from ..unet import UNet
 from ..vae import AutoencoderKL
 
 
-class ReadingObjective(nn.Module):
+class Objective(nn.Module):
+    """A loss, as a module: what it is called with is a batch, what it holds as `net` is trained."""
+
+    net: nn.Module
+
+
+class ReadingObjective(Objective):
     """Say what a caption says: what stands first and second, in which colour, at what hour?
 
     One linear layer answers every question from the vector at the caption's end token. `questions`
@@ -18,19 +24,24 @@ class ReadingObjective(nn.Module):
     words (Yuksekgonul et al. 2023), and left and right are nothing else.
     """
 
+    net: TextEncoder
+
     def __init__(self, net: TextEncoder, questions: list[int]):
         super().__init__()
         self.net, self.questions = net, questions
-        self.answers = nn.Linear(net.width, sum(questions))
+        self.answers = nn.Linear(net.config.hidden_size, sum(questions))
 
     def forward(self, ids: Tensor, truth: Tensor) -> Tensor:
         """Cross-entropy summed over the questions; ids (batch, tokens), truth (batch, questions)."""
         logits = self.answers(end_of(self.net(ids), ids)).split(self.questions, dim=1)
-        return sum(F.cross_entropy(x, y) for x, y in zip(logits, truth.T))
+        losses = [F.cross_entropy(x, y) for x, y in zip(logits, truth.T, strict=True)]
+        return torch.stack(losses).sum()
 
 
-class CLIPObjective(nn.Module):
+class CLIPObjective(Objective):
     """Tell every picture's caption from all others, its nearest relatives among them."""
+
+    net: CLIP
 
     def __init__(self, net: CLIP):
         super().__init__()
@@ -58,10 +69,12 @@ class PaintingLoss(nn.Module):
         return loss
 
 
-class VAEObjective(nn.Module):
+class VAEObjective(Objective):
     """Give the picture back, and keep the latents near N(0, 1), lightly (`kl_weight`, for each latent
     number).
     """
+
+    net: AutoencoderKL
 
     def __init__(self, net: AutoencoderKL, painting: PaintingLoss, kl_weight: float):
         super().__init__()
@@ -73,8 +86,10 @@ class VAEObjective(nn.Module):
         return self.painting(painted, pictures) + self.kl_weight * posterior.kl().mean() / noise[0].numel()
 
 
-class DecoderObjective(nn.Module):
+class DecoderObjective(Objective):
     """Give the picture back from latents that stay as they are."""
+
+    net: AutoencoderKL
 
     def __init__(self, net: AutoencoderKL, painting: PaintingLoss):
         super().__init__()
@@ -84,12 +99,15 @@ class DecoderObjective(nn.Module):
         return self.painting(self.net.decode(z), pictures)
 
 
-class UNetObjective(nn.Module):
+class UNetObjective(Objective):
     """Predict the noise that was added to the latents (DDPM, eq. 14), given the caption.
 
     Each timestep's error is weighed by min(SNR, gamma) / SNR, so that the nearly clean pictures, where
     little is left to decide, don't take most of the training (Hang et al. 2023, section 3.4).
     """
+
+    net: UNet
+    weight: Tensor
 
     def __init__(
         self, net: UNet, text_encoder: TextEncoder, schedule: NoiseSchedule, scale: float, gamma: float
@@ -101,10 +119,11 @@ class UNetObjective(nn.Module):
         self.register_buffer("weight", snr.clamp(max=gamma) / snr)
 
     def forward(
-        self, ids: Tensor, mean: Tensor, std: Tensor, draw: Tensor, noise: Tensor, t: Tensor
+        self, ids: Tensor, mean: Tensor, std: Tensor, latent_noise: Tensor, noise: Tensor, t: Tensor
     ) -> Tensor:
+        """`latent_noise` draws the latents from their mean and std, `noise` is what the U-Net has to find."""
         with torch.no_grad():
             context = self.text_encoder(ids)
-        z0 = self.scale * (mean + std * draw)
+        z0 = self.scale * (mean + std * latent_noise)
         error = (self.net(self.schedule.add_noise(z0, noise, t), t, context) - noise).square()
         return (self.weight[t] * error.mean(dim=(1, 2, 3))).mean()

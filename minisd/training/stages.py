@@ -1,306 +1,404 @@
-"""The stages, each from a section of the config; every stage goes on from what is in `out`."""
+"""The stages of a training: each is trained by `Training.train` and opened by a method of its own.
 
-import math
-import tomllib
+Training goes on from what is in the run's folder, opening never trains:
+
+    out/pictures.npy, tokenizer/, latents.npz     made once; what they were made with stands in records/
+    out/checkpoints/NAME.pt, NAME.previous.pt     of the networks, see loop.py
+    out/NAME.json                                 a finished network's loss curve and seconds
+    out/model                                     the model folder, after the stage "export"
+"""
+
+import shlex
+import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from accelerate import PartialState
-from torch import Tensor, nn
-from tqdm import tqdm
+from accelerate import Accelerator, PartialState
+from torch import nn
+from tqdm.auto import tqdm
 
 from ..checkpoint import TEXT_WEIGHTS, read_json, save_model, write_json
 from ..clip import CLIP, TextEncoder
-from ..files import whole
-from ..pipeline import StableDiffusion, schedule_of
-from ..scenes import COLOURS, GROUNDS, HELD_OUT, HOURS, KINDS, SIZES, Scene, caption, loosened, render
+from ..config import CLIPConfig
+from ..files import locked, whole
+from ..pipeline import StableDiffusion
+from ..scenes import Scene, caption, loosened
+from ..schedule import NoiseSchedule
+from ..sd15 import SD15
 from ..tokenizer import BPE
 from ..unet import UNet
 from ..vae import AutoencoderKL
-from .data import to_tensor, training_pictures, training_scenes
-from .loop import fit
-from .objectives import (
-    CLIPObjective,
-    DecoderObjective,
-    PaintingLoss,
-    ReadingObjective,
-    UNetObjective,
-    VAEObjective,
+from . import examples, objectives
+from .data import map_pictures, render_pictures, to_tensor, training_scenes
+from .examples import Latents
+from .loop import Batch, fit, use_average
+from .recipe import DEVICES, DTYPES, STAGES, TINY_RECIPE, PaintingPhase, Phase, Recipe
+from .store import (
+    CHECKSUM,
+    check_files,
+    check_settings,
+    is_recorded,
+    read_checkpoint,
+    remove_leftovers,
+    write_record,
 )
 
-TINY = Path(__file__).with_name("tiny.toml")
 TOKEN_STD = 0.02  # of token and position embeddings before training; OpenAI's CLIP has 0.02 and 0.01
 ENCODE_BATCH = 8  # pictures that the VAE encodes at a time
-
-
-def read_recipe(path: Path = TINY) -> dict:
-    """The sections of a training config such as tiny.toml."""
-    with open(path, "rb") as file:
-        return tomllib.load(file)
-
-
-# Stable Diffusion's own schedule (its scheduler_config.json), with the sampler that tiny is judged by.
-SCHEDULE = {
+PRECISIONS = dict(zip(DTYPES, ("no", "bf16", "fp16"), strict=True))  # as accelerate calls them
+# Stable Diffusion's own schedule, written for the sampler that tiny is judged by.
+SCHEDULE: dict[str, Any] = {
+    **{key: value for key, value in SD15["scheduler"].items() if key != "skip_prk_steps"},
     "_class_name": "DDIMScheduler",
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "num_train_timesteps": 1000,
-    "trained_betas": None,
     "prediction_type": "epsilon",
     "timestep_spacing": "leading",
-    "steps_offset": 1,
-    "set_alpha_to_one": False,
-    "clip_sample": False,
+}
+NEEDS = {  # the stages that have to be finished before one begins
+    "pictures": [],
+    "tokenizer": [],
+    "text": ["tokenizer"],
+    "clip": ["pictures", "tokenizer", "text"],
+    "vae": ["pictures"],
+    "latents": ["pictures", "vae"],
+    "decoder": ["pictures", "latents"],
+    "unet": ["tokenizer", "text", "latents"],
+    "export": ["tokenizer", "text", "clip", "decoder", "unet"],
 }
 
-
-# What the text encoder is asked about a caption. The first thing stands left where the order is told.
-THING = {"kind": KINDS, "colour": COLOURS, "size": SIZES}
-QUESTIONS = {
-    "things": (1, 2),
-    "order": (True, False),
-    "ground": (*GROUNDS, None),
-    "hour": (*HOURS, None),
-    **{
-        f"{place} {name}": (*choices, None)
-        for place in ("first", "second")
-        for name, choices in THING.items()
-    },
-}
+Net = TypeVar("Net", bound=nn.Module)
 
 
 class Training:
     """One training run: a recipe and the folder that its pictures, checkpoints and results go to.
 
+    device: "cpu", "cuda" or "mps"; without it accelerate takes the GPU that is there
+    dtype: "float32", or what accelerate's mixed precision computes in: "bfloat16", "float16"
+
     Several processes may run it together (`accelerate launch`): what is no training loop is done by the
     first of them, and the others read what it wrote.
     """
 
-    def __init__(self, recipe: dict, out: Path, cpu: bool = False):
-        self.recipe, self.out, self.cpu = recipe, Path(out), cpu
-        self.processes = PartialState(cpu=cpu)
-        self.scenes = training_scenes(recipe["pictures"], recipe["seed"])
+    def __init__(
+        self, recipe: Recipe, out: str | Path, device: str | None = None, dtype: str = "float32"
+    ) -> None:
+        check_device(device, dtype)
+        self.recipe, self.out, self.device, self.dtype = recipe, Path(out), device, dtype
+        if self.out.exists() and not self.out.is_dir():
+            raise NotADirectoryError(f"{self.out} is a file; name a folder for the training to go to")
+        self.processes = PartialState(cpu=device == "cpu")
+        self._stages: dict[str, tuple[Callable[[], None], Callable[[], Any]]] = {
+            "pictures": (self._make_pictures, self.open_pictures),
+            "tokenizer": (self._make_tokenizer, self.open_tokenizer),
+            "text": (self._train_text, self.open_text),
+            "clip": (self._train_clip, self.open_clip),
+            "vae": (self._train_vae, self.open_vae),
+            "latents": (self._make_latents, self.open_latents),
+            "decoder": (self._train_decoder, self.open_decoder),
+            "unet": (self._train_unet, self.open_unet),
+            "export": (self._export, lambda: None),
+        }
 
-    def pictures(self) -> np.ndarray:
-        """The training scenes' pictures, uint8 (pictures, 128, 128, 3)."""
+    def train(self, *names: str, report: Callable[[str, float], None] | None = None) -> None:
+        """Train stages one after another; a finished one returns at once, a killed one goes on.
+
+        `report(name, seconds)` is called after each. Raises ValueError at the start if these stages need
+        others that are not finished, BlockingIOError while another process trains in the same folder.
+        """
+        if unknown := [name for name in names if name not in NEEDS]:
+            raise ValueError(f"there is no stage {unknown[0]!r}; choose from {', '.join(NEEDS)}")
+        self.out.mkdir(parents=True, exist_ok=True)
+        first = self.processes.is_main_process
+        with locked(self.out, wait=False) if first else nullcontext():
+            if first:
+                remove_leftovers([self.out, *(folder for folder in self.out.glob("*/") if folder.is_dir())])
+            for i, name in enumerate(names):
+                for need in NEEDS[name]:
+                    if need not in names[:i]:
+                        self._stages[need][1]()
+            for name in names:
+                start = time.perf_counter()
+                self._stages[name][0]()
+                if report is not None and first:
+                    report(name, time.perf_counter() - start)
+
+    @cached_property
+    def scenes(self) -> list[Scene]:
+        """The scenes that are trained on."""
+        return training_scenes(self.recipe.pictures, self.recipe.seed)
+
+    # What is made once
+
+    def _make_pictures(self) -> None:
+        """Render the training scenes."""
+        path, recipe = self.out / "pictures.npy", self.recipe
         with self.processes.main_process_first():
-            return training_pictures(self.scenes, self.recipe["seed"], self.out / "pictures.npy")
+            if not is_recorded(self.out, path.name, recipe.settings()):
+                render_pictures(self.scenes, recipe.seed, recipe.size, path)
+                write_record(self.out, path.name, recipe.settings(), [path])
+            elif self.processes.is_main_process:
+                check_files(self.out, path.name)
 
-    def tokenizer(self) -> BPE:
-        """Byte-pair encoding learned from captions."""
-        folder, wanted = self.out / "tokenizer", self.recipe["tokenizer"]
+    def open_pictures(self) -> np.ndarray:
+        """The training scenes' pictures, uint8 (pictures, size, size, 3), mapped from their file."""
+        self._needs_record("pictures", "pictures.npy", self.recipe.settings())
+        return map_pictures(self.out / "pictures.npy", self.recipe.pictures, self.recipe.size)
+
+    def _make_tokenizer(self) -> None:
+        """Learn byte-pair encoding from captions."""
+        folder, wanted = self.out / "tokenizer", self.recipe.tokenizer
+        settings = self.recipe.settings("tokenizer")
         with self.processes.main_process_first():
-            if not (folder / "special_tokens_map.json").exists():  # the last of its files
-                rng = np.random.default_rng(self.recipe["seed"])
-                scenes = (self.scenes[i % len(self.scenes)] for i in range(wanted["captions"]))
-                BPE.train((caption(loosened(s, rng), rng) for s in scenes), wanted["size"]).save(folder)
-            return BPE.from_files(folder)
+            if not is_recorded(self.out, folder.name, settings):
+                rng = np.random.default_rng(self.recipe.seed)
+                scenes = (self.scenes[i % len(self.scenes)] for i in range(wanted.captions))
+                BPE.train((caption(loosened(s, rng), rng) for s in scenes), wanted.size).save(folder)
+                write_record(self.out, folder.name, settings, sorted(folder.glob("[!.]*")))
 
-    def _new(self, build: type, config: dict):
-        """A network with its first random weights, the same in every run of the recipe."""
-        torch.manual_seed(self.recipe["seed"])
-        return build(config)
+    def open_tokenizer(self) -> BPE:
+        """The byte-pair encoding that was learned."""
+        self._needs_record("tokenizer", "tokenizer", self.recipe.settings("tokenizer"))
+        check_files(self.out, "tokenizer")
+        return BPE.from_files(self.out / "tokenizer")
 
-    def _fit(self, name: str, objective: nn.Module, batch: Callable) -> None:
-        """Train by the recipe's section `name` ("vae-whole" is whole within vae), keep curve and seconds."""
-        section, settings = self.recipe, {"seed": self.recipe["seed"], "pictures": self.recipe["pictures"]}
-        for part in name.split("-"):
-            section = section[part]
-            settings |= {
-                key: value
-                for key, value in section.items()
-                if key != "save_every" and not (isinstance(value, dict) and "steps" in value)
-            }
-        keys = ("steps", "batch_size", "learning_rate_peak", "warmup", "ema_decay", "save_every")
-        done = fit(
-            objective,
-            batch,
-            self.out / "checkpoints",
-            name=name,
-            settings=settings,
-            seed=settings["seed"],
-            cpu=self.cpu,
-            **{key: section[key] for key in keys if key in section},
-        )
-        if self.processes.is_main_process:
-            write_json(done, self.out / f"{name}.json")
-
-    def text_encoder(self) -> TextEncoder:
-        """The text encoder, taught to read: to answer questions about what captions say."""
-        tokenizer = self.tokenizer()
-        ids = {"bos_token_id": tokenizer.bos, "eos_token_id": tokenizer.eos, "pad_token_id": tokenizer.eos}
-        net = self._new(
-            TextEncoder,
-            {
-                **self.recipe["text"]["config"],
-                **ids,
-                "vocab_size": len(tokenizer),
-                "model_type": "clip_text_model",
-                "torch_dtype": "float32",
-            },
-        )
-        torch.nn.init.normal_(net.text_model.embeddings.token_embedding.weight, std=TOKEN_STD)
-        torch.nn.init.normal_(net.text_model.embeddings.position_embedding.weight, std=TOKEN_STD)
-
-        def batch(rng: np.random.Generator, n: int) -> tuple[Tensor, ...]:
-            said = [loosened(self.scenes[i], rng) for i in rng.integers(len(self.scenes), size=n)]
-            return short_ids(tokenizer, said, rng), torch.tensor([answers(scene) for scene in said])
-
-        self._fit("text", ReadingObjective(net, [len(choices) for choices in QUESTIONS.values()]), batch)
-        return net.eval()
-
-    def clip(self) -> CLIP:
-        """The image encoder and both projections, the text encoder as it is: LiT (Zhai et al. 2022) reversed."""
-        pictures, wanted = self.pictures(), self.recipe["clip"]
-        tokenizer, text_encoder = self.tokenizer(), self.text_encoder()
-        net = self._new(
-            CLIP,
-            {
-                "text_config": text_encoder.config,
-                "vision_config": wanted["vision_config"],
-                "projection_dim": wanted["vision_config"]["projection_dim"],
-            },
-        )
-        net.text_model.load_state_dict(text_encoder.text_model.state_dict())
-        net.text_model.requires_grad_(False)
-        places = net.vision_model.embeddings.position_embedding.weight
-        torch.nn.init.normal_(
-            places, std=places.shape[1] ** -0.5
-        )  # as OpenAI's: places must show beside colours
-
-        def batch(rng: np.random.Generator, n: int) -> tuple[Tensor, ...]:
-            shown: list[tuple[Scene, np.ndarray]] = []
-            while len(shown) < n:
-                i = rng.integers(len(self.scenes))
-                shown += twins(self.scenes[i], pictures[i], rng)
-            shown = shown[:n]
-            said = [loosened(scene, rng) for scene, _ in shown]
-            said += [scene.altered(rng) for scene in said]
-            also_true = torch.tensor([[text.admits(scene) for text in said] for scene, _ in shown])
-            also_true.fill_diagonal_(False)
-            images = to_tensor(np.stack([picture for _, picture in shown]))
-            return short_ids(tokenizer, said, rng), images, also_true
-
-        self._fit("clip", CLIPObjective(net), batch)
-        return net.eval()
-
-    def vae(self) -> AutoencoderKL:
-        """Pictures to latents and back: corners of pictures first, then whole ones."""
-        pictures, wanted = self.pictures(), self.recipe["vae"]
-        net = self._new(AutoencoderKL, wanted["config"])
-        channels = wanted["config"]["latent_channels"]
-        for name in ("corners", "whole"):
-            crop = wanted[name]["crop"]
-            small = crop // net.downsampling
-
-            def batch(rng: np.random.Generator, n: int) -> tuple[Tensor, ...]:
-                top, left = rng.integers(0, pictures.shape[1] - crop + 1, (2, n))
-                corners = [
-                    pictures[i, y : y + crop, x : x + crop]
-                    for i, y, x in zip(rng.integers(len(pictures), size=n), top, left)
-                ]
-                noise = rng.standard_normal((n, channels, small, small), dtype=np.float32)
-                return to_tensor(np.stack(corners)), torch.from_numpy(noise)
-
-            objective = VAEObjective(net, painting_loss(wanted[name]), wanted["kl_weight"])
-            self._fit(f"vae-{name}", objective, batch)
-        return net.eval()
-
-    def latents(self) -> tuple[np.ndarray, np.ndarray, float]:
-        """Mean and deviation of every picture's latents, float16 (pictures, 4, 16, 16), and their scale.
+    def _make_latents(self) -> None:
+        """Encode every picture, and measure the scale of the latents.
 
         The scale is 1 / the standard deviation of the sampled latents (Rombach et al. 2022, app. G):
         Stable Diffusion's 0.18215 was measured so, on one batch.
         """
-        path, net, pictures = self.out / "latents.npz", self.vae(), self.pictures()
-        mark = sum(float(p.detach().double().abs().sum()) for p in net.encoder.parameters())
+        path, settings = self.out / "latents.npz", self._latents_settings()
         with self.processes.main_process_first():
-            if not path.exists():
-                mean, std = encode_all(net.to(memory_format=torch.channels_last), pictures)
-                spread = np.sqrt(mean.astype(np.float64).var() + np.square(std.astype(np.float64)).mean())
-                with whole(path) as part, open(part, "wb") as file:
-                    np.savez(file, mean=mean, std=std, scale=1 / spread, encoder=mark)
-            with np.load(path) as file:
-                if not math.isclose(file["encoder"], mark, rel_tol=1e-9):
-                    raise ValueError(f"{path} was made by another encoder; delete it to make it again")
-                return file["mean"], file["std"], float(file["scale"])
+            if is_recorded(self.out, path.name, settings):
+                return
+            net = self.open_vae()
+            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
+            mean, std = encode_all(net, self.open_pictures())
+            spread = np.sqrt(mean.astype(np.float64).var() + np.square(std.astype(np.float64)).mean())
+            with whole(path) as part, part.open("wb") as file:
+                np.savez(file, mean=mean, std=std, scale=1 / spread)
+            write_record(self.out, path.name, settings, [path])
 
-    def decoder(self) -> AutoencoderKL:
-        """The decoder trained on with the latents as they are: whole pictures, for its attention's sake.
+    def open_latents(self) -> Latents:
+        """The pictures' latents and their scale."""
+        self._needs_record("latents", "latents.npz", self._latents_settings())
+        check_files(self.out, "latents.npz")
+        with np.load(self.out / "latents.npz") as file:
+            return Latents(file["mean"], file["std"], float(file["scale"]))
+
+    def _latents_settings(self) -> dict[str, Any]:
+        """What latents depend on: the VAE's settings, and its very weights."""
+        state = self._finished("vae", "vae-whole", self.recipe.vae.whole, "vae")
+        return self.recipe.settings("vae") | {"the VAE's checksum": state[CHECKSUM]}
+
+    # The networks
+
+    def _train_text(self) -> None:
+        """Teach the text encoder to read: to answer questions about what captions say."""
+        tokenizer = self.open_tokenizer()
+        net = self._new_text(tokenizer)
+        questions = [len(choices) for choices in examples.CAPTION_QUESTIONS.values()]
+        batch = examples.captions_to_read(self.scenes, tokenizer)
+        self._fit(
+            "text", objectives.ReadingObjective(net, questions), batch, self.recipe.text, "tokenizer", "text"
+        )
+
+    def open_text(self) -> TextEncoder:
+        """The text encoder, which has learned to read."""
+        net = self._new_text(self.open_tokenizer())
+        return self._open(net, "text", "text", self.recipe.text, "tokenizer", "text")
+
+    def _new_text(self, tokenizer: BPE) -> TextEncoder:
+        """The text encoder before training."""
+        config = replace(
+            self.recipe.text.config,
+            vocab_size=len(tokenizer),
+            bos_token_id=tokenizer.bos,
+            eos_token_id=tokenizer.eos,
+            pad_token_id=tokenizer.eos,
+        )
+        net = self._new(TextEncoder, config)
+        nn.init.normal_(net.text_model.embeddings.token_embedding.weight, std=TOKEN_STD)
+        nn.init.normal_(net.text_model.embeddings.position_embedding.weight, std=TOKEN_STD)
+        return net
+
+    def _train_clip(self) -> None:
+        """Train the image encoder and both projections, the text encoder as it is: LiT (Zhai et al. 2022)
+        reversed.
+        """
+        text_encoder = self.open_text()
+        net = self._new_clip(text_encoder)
+        net.text_model.load_state_dict(text_encoder.text_model.state_dict())
+        net.text_model.requires_grad_(False)
+        batch = examples.pairs_to_match(self.scenes, self.open_pictures(), self.open_tokenizer())
+        objective = objectives.CLIPObjective(net)
+        self._fit("clip", objective, batch, self.recipe.clip, "tokenizer", "text", "clip")
+
+    def open_clip(self) -> CLIP:
+        """Both encoders of CLIP, trained."""
+        net = self._new_clip(self.open_text())
+        return self._open(net, "clip", "clip", self.recipe.clip, "tokenizer", "text", "clip")
+
+    def _new_clip(self, text_encoder: TextEncoder) -> CLIP:
+        """CLIP before training."""
+        image = self.recipe.clip.vision_config
+        net = self._new(CLIP, CLIPConfig(text_encoder.config, image, image.projection_dim))
+        places = net.vision_model.embeddings.position_embedding.weight
+        nn.init.normal_(places, std=places.shape[1] ** -0.5)  # as OpenAI's: places must show beside colours
+        return net
+
+    def _train_vae(self) -> None:
+        """Train the VAE, pictures to latents and back: on corners of pictures first, then on whole ones."""
+        pictures, wanted = self.open_pictures(), self.recipe.vae
+        net = self._new(AutoencoderKL, wanted.config)
+        for name, phase in (("corners", wanted.corners), ("whole", wanted.whole)):
+            objective = objectives.VAEObjective(net, painting_loss(phase), wanted.kl_weight)
+            batch = examples.crops_to_paint(pictures, phase.crop, wanted.config)
+            earlier = ["vae.corners"] if name == "whole" else []
+            self._fit(
+                f"vae-{name}", objective, batch, phase, "vae.config", "vae.kl_weight", *earlier, f"vae.{name}"
+            )
+
+    def open_vae(self) -> AutoencoderKL:
+        """The VAE, its decoder as it is before the stage "decoder"."""
+        net = self._new(AutoencoderKL, self.recipe.vae.config)
+        return self._open(net, "vae", "vae-whole", self.recipe.vae.whole, "vae")
+
+    def _train_decoder(self) -> None:
+        """Train the decoder on with the latents as they are: whole pictures, for its attention's sake.
 
         The encoder is frozen, so this may run before, after or beside the U-Net's training.
         """
-        wanted, pictures = self.recipe["decoder"], self.pictures()
-        mean, std, scale = self.latents()
-        net = self.vae().requires_grad_(False)
+        net, pictures, latents = self.open_vae(), self.open_pictures(), self.open_latents()
+        net.requires_grad_(False)
         net.decoder.requires_grad_(True)
         net.post_quant_conv.requires_grad_(True)
-        net.config["scaling_factor"] = net.scaling_factor = scale
+        objective = objectives.DecoderObjective(net, painting_loss(self.recipe.decoder))
+        batch = examples.latents_to_paint(pictures, latents)
+        self._fit("decoder", objective, batch, self.recipe.decoder, "vae", "decoder")
 
-        def batch(rng: np.random.Generator, n: int) -> tuple[Tensor, ...]:
-            chosen = rng.integers(len(pictures), size=n)
-            z = mean[chosen] + std[chosen] * rng.standard_normal((n, *mean.shape[1:]), dtype=np.float32)
-            return to_tensor(pictures[chosen]), torch.from_numpy(z)
+    def open_decoder(self) -> AutoencoderKL:
+        """The finished VAE, which knows the scale of its latents."""
+        net = self._new(AutoencoderKL, self.recipe.vae.config)
+        net.config = replace(net.config, scaling_factor=self.open_latents().scale)
+        return self._open(net, "decoder", "decoder", self.recipe.decoder, "vae", "decoder")
 
-        self._fit("decoder", DecoderObjective(net, painting_loss(wanted)), batch)
-        return net.eval()
+    def _train_unet(self) -> None:
+        """Train the noise predictor, on latents computed once and captions drawn anew."""
+        wanted, latents, text_encoder = self.recipe.unet, self.open_latents(), self.open_text()
+        steps = SCHEDULE["num_train_timesteps"]
+        schedule = NoiseSchedule.scaled_linear(SCHEDULE["beta_start"], SCHEDULE["beta_end"], steps)
+        net = self._new(UNet, wanted.config)
+        objective = objectives.UNetObjective(net, text_encoder, schedule, latents.scale, wanted.snr_gamma)
+        batch = examples.latents_to_denoise(
+            self.scenes, latents, self.open_tokenizer(), wanted.caption_dropout, steps
+        )
+        self._fit("unet", objective, batch, wanted, "tokenizer", "text", "vae", "unet")
 
-    def unet(self) -> UNet:
-        """The noise predictor, on latents computed once and captions drawn anew."""
-        wanted, tokenizer, text_encoder = self.recipe["unet"], self.tokenizer(), self.text_encoder()
-        mean, std, scale = self.latents()
+    def open_unet(self) -> UNet:
+        """The noise predictor, trained."""
+        net = self._new(UNet, self.recipe.unet.config)
+        return self._open(net, "unet", "unet", self.recipe.unet, "tokenizer", "text", "vae", "unet")
 
-        def batch(rng: np.random.Generator, n: int) -> tuple[Tensor, ...]:
-            chosen = rng.integers(len(self.scenes), size=n)
-            said = [caption(loosened(self.scenes[i], rng), rng) for i in chosen]
-            dropped = rng.random(n) < wanted["caption_dropout"]
-            ids = tokenizer(["" if drop else text for drop, text in zip(dropped, said)])
-            draw, noise = (
-                torch.from_numpy(rng.standard_normal((n, *mean.shape[1:]), dtype=np.float32)) for _ in "12"
-            )
-            t = torch.from_numpy(rng.integers(SCHEDULE["num_train_timesteps"], size=n))
-            return (
-                ids,
-                torch.from_numpy(mean[chosen]).float(),
-                torch.from_numpy(std[chosen]).float(),
-                draw,
-                noise,
-                t,
-            )
-
-        net = self._new(UNet, wanted["config"])
-        objective = UNetObjective(net, text_encoder, schedule_of(SCHEDULE), scale, wanted["snr_gamma"])
-        self._fit("unet", objective, batch)
-        return net.eval()
-
-    def export(self) -> Path:
+    def _export(self) -> None:
         """All parts as the model folder `out / model`, in half precision; CLIP beside them, without its text
         half.
         """
-        tokenizer, clip, folder = self.tokenizer(), self.clip(), self.out / "model"
-        model = StableDiffusion(
-            tokenizer,
-            self.text_encoder(),
-            self.unet(),
-            self.decoder(),
-            SCHEDULE,
-            self.recipe["guidance_scale"],
-        )
+        folder = self.out / "model"
+        parts = self.open_tokenizer(), self.open_text(), self.open_unet(), self.open_decoder()
         if self.processes.is_main_process:
-            model.save_pretrained(folder, torch.float16)
+            StableDiffusion(*parts, SCHEDULE, self.recipe.guidance_scale).save_pretrained(
+                folder, torch.float16
+            )
+            clip = self.open_clip()
             save_model(clip, folder / "clip", TEXT_WEIGHTS, "CLIPModel", torch.float16, without="text_model.")
             index = read_json(folder / "model_index.json")
             write_json({**index, "_world": "minisd.scenes"}, folder / "model_index.json")
         self.processes.wait_for_everyone()
-        return folder
+
+    # What they share
+
+    def _new(self, build: Callable[[Any], Net], config: object) -> Net:
+        """A network with its first random weights, the same in every run of the recipe."""
+        torch.manual_seed(self.recipe.seed)
+        return build(config)
+
+    def _fit(
+        self, name: str, objective: objectives.Objective, batch: Batch, phase: Phase, *sections: str
+    ) -> None:
+        """Train a network by a section of the recipe; `sections` are all that it depends on."""
+        done = fit(
+            objective,
+            batch,
+            self.out / "checkpoints" / f"{name}.pt",
+            phase,
+            Accelerator(cpu=self.device == "cpu", mixed_precision=PRECISIONS[self.dtype]),
+            settings=self.recipe.settings(*sections),
+            seed=self.recipe.seed,
+        )
+        if self.processes.is_main_process:
+            write_json(done, self.out / f"{name}.json")
+
+    def _open(self, net: Net, stage: str, name: str, phase: Phase, *sections: str) -> Net:
+        """Give a network the weights of its finished training."""
+        use_average(net, self._finished(stage, name, phase, *sections))
+        return net.eval()
+
+    def _finished(self, stage: str, name: str, phase: Phase, *sections: str) -> dict[str, Any]:
+        """A finished training's checkpoint; ValueError that says how to come by it."""
+        path = self.out / "checkpoints" / f"{name}.pt"
+        if not path.is_file():
+            raise ValueError(self._not_trained(stage))
+        try:
+            state = read_checkpoint(path)
+        except ValueError as error:
+            raise ValueError(f"{error}; to mend it: {self._command(stage)}") from None
+        check_settings(path, state["settings"], self.recipe.settings(*sections))
+        if state["step"] < phase.steps:
+            raise ValueError(self._not_trained(stage))
+        return state
+
+    def _needs_record(self, stage: str, name: str, settings: dict[str, Any]) -> None:
+        """ValueError unless what is made once is there, and was made with these settings."""
+        if not is_recorded(self.out, name, settings):
+            raise ValueError(self._not_trained(stage))
+
+    def _not_trained(self, stage: str) -> str:
+        """What to say of a stage that is not finished."""
+        return f"stage {stage} is not trained: {self._command(stage)}"
+
+    def _command(self, stage: str) -> str:
+        """The shortest command that trains a stage."""
+        word = min((word for word, stages in STAGES.items() if stage in stages), key=lambda w: len(STAGES[w]))
+        words = ["minisd", "train", word, "--out", str(self.out)]
+        if self.recipe.path != TINY_RECIPE:
+            words += ["--config", str(self.recipe.path)]
+        return shlex.join(words)
 
 
-def painting_loss(wanted: dict) -> PaintingLoss:
+def check_device(device: str | None, dtype: str) -> None:
+    """ValueError for a device or a precision that is unknown, or not there."""
+    if device is not None and device not in DEVICES:
+        raise ValueError(f"there is no device {device!r}; choose from {', '.join(DEVICES)}")
+    if dtype not in PRECISIONS:
+        raise ValueError(f"there is no dtype {dtype!r}; choose from {', '.join(PRECISIONS)}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("torch finds no CUDA GPU here; train on the cpu, or install torch for CUDA")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("torch finds no Apple GPU here; train on the cpu")
+    has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+    if dtype == "float16" and (device == "cpu" or not has_gpu):
+        raise ValueError("float16 is for training on a GPU; choose bfloat16 or float32")
+
+
+def painting_loss(phase: PaintingPhase) -> objectives.PaintingLoss:
     """The loss of a section of the recipe that trains the VAE."""
-    return PaintingLoss(wanted["squared_weight"], wanted["edge_weight"])
+    return objectives.PaintingLoss(phase.squared_weight, phase.edge_weight)
 
 
 def encode_all(net: AutoencoderKL, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -312,33 +410,3 @@ def encode_all(net: AutoencoderKL, pictures: np.ndarray) -> tuple[np.ndarray, np
             moments.append(torch.stack([posterior.mean, posterior.std]).half())
     mean, std = torch.cat(moments, dim=1).numpy()
     return mean, std
-
-
-def short_ids(tokenizer: BPE, said: list[Scene], rng: np.random.Generator) -> Tensor:
-    """Captions of scenes as ids, cut after the longest: what follows the last end token changes nothing."""
-    ids = tokenizer([caption(scene, rng) for scene in said])
-    return ids[:, : int(ids.argmax(dim=1).max()) + 1]
-
-
-def answers(scene: Scene) -> list[int]:
-    """What a caption says of a scene, a number for each of QUESTIONS; open is an answer too."""
-    said = {"things": len(scene.things), "order": scene.ordered, "ground": scene.ground, "hour": scene.hour}
-    for place, thing in zip(("first", "second"), scene.things):
-        said |= {f"{place} kind": thing.kind, f"{place} colour": thing.colour, f"{place} size": thing.size}
-    return [choices.index(said.get(question)) for question, choices in QUESTIONS.items()]
-
-
-def twins(scene: Scene, picture: np.ndarray, rng: np.random.Generator) -> list[tuple[Scene, np.ndarray]]:
-    """A scene and its nearest relatives, with their pictures: the hard negatives of one batch.
-
-    Two things come with their mirror image and with their colours swapped, so that the same words in
-    another order belong to another picture of the batch; a bag of words can't tell the four apart.
-    No colour-kind pair that is held out is ever drawn.
-    """
-    if len(scene.things) == 1:
-        return [(scene, picture)]
-    family = [(scene, picture)]
-    swapped = scene.colours_swapped()
-    if swapped != scene and not any((t.colour, t.kind) in HELD_OUT for t in swapped.things):
-        family.append((swapped, render(swapped, int(rng.integers(2**31)))))
-    return [relative for s, p in family for relative in ((s, p), (s.flipped(), p[:, ::-1]))]

@@ -1,0 +1,154 @@
+"""What each stage is shown: functions that draw the batch of one step from a random generator.
+
+Each of them returns `batch(rng, n)`, which gives the tensors of n examples that its objective takes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config import VAEConfig
+from ..scenes import COLOURS, GROUNDS, HELD_OUT, HOURS, KINDS, SIZES, Scene, caption, loosened, render
+from ..tokenizer import BPE
+from .data import to_tensor
+from .loop import Batch
+
+# What the text encoder is asked about a caption. The first thing stands left where the order is told.
+THING = {"kind": KINDS, "colour": COLOURS, "size": SIZES}
+CAPTION_QUESTIONS: dict[str, tuple] = {
+    "things": (1, 2),
+    "order": (True, False),
+    "ground": (*GROUNDS, None),
+    "hour": (*HOURS, None),
+    **{
+        f"{place} {name}": (*choices, None)
+        for place in ("first", "second")
+        for name, choices in THING.items()
+    },
+}
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Mean and deviation of every picture's latents, and their scale.
+
+    mean, std: float16 (pictures, 4, height, width); the U-Net's latents are scale * (mean + std * noise).
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    scale: float
+
+
+def captions_to_read(scenes: Sequence[Scene], tokenizer: BPE) -> Batch:
+    """Captions, and the answers to CAPTION_QUESTIONS: ids (n, tokens), truth (n, questions)."""
+
+    def batch(rng: np.random.Generator, n: int) -> tuple[Tensor, ...]:
+        said = [loosened(scenes[i], rng) for i in rng.integers(len(scenes), size=n)]
+        return short_ids(tokenizer, said, rng), torch.tensor([answers(scene) for scene in said])
+
+    return batch
+
+
+def answers(scene: Scene) -> list[int]:
+    """What a caption says of a scene, a number for each of CAPTION_QUESTIONS; open is an answer too."""
+    said = {"things": len(scene.things), "order": scene.ordered, "ground": scene.ground, "hour": scene.hour}
+    for place, thing in zip(("first", "second"), scene.things, strict=False):
+        said |= {f"{place} kind": thing.kind, f"{place} colour": thing.colour, f"{place} size": thing.size}
+    return [choices.index(said.get(question)) for question, choices in CAPTION_QUESTIONS.items()]
+
+
+def short_ids(tokenizer: BPE, said: Sequence[Scene], rng: np.random.Generator) -> Tensor:
+    """Captions of scenes as ids, cut after the longest: what follows the last end token changes nothing."""
+    ids = tokenizer([caption(scene, rng) for scene in said])
+    return ids[:, : int(ids.argmax(dim=1).max()) + 1]
+
+
+def pairs_to_match(scenes: Sequence[Scene], pictures: np.ndarray, tokenizer: BPE) -> Batch:
+    """Pictures and captions: ids (2n, tokens), images (n, 3, size, size), also_true (n, 2n).
+
+    The first n captions belong to the pictures, the others each have one thing wrong; `also_true` marks
+    those that happen to be true of another picture of the batch.
+    """
+
+    def batch(rng: np.random.Generator, n: int) -> tuple[Tensor, ...]:
+        shown: list[tuple[Scene, np.ndarray]] = []
+        while len(shown) < n:
+            i = int(rng.integers(len(scenes)))
+            shown += twins(scenes[i], pictures[i], rng)
+        shown = shown[:n]
+        said = [loosened(scene, rng) for scene, _ in shown]
+        said += [scene.altered(rng) for scene in said]
+        also_true = torch.tensor([[text.admits(scene) for text in said] for scene, _ in shown])
+        also_true.fill_diagonal_(False)
+        images = to_tensor(np.stack([picture for _, picture in shown]))
+        return short_ids(tokenizer, said, rng), images, also_true
+
+    return batch
+
+
+def twins(scene: Scene, picture: np.ndarray, rng: np.random.Generator) -> list[tuple[Scene, np.ndarray]]:
+    """A scene and its nearest relatives, with their pictures: the hard negatives of one batch.
+
+    Two things come with their mirror image and with their colours swapped, so that the same words in
+    another order belong to another picture of the batch; a bag of words can't tell the four apart.
+    No colour-kind pair that is held out is ever drawn.
+    """
+    if len(scene.things) == 1:
+        return [(scene, picture)]
+    family = [(scene, picture)]
+    swapped = scene.colours_swapped()
+    if swapped != scene and not any((t.colour, t.kind) in HELD_OUT for t in swapped.things):
+        family.append((swapped, render(swapped, int(rng.integers(2**31)), len(picture))))
+    return [relative for s, p in family for relative in ((s, p), (s.flipped(), p[:, ::-1]))]
+
+
+def crops_to_paint(pictures: np.ndarray, crop: int, vae: VAEConfig) -> Batch:
+    """Squares cut from the pictures (n, 3, crop, crop), and the noise that their latents are drawn with."""
+    side = crop // vae.downsampling
+
+    def batch(rng: np.random.Generator, n: int) -> tuple[Tensor, ...]:
+        top, left = rng.integers(0, pictures.shape[1] - crop + 1, (2, n))
+        corners = [
+            pictures[i, y : y + crop, x : x + crop]
+            for i, y, x in zip(rng.integers(len(pictures), size=n), top, left, strict=True)
+        ]
+        noise = rng.standard_normal((n, vae.latent_channels, side, side), dtype=np.float32)
+        return to_tensor(np.stack(corners)), torch.from_numpy(noise)
+
+    return batch
+
+
+def latents_to_paint(pictures: np.ndarray, latents: Latents) -> Batch:
+    """Whole pictures (n, 3, size, size), and latents drawn for them (n, 4, height, width)."""
+
+    def batch(rng: np.random.Generator, n: int) -> tuple[Tensor, ...]:
+        chosen = rng.integers(len(pictures), size=n)
+        noise = rng.standard_normal((n, *latents.mean.shape[1:]), dtype=np.float32)
+        return to_tensor(pictures[chosen]), torch.from_numpy(
+            latents.mean[chosen] + latents.std[chosen] * noise
+        )
+
+    return batch
+
+
+def latents_to_denoise(
+    scenes: Sequence[Scene], latents: Latents, tokenizer: BPE, caption_dropout: float, timesteps: int
+) -> Batch:
+    """What the U-Net is trained on, as `UNetObjective` takes it; a share of the captions is left empty."""
+
+    def batch(rng: np.random.Generator, n: int) -> tuple[Tensor, ...]:
+        chosen = rng.integers(len(scenes), size=n)
+        said = [caption(loosened(scenes[i], rng), rng) for i in chosen]
+        dropped = rng.random(n) < caption_dropout
+        ids = tokenizer(["" if drop else text for drop, text in zip(dropped, said, strict=True)])
+        shape = (n, *latents.mean.shape[1:])
+        latent_noise, noise = (rng.standard_normal(shape, dtype=np.float32) for _ in range(2))
+        t = torch.from_numpy(rng.integers(timesteps, size=n))
+        mean, std = (torch.from_numpy(x[chosen]).float() for x in (latents.mean, latents.std))
+        return ids, mean, std, torch.from_numpy(latent_noise), torch.from_numpy(noise), t
+
+    return batch
