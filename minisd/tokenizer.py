@@ -8,7 +8,7 @@ the vocabulary).
 
 from __future__ import annotations
 
-import json
+import itertools
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -17,14 +17,25 @@ from typing import TYPE_CHECKING
 
 import regex  # as the standard `re`, with the Unicode classes \p{L} (letters) and \p{N} (numbers)
 
-from .files import whole
+from .prompts import other_syntax as other_syntax  # beside the tokenizer, for those who read prompts
+from .tokenizer_files import (
+    END,
+    START,
+    AddedWord,
+    TokenizerFiles,
+    read_folder,
+    read_merges,
+    read_object,
+    read_vocab,
+    write_folder,
+)
 
 if TYPE_CHECKING:
     import torch
 
-START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"  # closes the last symbol of a word, so that "car" and "car|pet" differ
 MAX_LENGTH = 77  # OpenAI's CLIP: its code's context_length; the paper's section 2.4 says 76
+CACHED = 2**14  # words whose ids are kept, a few MB; more of them, and the cache begins again
 
 WORDS = regex.compile(
     r"'s|'t|'re|'ve|'m|'ll|'d"  # English contractions
@@ -50,6 +61,14 @@ BYTE_TO_SYMBOL = byte_symbols()
 SYMBOL_TO_BYTE = {symbol: byte for byte, symbol in enumerate(BYTE_TO_SYMBOL)}
 
 
+def check_text(text: str) -> None:
+    """Raise TypeError if `text` is not a string, ValueError if it holds a lone surrogate."""
+    if not isinstance(text, str):
+        raise TypeError(f"A text must be a string, not {type(text).__name__}: {text!r}.")
+    if regex.search(r"[\ud800-\udfff]", text):
+        raise ValueError(f"{text!r} holds half a character (a surrogate): decode its source as UTF-8 again.")
+
+
 def clean(text: str) -> str:
     """Compose accents (NFC), turn each run of white space into one space, lower the case.
 
@@ -59,14 +78,17 @@ def clean(text: str) -> str:
     bytes, curly quotes, full-width letters, control characters) and resolves HTML entities
     (`&amp;`) twice; afterwards it calls `str.lower`.
 
-    Raises: TypeError if `text` is not a string, ValueError if it holds a lone surrogate.
+    Raises: TypeError, ValueError as `check_text`.
     """
-    if not isinstance(text, str):
-        raise TypeError(f"A text must be a string, not {type(text).__name__}: {text!r}.")
-    if regex.search(r"[\ud800-\udfff]", text):
-        raise ValueError(f"{text!r} holds half a character (a surrogate): decode its source as UTF-8 again.")
+    check_text(text)
     text = regex.sub(r"\s+", " ", unicodedata.normalize("NFC", text))
     return text.replace("Σ", "σ").lower().strip(" ")
+
+
+def split_at(text: str, names: Collection[str]) -> list[str]:
+    """Cut a text before and behind each of the `names` in it, the longest of two that begin together."""
+    longest_first = sorted(names, key=len, reverse=True)
+    return regex.split(f"({'|'.join(map(regex.escape, longest_first))})", text)
 
 
 def split_words(text: str, whole_words: Collection[str] = (START, END)) -> list[str]:
@@ -77,9 +99,8 @@ def split_words(text: str, whole_words: Collection[str] = (START, END)) -> list[
     wherever they stand, as in transformers; the original CLIP misses the name of a special token
     that touches a symbol before it, as in "!<|endoftext|>".
     """
-    names = "|".join(regex.escape(word) for word in sorted(whole_words, key=len, reverse=True))
-    words = []
-    for part in regex.split(f"({names})", clean(text)):
+    words: list[str] = []
+    for part in split_at(clean(text), whole_words):
         words += [part] if part in whole_words else WORDS.findall(part)
     return words
 
@@ -87,12 +108,12 @@ def split_words(text: str, whole_words: Collection[str] = (START, END)) -> list[
 def word_symbols(word: str) -> list[str]:
     """The symbols a word starts from, one a byte of its UTF-8; the last is marked with `</w>`."""
     symbols = [BYTE_TO_SYMBOL[byte] for byte in word.encode("utf-8")]
-    return symbols[:-1] + [symbols[-1] + WORD_END]
+    return [*symbols[:-1], symbols[-1] + WORD_END]
 
 
 def merge_pair(symbols: list[str], pair: tuple[str, str]) -> list[str]:
     """Join every `pair` of neighbours, from left to right: a a a with (a, a) -> aa a."""
-    merged = []
+    merged: list[str] = []
     for symbol in symbols:
         if merged and (merged[-1], symbol) == pair:
             merged[-1] += symbol
@@ -107,6 +128,22 @@ def base_tokens() -> list[str]:
     return symbols + [symbol + WORD_END for symbol in symbols]
 
 
+def check_numbers(vocab: dict[str, int]) -> None:
+    """Raise ValueError unless the numbers of a vocabulary are 0, 1, 2 ... in some order, each once.
+
+    They are the rows of the text encoder's table: with another number a word would be read as another word,
+    or be none.
+    """
+    numbers = set(vocab.values())
+    if len(numbers) < len(vocab):
+        raise ValueError("Two tokens of the vocabulary share an id: fetch the vocabulary again.")
+    if odd := [token for token, number in vocab.items() if number not in range(len(vocab))]:
+        raise ValueError(
+            f"The vocabulary has gaps: of {len(vocab)} tokens {odd[0]!r:.60} has the id {vocab[odd[0]]}; "
+            "fetch the vocabulary again."
+        )
+
+
 class BPE:
     """A byte-pair tokenizer: a list of merges, most urgent first, and a number for each token.
 
@@ -114,7 +151,9 @@ class BPE:
     vocab: token -> id; by default CLIP's order: 512 base tokens, merges, start, end
     max_length: length of the rows that calling the tokenizer returns, start and end included
 
-    Attributes: `merges`, `vocab`, `max_length`, and `bos`, `eos`, the ids of start and end.
+    Attributes: `merges`, `vocab`, `max_length`; `bos`, `eos` and `pad`, the ids of start, end and what
+    fills a row (the end, unless a folder's files say otherwise); `added`, which has the ids of each word
+    added to the vocabulary.
     Raises: ValueError if a merge joins tokens that do not exist yet or stands twice, if `vocab` is
     not made of exactly the tokens of the merges, or if `max_length` is below 2.
     """
@@ -125,20 +164,20 @@ class BPE:
         vocab: dict[str, int] | None = None,
         max_length: int = MAX_LENGTH,
     ):
-        self.merges, self.max_length = [tuple(pair) for pair in merges], max_length
+        self.merges, self.max_length = [(left, right) for left, right in merges], max_length
         if max_length < 2:
             raise ValueError(f"max_length is {max_length}; it must be at least 2, for start and end.")
-        tokens = dict.fromkeys(base_tokens())  # a dict keeps the order, and a token only once
-        self._ranks = {}
+        made = dict.fromkeys(base_tokens())  # a dict keeps the order, and a token only once
+        self._ranks: dict[tuple[str, str], int] = {}
         for rank, (left, right) in enumerate(self.merges):
-            if left not in tokens or right not in tokens or (left, right) in self._ranks:
+            if left not in made or right not in made or (left, right) in self._ranks:
                 raise ValueError(
                     f"Merge {rank + 1}, {left!r} + {right!r}, stands twice or joins tokens that no "
                     "earlier merge made: the merges are damaged or out of order; fetch them again."
                 )
             self._ranks[left, right] = rank
-            tokens[left + right] = None
-        tokens = [*tokens, START, END]
+            made[left + right] = None
+        tokens = [*made, START, END]
         self.vocab = {token: i for i, token in enumerate(tokens)} if vocab is None else dict(vocab)
         missing = [token for token in tokens if token not in self.vocab]
         if missing or len(self.vocab) != len(tokens):
@@ -146,12 +185,15 @@ class BPE:
                 f"The vocabulary has {len(self.vocab)} tokens, the merges make {len(tokens)}; missing from "
                 f"it: {missing[:3] or 'none'}. Take both files from the same tokenizer."
             )
-        self._tokens = {i: token for token, i in self.vocab.items()}
-        if len(self._tokens) != len(tokens):
-            raise ValueError("Two tokens of the vocabulary share an id: fetch the vocabulary again.")
+        self._tokens = {i: token for token, i in self.vocab.items()}  # id -> its symbols
+        check_numbers(self.vocab)
         self.bos, self.eos = self.vocab[START], self.vocab[END]
-        self._whole = [START, END]  # the words that are found before all others
-        self._cache = {START: [self.bos], END: [self.eos]}  # word -> ids
+        self.pad = self.eos
+        self.added: dict[str, list[int]] = {}
+        # The words that are found before all others, in the text as typed and in the cleaned text.
+        self._exact: dict[str, list[int]] = {}
+        self._whole = {START: [self.bos], END: [self.eos]}
+        self._cache: dict[str, list[int]] = {}  # word -> ids
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -176,9 +218,9 @@ class BPE:
         # Each distinct word is split once, and weighs as often as it occurs.
         frequency = Counter(word for text in texts for word in split_words(text))
         table = [(word_symbols(word), n) for word, n in frequency.items() if word not in (START, END)]
-        merges = []
+        merges: list[tuple[str, str]] = []
         while len(ids) + 2 < size:
-            counts = Counter()  # pair -> how often it occurs
+            counts: Counter[tuple[str, str]] = Counter()  # pair -> how often it occurs
             for symbols, n in table:
                 for pair in zip(symbols, symbols[1:]):
                     counts[pair] += n
@@ -192,88 +234,110 @@ class BPE:
 
     @classmethod
     def from_files(
-        cls, merges: str | Path, vocab: str | Path | None = None, max_length: int = MAX_LENGTH
+        cls, merges: str | Path, vocab: str | Path | None = None, max_length: int | None = None
     ) -> BPE:
-        """Read `merges.txt`, and `vocab.json` for the ids; or the folder that holds the two.
+        """Read a checkpoint's `tokenizer/` folder; or `merges.txt`, and `vocab.json` for the ids.
 
-        A folder is a checkpoint's `tokenizer/`; its `vocab.json` may be absent. Without one the
-        ids follow from the merges, in CLIP's order.
+        A folder may hold a tokenizer.json instead of the two, words added to the vocabulary, its own
+        length of a row and its own padding. Without a vocabulary the ids follow from the merges, in
+        CLIP's order. `max_length` None: the folder's, or 77.
 
-        Raises: FileNotFoundError if a file is absent, ValueError if one is damaged or if the two
-        don't belong together.
+        Raises: FileNotFoundError if a file is absent, ValueError, in one line that names the file, if
+        one is damaged, of another kind of tokenizer, or if the files don't belong together.
         """
-        merges = Path(merges)
-        if merges.is_dir():
-            beside, merges = merges / "vocab.json", merges / "merges.txt"
-            vocab = beside if vocab is None and beside.exists() else vocab
-        for path in (merges, vocab):
-            if path is not None and not Path(path).is_file():
-                raise FileNotFoundError(f"There is no file {path}: give a checkpoint's tokenizer folder.")
-        lines = merges.read_text(encoding="utf-8").rstrip("\n").split("\n")
-        if not lines[0].startswith("#version"):
-            raise ValueError(f"{merges} does not begin with '#version': fetch a true merges.txt.")
-        pairs = [tuple(line.split()) for line in lines[1:]]
-        if odd := [number for number, pair in enumerate(pairs, start=2) if len(pair) != 2]:
-            raise ValueError(f"Line {odd[0]} of {merges} is not two tokens: fetch the file again.")
+        path = Path(merges)
+        if path.is_dir():
+            files = read_folder(path)
+        elif path.is_file():
+            files = TokenizerFiles(read_merges(path))
+        else:
+            raise FileNotFoundError(f"There is no file {path}: give a checkpoint's tokenizer folder.")
+        numbers = files.vocab
         if vocab is not None:
-            try:
-                vocab = json.loads(Path(vocab).read_text(encoding="utf-8"))
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{vocab} is not JSON ({error}): fetch the file again.") from error
-        return cls(pairs, vocab, max_length)
+            if not Path(vocab).is_file():
+                raise FileNotFoundError(f"There is no file {vocab}: give a checkpoint's tokenizer folder.")
+            numbers = read_vocab(read_object(Path(vocab)), Path(vocab))
+        place = path if vocab is None else vocab
+        try:
+            bpe = cls(files.merges, numbers, max_length or files.max_length or MAX_LENGTH)
+            bpe._add_words(files.added)
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from None
+        bpe.pad = bpe.eos if files.pad == END else (bpe._exact | bpe._whole)[files.pad][0]
+        return bpe
+
+    def _add_words(self, words: list[AddedWord]) -> None:
+        """Take up the words of a folder, whose ids must follow the vocabulary's without a gap.
+
+        A word of several vectors is written as WORD, WORD_1, WORD_2 ...; like diffusers, we read all of
+        them where the first stands in a text.
+        """
+        names = {word.word: word.number for word in words}
+        for word in sorted(words, key=lambda word: word.number):
+            known = self.vocab.get(word.word)
+            if word.number != (len(self) if known is None else known):
+                raise ValueError(
+                    f"The added word {word.word!r:.60} has the id {word.number}, where {known or len(self)} "
+                    "is due: fetch the tokenizer folder again."
+                )
+            name = word.word if word.exact else clean(word.word)
+            ids = (self._exact if word.exact else self._whole)[name] = [word.number]
+            if known is None:
+                self._tokens[word.number] = "".join(word_symbols(name))
+                self.added[name] = ids
+        for name in [*names]:
+            rest = itertools.takewhile(names.__contains__, (f"{name}_{i}" for i in itertools.count(1)))
+            ids = self._exact.get(name) or self._whole[clean(name)]
+            for number in map(names.__getitem__, rest):
+                ids.append(number)
+                self._tokens[number] = ""
 
     def save(self, folder: str | Path) -> None:
-        """Write the four files of a checkpoint's `tokenizer/` folder.
+        """Write the files of a checkpoint's `tokenizer/` folder, with all words that were added.
 
         `transformers.CLIPTokenizer.from_pretrained(folder)` and `BPE.from_files(folder)` read it
-        and give the same ids. Each file is written under another name first, then renamed, so
-        that an interrupted save never leaves half a file.
-
-        Raises: ValueError if words were added, for which these files have no place.
+        and give the same ids. A word of several ids is written as diffusers does it: WORD, WORD_1,
+        WORD_2 ...; one that has two spellings, in its first.
         """
-        if len(self) > len(self.vocab):
-            raise ValueError("Learned words are not saved: save the model before you add any.")
-        folder = Path(folder)
-        # normalized: looked for in the cleaned text, so "<|ENDOFTEXT|>" counts, as in the original CLIP
-        start, end = (
-            {"content": name, "lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
-            for name in (START, END)
-        )
-        specials = {"bos_token": start, "eos_token": end, "unk_token": end, "pad_token": end}
-        config = {name: {"__type": "AddedToken", **token} for name, token in specials.items()}
-        config |= {
-            "add_prefix_space": False,
-            "do_lower_case": True,
-            "errors": "replace",
-            "model_max_length": self.max_length,
-            "tokenizer_class": "CLIPTokenizer",
+        words = {
+            (name if i == 0 else f"{name}_{i}"): number
+            for name, ids in self.added.items()
+            for i, number in enumerate(ids)
         }
-        files = {
-            "vocab.json": json.dumps(self.vocab, ensure_ascii=False),
-            "merges.txt": "\n".join(["#version: 0.2", *(" ".join(pair) for pair in self.merges)]) + "\n",
-            "tokenizer_config.json": json.dumps(config, indent=2),
-            "special_tokens_map.json": json.dumps(specials, indent=2),
-        }
-        for name, content in files.items():
-            with whole(folder / name) as part:
-                part.write_text(content, encoding="utf-8", newline="\n")
+        once = {number: name for name, number in reversed(words.items())}  # the first spelling stays
+        added = [AddedWord(once[number], number, once[number] in self._exact) for number in sorted(once)]
+        pad = self._tokens[self.pad]
+        if self.pad not in once and self.pad != self.eos:  # a token of the vocabulary, such as SD 2's "!"
+            added.append(AddedWord(pad, self.pad, pad in self._exact))
+        pad = once.get(self.pad, pad)
+        write_folder(Path(folder), TokenizerFiles(self.merges, self.vocab, added, self.max_length, pad))
 
     def add(self, word: str, count: int = 1) -> list[int]:
         """Give `word` `count` new ids of its own, which it becomes wherever it stands in a text.
 
-        As in the text itself, capitals don't matter. The ids follow the highest so far. Diffusers names
-        the second and later ones "WORD_1", "WORD_2" ..., and writes them behind the first.
+        As in the text itself, capitals don't matter. The ids follow the highest so far.
 
         Raises: ValueError if the word is empty, or a token already.
         """
-        name = clean(word)
-        symbols = "".join(word_symbols(name)) if name else ""
-        if not name or not {name, symbols}.isdisjoint(self._tokens.values()):
-            raise ValueError(f"{word!r} is a token already, or empty: choose another word, such as '<new>'.")
-        ids = self._cache[name] = [max(self._tokens) + 1 + i for i in range(count)]
-        self._tokens |= dict.fromkeys(ids, "") | {ids[0]: symbols}
-        self._whole.append(name)
+        name = self._new_name(word)
+        ids = self.added[name] = self._whole[name] = [len(self) + i for i in range(count)]
+        self._tokens |= dict.fromkeys(ids, "") | {ids[0]: "".join(word_symbols(name))}
         return ids
+
+    def also(self, spelling: str, word: str) -> None:
+        """Let an added `word` be spelt in a second way; raises ValueError as `add`."""
+        name = self._new_name(spelling)
+        self.added[name] = self._whole[name] = self.added[clean(word)]
+
+    def _new_name(self, word: str) -> str:
+        """A word as the cleaned text has it; ValueError if it can't be added."""
+        name = clean(word)
+        known = {name, "".join(word_symbols(name))} if name else {""}
+        if not name or name in self.added or not known.isdisjoint(self._tokens.values()):
+            raise ValueError(
+                f"{word!r:.60} is a token already, or empty: choose another word, such as '<new>'."
+            )
+        return name
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, without start and end, however long.
@@ -282,7 +346,15 @@ class BPE:
 
         Raises: TypeError if `text` is not a string, ValueError if it holds a lone surrogate.
         """
-        return [i for word in split_words(text, self._whole) for i in self._encode_word(word)]
+        check_text(text)
+        ids: list[int] = []
+        for part in split_at(text, self._exact) if self._exact else [text]:
+            if part in self._exact:
+                ids += self._exact[part]
+                continue
+            for word in split_words(part, self._whole):
+                ids += self._whole[word] if word in self._whole else self._encode_word(word)
+        return ids
 
     def _encode_word(self, word: str) -> list[int]:
         if word not in self._cache:
@@ -293,6 +365,8 @@ class BPE:
                 if best not in self._ranks:
                     break
                 symbols = merge_pair(symbols, best)
+            if len(self._cache) >= CACHED:
+                self._cache.clear()
             self._cache[word] = [self.vocab[symbol] for symbol in symbols]
         return self._cache[word]
 
@@ -307,7 +381,7 @@ class BPE:
         Raises: ValueError if an id is not in the vocabulary.
         """
         text = b""
-        for i in (int(i) for i in ids if int(i) not in (self.bos, self.eos)):
+        for i in (int(i) for i in ids if int(i) not in (self.bos, self.eos, self.pad)):
             if i not in self._tokens:
                 raise ValueError(f"There is no token {i}: this vocabulary has {len(self)} tokens.")
             token = self._tokens[i]
@@ -317,22 +391,36 @@ class BPE:
 
     def cut(self, text: str) -> str:
         """The end of `text` that a row has no room for, decoded; '' if all of it fits."""
-        return self.decode(self.encode(text)[self.max_length - 2 :])
+        return self._rest(self.encode(text))
 
-    def __call__(self, texts: str | list[str]) -> torch.LongTensor:
-        """The rows of ids that the text encoder reads: start, the text, end, end, ... end.
+    def _rest(self, ids: list[int]) -> str:
+        """The end of a text's ids that a row has no room for, decoded; a word that is cut stands in it."""
+        first = self.max_length - 2
+        while first < len(ids) and not self._tokens[ids[first]]:  # in the middle of a word of several ids
+            first -= 1
+        return self.decode(ids[first:])
 
-        A text of more than `max_length - 2` tokens is cut, and its row still closes with an end.
+    def read(self, texts: str | list[str]) -> tuple[torch.Tensor, list[str]]:
+        """The rows of ids that the text encoder reads, and the end of each text that has no room in its row.
+
+        A row is start, the text, end, end, ... end. A text of more than `max_length - 2` tokens is cut, and
+        its row still closes with an end.
 
         texts: one string or a list of strings
-        returns: ids, int64, (batch, max_length); batch is 1 for one string
+        returns: ids, int64, (batch, max_length), where batch is 1 for one string; and a string for each
+        text, '' if all of it fits
         raises: TypeError, ValueError as `encode`
         """
         import torch  # here, so that training and reading a tokenizer needs no torch
 
         if not isinstance(texts, (str, list, tuple)):
             raise TypeError(f"The tokenizer takes a string or a list of strings, not {type(texts).__name__}.")
-        texts = [texts] if isinstance(texts, str) else texts
-        rows = [[self.bos, *self.encode(text)[: self.max_length - 2]] for text in texts]
-        rows = [row + [self.eos] * (self.max_length - len(row)) for row in rows]
-        return torch.tensor(rows, dtype=torch.long).reshape(-1, self.max_length)
+        encoded = [self.encode(text) for text in ([texts] if isinstance(texts, str) else texts)]
+        rows = [[self.bos, *ids[: self.max_length - 2], self.eos] for ids in encoded]
+        rows = [row + [self.pad] * (self.max_length - len(row)) for row in rows]
+        table = torch.tensor(rows, dtype=torch.long).reshape(-1, self.max_length)
+        return table, [self._rest(ids) for ids in encoded]
+
+    def __call__(self, texts: str | list[str]) -> torch.Tensor:
+        """The rows of `read` alone: ids, int64, (batch, max_length)."""
+        return self.read(texts)[0]

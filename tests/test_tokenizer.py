@@ -314,11 +314,11 @@ def test_files_round_trip(bpe, folder):
 
 
 def test_ids_of_vocab_json_are_used(bpe, folder, tmp_path):
-    shifted = {token: i + 1000 for token, i in bpe.vocab.items()}
-    (tmp_path / "other.json").write_text(json.dumps(shifted), encoding="utf-8")
+    turned = {token: 799 - i for token, i in bpe.vocab.items()}
+    (tmp_path / "other.json").write_text(json.dumps(turned), encoding="utf-8")
     other = BPE.from_files(folder / "merges.txt", tmp_path / "other.json")
-    assert other.encode("A red 家!") == [i + 1000 for i in bpe.encode("A red 家!")]
-    assert (other.bos, other.eos) == (1798, 1799)
+    assert other.encode("A red 家!") == [799 - i for i in bpe.encode("A red 家!")]
+    assert (other.bos, other.eos) == (1, 0)
     assert other.decode(other.encode("A red 家!")) == "a red 家 !"
 
 
@@ -362,8 +362,8 @@ def test_absent_files(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "#version"),
-        ("version https://git-lfs.github.com/spec/v1\n", "#version"),
+        ("", "is empty, it lacks even its '#version'"),
+        ("version https://git-lfs.github.com/spec/v1\n", "git-lfs pointer"),
         ("#version: 0.2\na b\nabc\n", "Line 3"),
         ("#version: 0.2\na b\n\na c\n", "Line 3"),
         ("#version: 0.2\na b c\n", "Line 2"),
@@ -677,6 +677,60 @@ def test_words_that_cannot_be_added(bpe, tmp_path):
             mine.add(word)
     with pytest.raises(TypeError, match="must be a string"):
         mine.add(None)
-    with pytest.raises(ValueError, match="Learned words are not saved"):
-        mine.save(tmp_path / "new")
-    assert len(mine) == 802 and not (tmp_path / "new").exists()
+    assert len(mine) == 802
+
+
+def test_of_two_words_that_begin_together_the_longer_is_found(bpe):
+    mine = BPE(bpe.merges)
+    mine.add("<cat")
+    mine.add("<cat-toy>")  # later, and longer: neither order nor alphabet decides
+    mine.add("<ca")
+    assert mine.encode("<cat-toy><cat<ca") == [801, 800, 802]
+
+
+def test_the_smallest_vocabulary_is_that_of_the_bytes():
+    assert len(BPE.train(["a red house"], 514)) == 514
+    assert len(BPE.train(["a red house"], 515)) == 515
+    for size in (513, 0, -1):
+        with pytest.raises(ValueError, match="at least 514"):
+            BPE.train(["a red house"], size)
+
+
+def test_a_vocabulary_with_gaps_is_refused(bpe):
+    gap = {token: i + (i > 700) for token, i in bpe.vocab.items()}
+    with pytest.raises(ValueError, match="has gaps"):
+        BPE(bpe.merges, gap)
+    turned = BPE(bpe.merges, {token: 799 - i for token, i in bpe.vocab.items()})
+    assert turned.add("<toy>", 2) == [800, 801]  # behind the highest, whichever token has that
+
+
+def test_the_cache_does_not_grow_without_end(bpe, monkeypatch):
+    monkeypatch.setattr(module, "CACHED", 5)
+    mine = BPE(bpe.merges)
+    words = [f"word{chr(97 + i)}x" for i in range(26)]
+    ids = [mine.encode(word) for word in words]
+    assert len(mine._cache) <= 5
+    assert [mine.encode(word) for word in words] == ids == [bpe.encode(word) for word in words]
+
+
+def test_reading_gives_rows_and_what_has_no_room(bpe):
+    mine = BPE(bpe.merges)
+    mine.add("<toy>", 80)
+    texts = ["a red house", "house " * 76 + "night", "<toy> night", "house " * 74 + "<toy>", ""]
+    rows, rests = mine.read(texts)
+    assert torch.equal(rows, mine(texts)) and rows.shape == (5, 77)
+    assert rests == ["", "house night", "<toy> night", "<toy>", ""]
+    assert mine.read("a red house")[1] == [""]
+
+
+def test_a_second_spelling(bpe):
+    mine = BPE(bpe.merges)
+    ids = mine.add("old name 7500", 2)
+    mine.also("MyStyle", "old name 7500")
+    assert mine.encode("a mystyle, Old  Name 7500") == [*mine.encode("a"), *ids, *mine.encode(","), *ids]
+    assert mine.added == {"old name 7500": ids, "mystyle": ids}
+    assert mine.decode(ids) == "old name 7500"
+    with pytest.raises(ValueError, match="is a token already"):
+        mine.also("house", "mystyle")
+    with pytest.raises(ValueError, match="is a token already"):
+        mine.add("mystyle")
