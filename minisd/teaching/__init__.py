@@ -4,9 +4,7 @@ from collections.abc import Callable
 
 
 def __getattr__(name: str) -> Callable:
-    """`check` and `microscope` are imported when first asked for (PEP 562): unlike the book's order they need
-    torch.
-    """
+    """`check` and `microscope` need torch: they are imported when first asked for (PEP 562)."""
     if name == "check":
         from .checks import check
 

@@ -219,7 +219,23 @@ def _chapter(entry: dict, index: int) -> Chapter:
     if "minutes" in entry:
         _keys(minutes, f"{where}, minutes", reading=int, running=int)
     _keys(entry["needs"], f"{where}, needs", chapters=list, extras=list)
-    needs = entry["needs"]
+    _check(entry, where, index)
+    return Chapter(
+        number=entry["number"],
+        slug=entry["slug"],
+        title=entry["title"],
+        question=entry["question"],
+        part=entry["part"],
+        state=entry["state"],
+        builds=tuple(entry["builds"]),
+        needs_chapters=tuple(entry["needs"]["chapters"]),
+        needs_extras=tuple(entry["needs"]["extras"]),
+        **minutes,
+    )
+
+
+def _check(entry: dict, where: str, index: int) -> None:
+    """Raise unless the values of a chapter's entry make sense."""
     if entry["number"] != index:
         raise BookError(f"{where} stands where chapter {index} should: numbers go 0, 1, 2, ...")
     if not entry["slug"].isidentifier() or not entry["slug"].islower():
@@ -231,21 +247,9 @@ def _chapter(entry: dict, index: int) -> Chapter:
     for name in entry["builds"]:
         if not str(name).startswith("minisd."):
             raise BookError(f"{where}: builds {name!r}, which is no name in minisd")
-    for number in needs["chapters"]:
+    for number in entry["needs"]["chapters"]:
         if number not in range(index):
             raise BookError(f"{where}: needs chapter {number}, which does not come before it")
-    return Chapter(
-        number=entry["number"],
-        slug=entry["slug"],
-        title=entry["title"],
-        question=entry["question"],
-        part=entry["part"],
-        state=entry["state"],
-        builds=tuple(entry["builds"]),
-        needs_chapters=tuple(needs["chapters"]),
-        needs_extras=tuple(needs["extras"]),
-        **minutes,
-    )
 
 
 def _keys(table: object, where: str, **types: type) -> None:

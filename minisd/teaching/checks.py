@@ -50,9 +50,7 @@ class CheckFailed(AssertionError):
 
 @dataclass(frozen=True)
 class Mistake:
-    """A known mistake: `wrong` is what a reader who made it computes; where it is None, `seen(answer, cases)`
-    tells.
-    """
+    """A known mistake: `wrong` computes what a reader who made it does; without one, `seen` recognises it."""
 
     wrong: Callable | None
     says: str
@@ -61,8 +59,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Exercise:
-    """One exercise: the reference `right`, random `cases` (positional arguments), and the section to read
-    again.
+    """One exercise: the reference `right`, random `cases` (positional arguments), the section to read again.
 
     tolerance: of the largest number in the reference's tensor or array; of 1 where that holds only zeros.
     """

@@ -48,28 +48,20 @@ def shapes_seen(pipe: StableDiffusion, prompt: str, steps: int) -> dict[str, lis
     return seen
 
 
-def diagram(pipe: StableDiffusion, prompt: str, steps: int = STEPS) -> Drawing:
-    """Latent diffusion as boxes and arrows (Rombach et al. 2022, figure 3), with `pipe`'s own shapes and
-    sizes.
+class Sheet:
+    """The pieces of a drawing, in SVG."""
 
-    It paints `prompt` once, to see what passes through the modules.
-    """
-    seen = shapes_seen(pipe, prompt, steps)
-    ids = tuple(pipe.tokenizer([prompt]).shape)
-    context, latents, pixels = seen["text_encoder"][0][1:], seen["unet"][0][1:], seen["decoder"][0][1:]
-    calls = len(seen["unet"])
-    parts: list[str] = []
+    def __init__(self) -> None:
+        self.parts: list[str] = []
 
-    def by(shape: tuple[int, ...]) -> str:
-        return " x ".join(map(str, shape))
-
-    def text(x: float, y: float, words: str, size: int = 13, weight: str = "normal") -> None:
-        parts.append(
+    def text(self, x: float, y: float, words: str, size: int = 13, weight: str = "normal") -> None:
+        self.parts.append(
             f'<text x="{x}" y="{y}" font-size="{size}" font-weight="{weight}" text-anchor="middle" '
             f'fill="{INK}">{html.escape(words)}</text>'
         )
 
     def box(
+        self,
         x: float,
         y: float,
         width: float,
@@ -79,49 +71,67 @@ def diagram(pipe: StableDiffusion, prompt: str, steps: int = STEPS) -> Drawing:
         colour: str = BOX,
         dash: str = "",
     ) -> None:
-        parts.append(
+        self.parts.append(
             f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="8" fill="{colour}" stroke="{INK}" '
             f'stroke-dasharray="{dash}"/>'
         )
-        text(x + width / 2, y + height / 2 - 3, title, 14, "bold")
-        text(x + width / 2, y + height / 2 + 14, below, 11)
+        self.text(x + width / 2, y + height / 2 - 3, title, 14, "bold")
+        self.text(x + width / 2, y + height / 2 + 14, below, 11)
 
     def arrow(
-        points: Sequence[tuple[float, float]], label: str = "", at: tuple[float, float] = (0, 0)
+        self, points: Sequence[tuple[float, float]], label: str = "", at: tuple[float, float] = (0, 0)
     ) -> None:
         path = " ".join(f"{x},{y}" for x, y in points)
-        parts.append(
+        self.parts.append(
             f'<polyline points="{path}" fill="none" stroke="{INK}" stroke-width="1.6" '
             'marker-end="url(#tip)"/>'
         )
         if label:
-            text(*at, label, 11)
+            self.text(*at, label, 11)
+
+    def svg(self) -> str:
+        tip = (
+            '<defs><marker id="tip" markerWidth="9" markerHeight="9" refX="7" refY="3.5" orient="auto">'
+            f'<path d="M0,0 L8,3.5 L0,7 z" fill="{INK}"/></marker></defs>'
+        )
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
+            f'font-family="sans-serif"><rect width="{WIDTH}" height="{HEIGHT}" fill="{PAPER}"/>{tip}'
+            f"{''.join(self.parts)}</svg>"
+        )
+
+
+def diagram(pipe: StableDiffusion, prompt: str, steps: int = STEPS) -> Drawing:
+    """Latent diffusion as boxes and arrows (Rombach et al. 2022, figure 3), with `pipe`'s own shapes.
+
+    It paints `prompt` once, to see what passes through the modules.
+    """
+    seen = shapes_seen(pipe, prompt, steps)
+    ids = tuple(pipe.tokenizer([prompt]).shape)
+    context, latents, pixels = seen["text_encoder"][0][1:], seen["unet"][0][1:], seen["decoder"][0][1:]
+    calls = len(seen["unet"])
+    sheet = Sheet()
+
+    def by(shape: tuple[int, ...]) -> str:
+        return " x ".join(map(str, shape))
 
     def size(module: torch.nn.Module) -> str:
         return f"{sum(p.numel() for p in module.parameters()):,} weights"
 
-    box(10, 20, 130, 46, "your words", "a sentence", PAPER)
-    box(10, 110, 130, 46, "tokenizer", f"{len(pipe.tokenizer):,} tokens")
-    box(10, 200, 130, 46, "text encoder", size(pipe.text_encoder))
-    box(300, 90, 170, 76, "U-Net", size(pipe.unet))
-    box(300, 220, 170, 46, "noise", by(latents), LATENT)
-    box(590, 60, 150, 46, "decoder", size(pipe.vae.decoder))
-    box(590, 150, 150, 46, "your picture", by(pixels), PAPER)
-    box(590, 225, 150, 46, "encoder", f"called {len(seen['encoder'])} times", BOX, "4 4")
-    arrow([(75, 66), (75, 108)])
-    arrow([(75, 156), (75, 198)], f"ids {by(ids[1:])}", (112, 182))
-    arrow([(140, 223), (220, 223), (220, 140), (298, 140)], f"context {by(context)}", (205, 245))
-    arrow([(385, 220), (385, 168)], "once", (408, 198))
+    sheet.box(10, 20, 130, 46, "your words", "a sentence", PAPER)
+    sheet.box(10, 110, 130, 46, "tokenizer", f"{len(pipe.tokenizer):,} tokens")
+    sheet.box(10, 200, 130, 46, "text encoder", size(pipe.text_encoder))
+    sheet.box(300, 90, 170, 76, "U-Net", size(pipe.unet))
+    sheet.box(300, 220, 170, 46, "noise", by(latents), LATENT)
+    sheet.box(590, 60, 150, 46, "decoder", size(pipe.vae.decoder))
+    sheet.box(590, 150, 150, 46, "your picture", by(pixels), PAPER)
+    sheet.box(590, 225, 150, 46, "encoder", f"called {len(seen['encoder'])} times", BOX, "4 4")
+    sheet.arrow([(75, 66), (75, 108)])
+    sheet.arrow([(75, 156), (75, 198)], f"ids {by(ids[1:])}", (112, 182))
+    sheet.arrow([(140, 223), (220, 223), (220, 140), (298, 140)], f"context {by(context)}", (205, 245))
+    sheet.arrow([(385, 220), (385, 168)], "once", (408, 198))
     round_again = [(470, 110), (520, 110), (520, 45), (270, 45), (270, 112), (298, 112)]
-    arrow(round_again, f"{calls} times: a little less noise", (395, 36))
-    arrow([(520, 83), (588, 83)], f"latents {by(latents)}", (552, 128))
-    arrow([(665, 106), (665, 148)])
-    tip = (
-        f'<defs><marker id="tip" markerWidth="9" markerHeight="9" refX="7" refY="3.5" orient="auto">'
-        f'<path d="M0,0 L8,3.5 L0,7 z" fill="{INK}"/></marker></defs>'
-    )
-    return Drawing(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
-        f'font-family="sans-serif"><rect width="{WIDTH}" height="{HEIGHT}" fill="{PAPER}"/>{tip}'
-        f"{''.join(parts)}</svg>"
-    )
+    sheet.arrow(round_again, f"{calls} times: a little less noise", (395, 36))
+    sheet.arrow([(520, 83), (588, 83)], f"latents {by(latents)}", (552, 128))
+    sheet.arrow([(665, 106), (665, 148)])
+    return Drawing(sheet.svg())

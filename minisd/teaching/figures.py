@@ -130,9 +130,7 @@ def pictures(
 
 
 def progress(iterable: Iterable, desc: str = "", total: int | None = None) -> Iterable:
-    """`iterable` with a progress bar while you watch; no bar where MINISD_QUIET is set, so that outputs
-    repeat.
-    """
+    """`iterable` with a progress bar; without one where MINISD_QUIET is set, so that outputs repeat."""
     if os.environ.get(QUIET):
         from tqdm import tqdm
 
