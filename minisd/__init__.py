@@ -41,7 +41,7 @@ _HOMES = {
 _MODULES = {*_HOMES.values(), "checkpoint", "tokenizer"}
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
     if name in _HOMES:
         return getattr(import_module(f".{_HOMES[name]}", __name__), name)
     if name in _MODULES:

@@ -1,9 +1,13 @@
 """The noise schedule: how much of the picture is left at every timestep, and what follows from it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+
+MOST_TIMESTEPS = 100_000
 
 
 @dataclass(frozen=True)
@@ -15,7 +19,7 @@ class NoiseSchedule:
 
     betas: Tensor
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.betas.ndim != 1 or not ((self.betas > 0) & (self.betas < 1)).all():
             raise ValueError("betas must be a vector of numbers between 0 and 1 (both excluded)")
 
@@ -73,7 +77,7 @@ class NoiseSchedule:
 
 
 def jump_posterior(
-    alphas_cumprod: Tensor, x0: Tensor, x_t: Tensor, t: int, t_prev: int
+    alphas_cumprod: Tensor | Sequence[float], x0: Tensor, x_t: Tensor, t: int, t_prev: int
 ) -> tuple[Tensor, float]:
     """Mean and variance of q(x_{t_prev} | x_t, x_0) where t_prev may lie many steps before t.
 
@@ -84,3 +88,45 @@ def jump_posterior(
     alpha = ab_t / ab_prev
     mean = (ab_prev**0.5 * (1 - alpha) * x0 + alpha**0.5 * (1 - ab_prev) * x_t) / (1 - ab_t)
     return mean, (1 - alpha) * (1 - ab_prev) / (1 - ab_t)
+
+
+# What every sampler of ours computes; a scheduler_config.json that asks for anything else is refused.
+ALWAYS = {"prediction_type": "epsilon", "rescale_betas_zero_snr": False}
+BETA_SCHEDULES = {"scaled_linear": NoiseSchedule.scaled_linear, "linear": NoiseSchedule.linear}
+
+
+def schedule_of(config: Mapping[str, Any]) -> NoiseSchedule:
+    """The noise schedule that a scheduler_config.json describes; ValueError for one we don't build."""
+    for key, value in ALWAYS.items():
+        if config.get(key, value) != value:
+            raise ValueError(
+                f"the scheduler config asks for {key}={config[key]!r}; minisd samples with {value!r} only"
+            )
+    if (trained := config.get("trained_betas")) is not None:
+        return NoiseSchedule(torch.tensor(numbers("trained_betas", trained, 1), dtype=torch.float32))
+    wanted = ("beta_start", "beta_end", "num_train_timesteps")
+    if lacking := [key for key in wanted if key not in config]:
+        raise ValueError(f"the scheduler config lacks {lacking[0]}: fetch scheduler_config.json again")
+    start, end = numbers("beta_start and beta_end", [config["beta_start"], config["beta_end"]], 1)
+    (steps,) = numbers("num_train_timesteps", [config["num_train_timesteps"]], MOST_TIMESTEPS)
+    kind = config.get("beta_schedule", "linear")
+    if kind == "squaredcos_cap_v2":
+        return NoiseSchedule.cosine(int(steps))
+    if kind not in list(BETA_SCHEDULES):
+        known = ", ".join([*BETA_SCHEDULES, "squaredcos_cap_v2"])
+        raise ValueError(f"the scheduler config asks for beta_schedule={kind!r}; minisd knows {known}")
+    return BETA_SCHEDULES[kind](start, end, int(steps))
+
+
+def numbers(name: str, values: object, most: float) -> list[float]:
+    """Numbers of a scheduler config, above 0 and at most `most`; ValueError for anything else."""
+    listed = values if isinstance(values, (list, tuple)) else []
+    if not listed or not all(
+        isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= most
+        for value in listed
+    ):
+        raise ValueError(
+            f"the scheduler config's {name} must be above 0 and at most {most:g}, got {str(values)[:40]}; "
+            "fetch scheduler_config.json again"
+        )
+    return list(listed)
