@@ -6,21 +6,26 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 PAPER, INK, FAINT = (249, 248, 245), (44, 44, 48), (122, 119, 112)
-MARGIN, GAP, ROW_GAP, UNDER = (
-    28,
-    18,
-    26,
-    8,
-)  # pixels: around the sheet, between columns, rows, picture and label
+# Pixels around the sheet, between columns, between rows, between a picture and its label.
+MARGIN, GAP, ROW_GAP, UNDER = 28, 18, 26, 8
 NARROWEST = 112  # pixels; a cell is never narrower, so that the label of a small picture can be read
 FONT_SIZES = (13, 16)  # for the narrowest cells, for cells of 256 pixels and more
 LINE = 1.3  # a line's height in font sizes
+Line = tuple[str, tuple[int, int, int]]  # of a label: its text and its colour
+
+
+def font_of_size(size: int) -> ImageFont.FreeTypeFont:
+    """Pillow's own font; OSError where Pillow was built without FreeType and has letters of one size only."""
+    font = ImageFont.load_default(size)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise OSError("this Pillow can't write labels: it was built without FreeType; pip install pillow")
+    return font
 
 
 def font_for(width: int) -> ImageFont.FreeTypeFont:
-    """Pillow's own font, in the size that suits a cell of that width."""
+    """The font in the size that suits a cell of that width."""
     smallest, largest = FONT_SIZES
-    return ImageFont.load_default(min(max(width // 16, smallest), largest))
+    return font_of_size(min(max(width // 16, smallest), largest))
 
 
 def plain(text: str) -> str:
@@ -45,24 +50,23 @@ def wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
     return [part for part in [*lines, line] if part]
 
 
-def label_lines(
-    label: str, font: ImageFont.FreeTypeFont, width: int
-) -> list[tuple[str, tuple[int, int, int]]]:
-    """A label's lines and their colours: its first line (wrapped) in ink, what follows a line break fainter."""
+def label_lines(label: str, font: ImageFont.FreeTypeFont, width: int) -> list[Line]:
+    """A label's lines and their colours: its first (wrapped) in ink, what follows a line break fainter."""
     first, *rest = plain(label).split("\n")
-    return [(line, INK) for line in wrap(first, font, width)] + [
-        (line, FAINT) for part in rest for line in wrap(part, font, width)
-    ]
+    lines = [(line, INK) for line in wrap(first, font, width)]
+    return lines + [(line, FAINT) for part in rest for line in wrap(part, font, width)]
 
 
-def draw_lines(sheet: Image.Image, lines: list, left: int, top: int, font: ImageFont.FreeTypeFont) -> None:
+def draw_lines(
+    sheet: Image.Image, lines: Sequence[Line], left: int, top: int, font: ImageFont.FreeTypeFont
+) -> None:
     """Write lines from (left, top) down."""
     draw = ImageDraw.Draw(sheet)
     for i, (line, colour) in enumerate(lines):
         draw.text((left, top + round(i * LINE * font.size)), line, fill=colour, font=font)
 
 
-def height_of(lines: list, font: ImageFont.FreeTypeFont) -> int:
+def height_of(lines: Sequence[Line], font: ImageFont.FreeTypeFont) -> int:
     """Pixels that the lines take."""
     return round(len(lines) * LINE * font.size)
 
@@ -76,17 +80,11 @@ def labelled_sheet(
     title, what follows a line break is written fainter. Raises ValueError for no pictures, unequal
     sizes, or not one label a picture.
     """
-    if not pictures or len(pictures) != len(labels) or columns < 1:
-        raise ValueError(
-            f"a sheet needs pictures, a label each and a column: got {len(pictures)} pictures, "
-            f"{len(labels)} labels, {columns} columns"
-        )
-    if len({picture.size for picture in pictures}) > 1:
-        raise ValueError("the pictures of a sheet must have one size; resize them first")
+    check_cells(pictures, labels, columns)
     columns = min(columns, len(pictures))
     width, height = (round(side * scale) for side in pictures[0].size)
     cell = max(width, NARROWEST)
-    font, title_font = font_for(cell), ImageFont.load_default(FONT_SIZES[1])
+    font, title_font = font_for(cell), font_of_size(FONT_SIZES[1])
     written = [label_lines(label, font, cell) for label in labels]
     rows = [range(i, min(i + columns, len(pictures))) for i in range(0, len(pictures), columns)]
     row_heights = [height + UNDER + max(height_of(written[i], font) for i in row) for row in rows]
@@ -96,16 +94,30 @@ def labelled_sheet(
     top = MARGIN + (height_of(heading, title_font) + UNDER if heading else 0)
     sheet = Image.new("RGB", (full, top + sum(row_heights) + (len(rows) - 1) * ROW_GAP + MARGIN), PAPER)
     draw_lines(sheet, heading, MARGIN, MARGIN - 4, title_font)
-    for row, row_height in zip(rows, row_heights):
+    for row, row_height in zip(rows, row_heights, strict=True):
         for column, i in enumerate(row):
             left = MARGIN + column * (cell + GAP)
-            picture = pictures[i].convert("RGB")
-            if scale != 1:
-                picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-            sheet.paste(picture, (left, top))
+            sheet.paste(resized(pictures[i], (width, height)), (left, top))
             draw_lines(sheet, written[i], left, top + height + UNDER, font)
         top += row_height + ROW_GAP
     return sheet
+
+
+def check_cells(pictures: Sequence[Image.Image], labels: Sequence[str], columns: int) -> None:
+    """Raise ValueError for what makes no sheet."""
+    if not pictures or len(pictures) != len(labels) or columns < 1:
+        raise ValueError(
+            f"a sheet needs pictures, a label each and a column: got {len(pictures)} pictures, "
+            f"{len(labels)} labels, {columns} columns"
+        )
+    if len({picture.size for picture in pictures}) > 1:
+        raise ValueError("the pictures of a sheet must have one size; resize them first")
+
+
+def resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """A picture in colour and in that size, (width, height)."""
+    picture = picture.convert("RGB")
+    return picture if picture.size == size else picture.resize(size, Image.Resampling.BICUBIC)
 
 
 def stacked(sheets: Sequence[Image.Image]) -> Image.Image:
