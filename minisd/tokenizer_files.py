@@ -215,7 +215,7 @@ def added_word(entry: object, path: Path, number: object = None) -> AddedWord:
     return AddedWord(word, number, exact)
 
 
-def added_beside(folder: Path, config: Mapping[str, Any], special: Mapping[str, Any]) -> Iterable[AddedWord]:
+def added_beside(folder: Path, config: Mapping[str, Any]) -> Iterable[AddedWord]:
     """The words of tokenizer_config.json's `added_tokens_decoder`, then those of added_tokens.json."""
     decoder, path = config.get("added_tokens_decoder") or {}, folder / "tokenizer_config.json"
     if not isinstance(decoder, dict) or not all(key.isdecimal() and len(key) < 10 for key in decoder):
