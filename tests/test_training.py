@@ -4,34 +4,45 @@ import contextlib
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import diffusers
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from minisd import AutoencoderKL, StableDiffusion, TextEncoder, UNet
-from minisd.cli import STAGES
-from minisd.clip import CLIP, LOGIT_SCALE, contrastive_loss
+from minisd.clip import LOGIT_SCALE, contrastive_loss
 from minisd.scenes import HELD_OUT, Scene, Thing, parse, render_many
 from minisd.scenes.judge import Judge
 from minisd.schedule import NoiseSchedule
 from minisd.teaching.book import ROOT
-from minisd.training import data, loop, stages
-from minisd.training.data import to_tensor, training_pictures, training_scenes
+from minisd.training import data, examples, loop, stages
+from minisd.training.data import map_pictures, render_pictures, to_tensor, training_scenes
+from minisd.training.examples import CAPTION_QUESTIONS, Latents, answers, twins
 from minisd.training.loop import fit, learning_rate
-from minisd.training.objectives import PaintingLoss, ReadingObjective, UNetObjective, VAEObjective
-from minisd.training.stages import QUESTIONS, Training, answers, read_recipe, twins
+from minisd.training.objectives import (
+    PaintingLoss,
+    ReadingObjective,
+    UNetObjective,
+    VAEObjective,
+)
+from minisd.training.recipe import STAGES, Phase, read_recipe
+from minisd.training.stages import NEEDS, Training
 from minisd.vae import Posterior
 
-PICTURES, STEPS, SAVE_EVERY = 12, 5, 2  # checkpoints after 2, 4 and 5 steps
+RECIPE = Path(__file__).with_name("small.toml")  # pictures of 48x48, checkpoints after 2, 4 and 5 steps
 
 
 class Killed(BaseException):
@@ -62,7 +73,7 @@ torch_save = torch.save
 
 
 def differences(a, b, where=""):
-    """The places where nested dictionaries and lists of tensors, arrays and numbers differ in a single bit."""
+    """The places where nested dictionaries and lists of tensors, arrays and numbers differ in a bit."""
     if isinstance(a, dict) and isinstance(b, dict):
         found = [f"{where}/{key} is in one only" for key in a.keys() ^ b.keys()]
         return found + [
@@ -81,6 +92,7 @@ def checkpoint(path):
     """All that a checkpoint holds, less its seconds and its machine."""
     state = torch.load(path, weights_only=True)
     assert state.pop("seconds") > 0 and state.pop("machine")["torch"] == torch.__version__
+    assert len(state.pop("sha256")) == 64
     return state
 
 
@@ -111,10 +123,13 @@ def train_toy(out, objective=None, batch=noise_batch, **options):
         "learning_rate_peak": 0.01,
         "warmup": 2,
         "save_every": 3,
-        "settings": {"width": 4},
         **options,
     }
-    return objective, fit(objective, batch, out, name="toy", cpu=True, **options)
+    settings, seed = options.pop("settings", {"width": 4}), options.pop("seed", 0)
+    settings = {**settings, "steps": options["steps"]}
+    accelerator, path = Accelerator(cpu=True), out / "toy.pt"
+    done = fit(objective, batch, path, Phase(**options), accelerator, settings=settings, seed=seed)
+    return objective, done
 
 
 @pytest.fixture(scope="module")
@@ -137,9 +152,9 @@ def uninterrupted(tmp_path_factory):
         (torch, "save", 1, half_a_file),
         (torch, "save", 2, half_a_file),
         (torch, "save", 3, half_a_file),
-        (os, "replace", 1, None),
-        (os, "replace", 2, None),
-        (os, "replace", 3, None),
+        *(
+            (Path, "replace", call, None) for call in range(1, 6)
+        ),  # the old checkpoint's names and the new one's
     ],
 )
 def test_a_killed_training_ends_as_if_it_had_not_been(
@@ -154,7 +169,7 @@ def test_a_killed_training_ends_as_if_it_had_not_been(
     assert differences(checkpoint(tmp_path / "toy.pt"), state) == []
     assert differences(objective.net.state_dict(), weights) == []
     assert done["losses"] == losses
-    assert [path.name for path in tmp_path.iterdir()] == ["toy.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["toy.previous.pt", "toy.pt"]
 
 
 def test_a_training_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path, monkeypatch, uninterrupted):
@@ -238,7 +253,7 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path, monkeypatch, begun,
         return
     before = checkpoint(tmp_path / "toy.pt")
     with pytest.raises(
-        ValueError, match=f"toy.pt was trained with {said}; give the old value or another --out folder"
+        ValueError, match=f"toy.pt was made with {said}; give the old value or another --out folder"
     ):
         train_toy(tmp_path, **options)
     assert differences(checkpoint(tmp_path / "toy.pt"), before) == []
@@ -264,7 +279,7 @@ def test_a_loss_that_is_no_number_stops_the_training_and_is_not_saved(tmp_path, 
     with pytest.raises(FloatingPointError, match=f"toy: .* at step {step}; try a lower learning_rate_peak"):
         train_toy(tmp_path, batch=spoilt_at(step, value))
     if kept is None:
-        assert list(tmp_path.iterdir()) == []
+        assert not list(tmp_path.rglob("*.pt"))
     else:
         state = checkpoint(tmp_path / "toy.pt")
         assert state["step"] == kept and all(x.isfinite().all() for x in state["objective"].values())
@@ -284,7 +299,9 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path, step):
 
     with pytest.raises(FloatingPointError, match=f"toy: .* at step {step}; try a lower learning_rate_peak"):
         train_toy(tmp_path, Root())
-    assert [checkpoint(path)["step"] for path in tmp_path.iterdir()] == ([6] if step == 7 else [])
+    found = sorted(path.name for path in tmp_path.iterdir())
+    assert found == (["toy.previous.pt", "toy.pt"] if step == 7 else [])
+    assert step != 7 or checkpoint(tmp_path / "toy.pt")["step"] == 6
 
 
 def test_the_learning_rate_climbs_in_a_straight_line():
@@ -319,7 +336,10 @@ def test_three_steps_and_their_average_are_those_computed_by_hand(tmp_path):
     Rates 1, 1, 1/2; weights -1, -1 * 0.99 - 1 = -1.99, -1.99 * 0.995 - 0.5 = -2.48005; averages with a decay
     of 1/2: -1, -1.495, -1.987525.
     """
-    ones = lambda rng, n: (torch.ones(n, 1),)
+
+    def ones(rng, n):
+        return (torch.ones(n, 1),)
+
     options = {"steps": 3, "learning_rate_peak": 1.0, "warmup": 1, "ema_decay": 0.5}
     objective, done = train_toy(tmp_path, Slope(), ones, **options)
     state = checkpoint(tmp_path / "toy.pt")
@@ -332,28 +352,13 @@ def test_three_steps_and_their_average_are_those_computed_by_hand(tmp_path):
 # ---- all the stages, small
 
 
-def small_recipe():
-    """tiny.toml with a dozen pictures, some thousand weights a network, and five steps a phase."""
-    recipe = read_recipe()
-    recipe["pictures"] = PICTURES
-    recipe["tokenizer"]["captions"] = 300
-    text, clip, vae, unet = recipe["text"], recipe["clip"], recipe["vae"], recipe["unet"]
-    for tower in (text["config"], clip["vision_config"]):
-        tower |= {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "projection_dim": 16}
-    clip["vision_config"]["patch_size"] = 32
-    vae["config"] |= {"block_out_channels": [4, 4, 8, 8], "norm_num_groups": 4}
-    vae["corners"]["crop"] = 32
-    unet["config"] |= {"block_out_channels": [8, 16], "cross_attention_dim": 16}
-    sizes = [(text, 8), (clip, 8), (vae["corners"], 4), (vae["whole"], 2), (recipe["decoder"], 2), (unet, 4)]
-    for phase, size in sizes:
-        phase |= {"steps": STEPS, "save_every": SAVE_EVERY, "warmup": 2, "batch_size": size}
-    return recipe
+@pytest.fixture(scope="module")
+def recipe():
+    return read_recipe(RECIPE)
 
 
 def train_all(out):
-    training = Training(small_recipe(), out, cpu=True)
-    for stage in STAGES["all"]:
-        getattr(training, stage)()
+    Training(read_recipe(RECIPE), out, device="cpu").train(*STAGES["all"])
 
 
 def contents(folder):
@@ -366,7 +371,7 @@ def contents(folder):
             found[str(path.relative_to(folder))] = dict(np.load(path))
         elif path.parent == folder and path.suffix == ".json":
             found[path.name] = json.loads(path.read_text())["losses"]
-        elif path.is_file():
+        elif path.is_file() and path.name != ".lock" and path.parent.name != "records":
             found[str(path.relative_to(folder))] = path.read_bytes()
     return found
 
@@ -380,20 +385,20 @@ def finished(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def training(finished):
-    return Training(small_recipe(), finished, cpu=True)
+    return Training(read_recipe(RECIPE), finished, device="cpu")
 
 
 @pytest.fixture(scope="module")
 def latents(training):
     """Mean, deviation and scale, as they were stored."""
-    return training.latents()
+    return training.open_latents()
 
 
 @pytest.fixture(scope="module")
 def posterior(training):
     """What the trained encoder says of the pictures."""
     with torch.inference_mode():
-        return training.vae().encode(to_tensor(training.pictures()))
+        return training.open_vae().encode(to_tensor(training.open_pictures()))
 
 
 def test_two_trainings_from_nothing_give_the_same_bits(finished, tmp_path):
@@ -402,11 +407,11 @@ def test_two_trainings_from_nothing_give_the_same_bits(finished, tmp_path):
 
 
 def test_every_phase_takes_its_steps_and_moves_its_weights(finished):
-    for path in (finished / "checkpoints").iterdir():
+    for path in (finished / "checkpoints").glob("*[!s].pt"):
+        if path.stem.endswith(".previous"):
+            continue
         state = checkpoint(path)
-        assert (state["step"], state["settings"]["steps"], state["average"]["n_averaged"].item()) == (
-            STEPS,
-        ) * 3
+        assert (state["step"], state["average"]["n_averaged"].item()) == (5, 5)
         assert len(state["losses"]) == 1 and math.isfinite(state["losses"][0])
         moved = [
             name
@@ -417,8 +422,17 @@ def test_every_phase_takes_its_steps_and_moves_its_weights(finished):
         assert moved, path.name
 
 
-@pytest.mark.parametrize("stage", STAGES["all"][:-1])
-def test_a_finished_stage_returns_at_once(training, monkeypatch, stage):
+def test_the_checkpoint_before_the_last_one_is_kept(finished):
+    folder = finished / "checkpoints"
+    names = ["clip", "decoder", "text", "unet", "vae-corners", "vae-whole"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        f"{name}{which}.pt" for name in names for which in ("", ".previous")
+    )
+    assert {checkpoint(path)["step"] for path in folder.glob("*.previous.pt")} == {4}
+
+
+def forbid_work(patch):
+    """Whatever trains, renders, learns or encodes raises Killed."""
     for owner, name in [
         (loop, "learning_rate"),
         (torch, "save"),
@@ -427,8 +441,61 @@ def test_a_finished_stage_returns_at_once(training, monkeypatch, stage):
         (AutoencoderKL, "encode"),
         (stages.BPE, "train"),
     ]:
-        kill_at(monkeypatch, owner, name, 1)
-    getattr(training, stage)()
+        kill_at(patch, owner, name, 1)
+
+
+@pytest.mark.parametrize("stage", STAGES["all"][:-1])
+def test_a_finished_stage_returns_at_once(training, monkeypatch, stage):
+    forbid_work(monkeypatch)
+    training.train(stage)
+
+
+@pytest.mark.parametrize("stage", STAGES["all"][:-1])
+def test_opening_a_stage_never_trains(training, tmp_path, monkeypatch, stage):
+    forbid_work(monkeypatch)
+    getattr(training, f"open_{stage}")()
+    other = Training(training.recipe, tmp_path / "new", device="cpu")
+    with pytest.raises(ValueError, match="stage .* is not trained: minisd train .* --out .*new --config"):
+        getattr(other, f"open_{stage}")()
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "word, missing, command",
+    [
+        ("clip", "tokenizer", "tokenizer"),
+        ("unet", "tokenizer", "tokenizer"),
+    ],
+)
+def test_a_stage_says_at_once_which_other_has_to_be_trained_before(
+    training, tmp_path, monkeypatch, word, missing, command
+):
+    forbid_work(monkeypatch)
+    other = Training(training.recipe, tmp_path, device="cpu")
+    said = f"^stage {missing} is not trained: minisd train {command} --out"
+    with pytest.raises(ValueError, match=said):
+        other.train(*STAGES[word])
+
+
+def test_the_u_net_is_not_trained_before_what_only_the_export_needs(finished, tmp_path, recipe, monkeypatch):
+    """Else it would be trained to the end, and only then could no model be written."""
+    shutil.copytree(finished, tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "clip.pt").unlink()
+    forbid_work(monkeypatch)
+    with pytest.raises(ValueError, match="^stage clip is not trained: minisd train clip --out"):
+        Training(recipe, tmp_path / "run", device="cpu").train(*STAGES["unet"])
+
+
+def test_stages_come_after_those_that_they_need():
+    for names in STAGES.values():
+        assert set(names) <= NEEDS.keys()
+    for i, name in enumerate(STAGES["all"]):
+        assert set(NEEDS[name]) <= set(STAGES["all"][:i])
+
+
+def test_an_unknown_stage_is_refused(training):
+    with pytest.raises(ValueError, match="there is no stage 'gan'; choose from pictures, tokenizer"):
+        training.train("gan")
 
 
 # Sessions forked from one process, each of them killed with SIGKILL at its own place; the last one ends.
@@ -436,12 +503,12 @@ SESSIONS = """
 import json, os, signal, sys
 from pathlib import Path
 import torch
-from minisd.cli import STAGES
 from minisd.training import stages
+from minisd.training.recipe import STAGES, read_recipe
 
-recipe, out, kills = json.loads(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+recipe, out, kills = read_recipe(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)
-save, replace, fit = torch.save, os.replace, stages.fit
+save, replace, fit = torch.save, Path.replace, stages.fit
 
 def session(where, name, call):
     calls = []
@@ -450,23 +517,22 @@ def session(where, name, call):
         return found == name and len(calls) == call
     def dying_save(value, part):
         save(value, part)
-        if where == "half a checkpoint" and counted(part.name):
+        if where == "half a checkpoint" and counted(part.name.split(".")[1]):
             os.truncate(part, part.stat().st_size // 2)
             die()
     def dying_replace(part, path):
-        if where == "before the renaming" and counted(path.name):
+        if where == "before the renaming" and counted(Path(path).name):
             die()
         replace(part, path)
-    def dying_fit(objective, batch, *args, **options):
+        return path
+    def dying_fit(objective, batch, path, *args, **options):
         def dying_batch(rng, n):
-            if where == "in a step" and counted(options["name"]):
+            if where == "in a step" and counted(path.stem):
                 die()
             return batch(rng, n)
-        return fit(objective, dying_batch, *args, **options)
-    torch.save, os.replace, stages.fit = dying_save, dying_replace, dying_fit
-    training = stages.Training(recipe, out, cpu=True)
-    for stage in STAGES["all"]:
-        getattr(training, stage)()
+        return fit(objective, dying_batch, path, *args, **options)
+    torch.save, Path.replace, stages.fit = dying_save, dying_replace, dying_fit
+    stages.Training(recipe, out, device="cpu").train(*STAGES["all"])
 
 for kill in [*kills, ("nowhere", "", 0)]:
     child = os.fork()
@@ -478,24 +544,25 @@ for kill in [*kills, ("nowhere", "", 0)]:
 """
 KILLS = [
     ("before the renaming", "merges.txt", 1),
-    ("half a checkpoint", "text.pt.part", 2),
+    ("half a checkpoint", "text", 2),
     ("in a step", "clip", 4),
     ("in a step", "vae-whole", 2),  # before its first checkpoint
     ("before the renaming", "latents.npz", 1),
     ("before the renaming", "decoder.pt", 2),
-    ("half a checkpoint", "unet.pt.part", 2),
+    ("before the renaming", "unet.previous.pt", 2),
+    ("half a checkpoint", "unet", 2),
 ]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that forks")
 def test_all_stages_killed_by_sigkill_time_and_again_give_the_same_bits(finished, tmp_path):
-    """Weights, averages, optimizers, losses, latents and the model's files; and nothing half-written stays."""
+    """Weights, averages, optimizers, losses, latents and the model's files; nothing half-written stays."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
     words = [
         sys.executable,
         "-c",
         SESSIONS,
-        json.dumps(small_recipe()),
+        str(RECIPE),
         str(tmp_path / "run"),
         json.dumps(KILLS),
     ]
@@ -528,22 +595,36 @@ def test_clips_training_leaves_the_text_encoder_as_it_was(finished):
 # ---- what each stage draws
 
 
+SHOWN = 12  # pictures, of 128 pixels, as the judge reads them
+
+
 @pytest.fixture(scope="module")
-def batches(training, latents):
-    """The batch function of every phase: stages run without training, on the stored latents."""
-    found = {}
+def tokenizer(training):
+    return training.open_tokenizer()
 
-    def fake_fit(objective, batch, out, *, name, **_):
-        found[name] = batch
-        return {"losses": [], "seconds": 0.0}
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, "fit", fake_fit)
-        patch.setattr(stages, "write_json", lambda value, path: None)
-        patch.setattr(training, "latents", lambda: latents)
-        for stage in ("clip", "vae", "unet"):
-            getattr(training, stage)()
-    return found
+@pytest.fixture(scope="module")
+def scenes():
+    return training_scenes(SHOWN, 0)
+
+
+@pytest.fixture(scope="module")
+def some_latents():
+    """A mean and a deviation for every picture, each of them another."""
+    rng = np.random.default_rng(0)
+    mean, std = rng.random((2, SHOWN, 4, 3, 3)).astype(np.float16)
+    return Latents(mean, std, 0.5)
+
+
+@pytest.fixture(scope="module")
+def batches(scenes, tokenizer, some_latents):
+    """The batch function of three stages."""
+    pictures = render_many(scenes, range(SHOWN))
+    return {
+        "text": examples.captions_to_read(scenes, tokenizer),
+        "clip": examples.pairs_to_match(scenes, pictures, tokenizer),
+        "unet": examples.latents_to_denoise(scenes, some_latents, tokenizer, 0.1, 1000),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -554,9 +635,9 @@ def u_nets_draws(batches):
     return torch.cat([ids for ids, *_ in drawn]), torch.cat([t for *_, t in drawn])
 
 
-def test_a_tenth_of_the_u_nets_captions_is_left_out(u_nets_draws, training):
+def test_a_tenth_of_the_u_nets_captions_is_left_out(u_nets_draws, tokenizer):
     ids, _ = u_nets_draws
-    empty = (ids == training.tokenizer()("")).all(dim=1)
+    empty = (ids == tokenizer("")).all(dim=1)
     assert (
         ids.shape == (4000, 77) and 0.085 < empty.float().mean().item() < 0.115
     )  # three standard deviations
@@ -568,14 +649,16 @@ def test_the_u_net_sees_timesteps_of_the_whole_schedule(u_nets_draws):
     assert t.float().mean().item() == pytest.approx(499.5, abs=15)  # three standard deviations
 
 
-def test_the_u_net_reads_the_latents_of_the_picture_that_its_caption_is_of(batches, training, latents):
-    mean, std, _ = latents
+def test_the_u_net_reads_the_latents_of_the_picture_that_its_caption_is_of(
+    batches, scenes, tokenizer, some_latents
+):
+    mean, std = some_latents.mean, some_latents.std
     ids, its_mean, its_std, *_ = batches["unet"](np.random.default_rng(1), 40)
     for row, m, s in zip(ids, its_mean, its_std, strict=True):
-        (i,) = [i for i in range(PICTURES) if np.array_equal(mean[i], m.numpy())]
+        (i,) = [i for i in range(SHOWN) if np.array_equal(mean[i], m.numpy())]
         assert np.array_equal(std[i], s.numpy())
-        if text := training.tokenizer().decode(row):
-            assert parse(text).admits(training.scenes[i])
+        if text := tokenizer.decode(row):
+            assert parse(text).admits(scenes[i])
 
 
 @pytest.fixture(scope="module")
@@ -587,10 +670,9 @@ CLIP_SEED = 3  # of a batch whose pictures the judge reads without an error
 
 
 @pytest.fixture
-def clip_batch(batches, training, judge):
+def clip_batch(batches, tokenizer, judge):
     """A batch as CLIP is shown it, and what its captions and pictures say when read back."""
     ids, images, also_true = batches["clip"](np.random.default_rng(CLIP_SEED), 16)
-    tokenizer = training.tokenizer()
     return [parse(tokenizer.decode(row)) for row in ids], judge.read(images), also_true
 
 
@@ -609,15 +691,15 @@ def test_clip_leaves_out_the_other_captions_that_fit(clip_batch):
     assert fits.any() and torch.equal(also_true, fits)
 
 
-def test_the_text_encoder_is_asked_what_its_captions_say(batches, training):
+def test_the_text_encoder_is_asked_what_its_captions_say(batches, tokenizer):
     ids, truth = batches["text"](np.random.default_rng(0), 50)
-    said = [parse(training.tokenizer().decode(row)) for row in ids]
+    said = [parse(tokenizer.decode(row)) for row in ids]
     assert truth.tolist() == [answers(scene) for scene in said]
 
 
-def test_captions_are_cut_only_after_the_end_of_the_longest(batches, training):
+def test_captions_are_cut_only_after_the_end_of_the_longest(batches, tokenizer):
     ids, _ = batches["text"](np.random.default_rng(0), 50)
-    ends = ids == training.tokenizer().eos
+    ends = ids == tokenizer.eos
     assert ends[:, -1].all() and not ends[:, -2].all()
 
 
@@ -766,7 +848,7 @@ def test_the_contrastive_loss_is_the_one_computed_by_hand():
 
 
 def test_what_is_also_true_is_left_out_both_ways():
-    (a, b, c, d), (e, f, g, h) = LOGITS
+    (a, _, c, d), (e, f, g, _) = LOGITS
     also_true = torch.tensor([[False, True, False, False], [False, False, False, True]])
     images, texts = cross_entropy(a, c, d) + cross_entropy(f, e, g), cross_entropy(a, e) + cross_entropy(f)
     loss = contrastive_loss(torch.tensor(LOGITS), also_true)
@@ -776,7 +858,7 @@ def test_what_is_also_true_is_left_out_both_ways():
 class FakeReader(nn.Module):
     """A text encoder whose vector at each token is the token's id, twice."""
 
-    width = 2
+    config = SimpleNamespace(hidden_size=2)
 
     def forward(self, ids):
         return ids[:, :, None].expand(-1, -1, 2).float()
@@ -817,7 +899,7 @@ HOUSE, TENT = Thing("house", "red", "big"), Thing("tent", "blue")
     ],
 )
 def test_answers_are_what_the_scene_states_and_open_is_one_of_them(scene, said):
-    assert [choices[i] for choices, i in zip(QUESTIONS.values(), answers(scene), strict=True)] == said
+    assert [choices[i] for choices, i in zip(CAPTION_QUESTIONS.values(), answers(scene), strict=True)] == said
 
 
 # ---- twins
@@ -868,7 +950,7 @@ def test_one_thing_alone_has_no_relatives():
 
 
 def test_no_family_holds_a_pair_that_is_held_out(monkeypatch):
-    monkeypatch.setattr(stages, "render", lambda scene, seed: np.zeros((1, 1, 3), np.uint8))
+    monkeypatch.setattr(examples, "render", lambda scene, seed, size: np.zeros((1, 1, 3), np.uint8))
     rng, drawn = np.random.default_rng(0), []
     for scene in training_scenes(1000, 9):
         drawn += [
@@ -910,53 +992,47 @@ def test_to_tensor_takes_mirrored_pictures_and_mapped_ones_silently(finished):
         assert torch.equal(to_tensor(mapped[:2, :, ::-1]), to_tensor(mapped[:2]).flip(3))
 
 
-def test_pictures_are_rendered_once_and_mapped_from_then_on(tmp_path, monkeypatch):
+@pytest.mark.parametrize("size", [16, 128])
+def test_pictures_are_rendered_to_a_file_and_mapped_from_it(tmp_path, size):
     scenes = training_scenes(5, 0)
-    first = training_pictures(scenes, 7, tmp_path / "run" / "pictures.npy")
-    kill_at(monkeypatch, data, "render_many", 1)
-    second = training_pictures(scenes, 7, tmp_path / "run" / "pictures.npy")
-    assert isinstance(second, np.memmap) and not second.flags.writeable
-    assert second.shape == (5, 128, 128, 3) and second.dtype == np.uint8
-    assert np.array_equal(first, second) and np.array_equal(first, render_many(scenes, range(7, 12)))
+    path = tmp_path / "run" / "pictures.npy"
+    render_pictures(scenes, 7, size, path)
+    pictures = map_pictures(path, 5, size)
+    assert isinstance(pictures, np.memmap) and not pictures.flags.writeable
+    assert pictures.shape == (5, size, size, 3) and pictures.dtype == np.uint8
+    assert np.array_equal(pictures, render_many(scenes, range(7, 12), size))
 
 
-def test_an_interrupted_rendering_leaves_no_file_that_is_taken_for_whole(tmp_path, monkeypatch):
+def test_an_interrupted_rendering_leaves_no_file(tmp_path, monkeypatch):
     scenes, path = training_scenes(5, 0), tmp_path / "pictures.npy"
     monkeypatch.setattr(data, "CHUNK", 2)
     with monkeypatch.context() as patch:
         kill_at(patch, data, "render_many", 3)
         with pytest.raises(Killed):
-            training_pictures(scenes, 0, path)
-    assert not path.exists()
-    assert np.array_equal(training_pictures(scenes, 0, path), render_many(scenes, range(5)))
-    assert [file.name for file in tmp_path.iterdir()] == ["pictures.npy"]
-
-
-def test_pictures_of_another_number_of_scenes_are_refused(finished):
-    with pytest.raises(
-        ValueError, match=r"pictures.npy holds 12 pictures, and 13 are asked for; .*another --out"
-    ):
-        training_pictures(training_scenes(13, 0), 0, finished / "pictures.npy")
+            render_pictures(scenes, 0, 128, path)
+    assert list(tmp_path.iterdir()) == []
+    render_pictures(scenes, 0, 128, path)
+    assert np.array_equal(map_pictures(path, 5, 128), render_many(scenes, range(5)))
 
 
 # ---- the latents and the model folder
 
 
 def test_latents_are_those_of_the_trained_vae(latents, posterior):
-    for stored, exact in zip(latents, (posterior.mean, posterior.std)):
-        assert stored.shape == (PICTURES, 4, 16, 16) and stored.dtype == np.float16
+    for stored, exact in ((latents.mean, posterior.mean), (latents.std, posterior.std)):
+        assert stored.shape == (16, 4, 12, 12) and stored.dtype == np.float16
         np.testing.assert_allclose(stored, exact, rtol=2e-3, atol=1e-4)  # float16 keeps 11 bits
 
 
 def test_the_scale_makes_sampled_latents_of_unit_deviation(latents, posterior):
     generator = torch.Generator().manual_seed(0)
     sampled = torch.cat([posterior.sample(generator) for _ in range(30)])
-    assert (sampled * latents[2]).std().item() == pytest.approx(1, rel=5e-3)
+    assert (sampled * latents.scale).std().item() == pytest.approx(1, rel=5e-3)
 
 
 def test_the_exported_vae_holds_the_scale(latents, finished):
     config = json.loads((finished / "model" / "vae" / "config.json").read_text())
-    assert config["scaling_factor"] == latents[2]
+    assert config["scaling_factor"] == latents.scale
 
 
 @pytest.mark.parametrize(
@@ -981,8 +1057,8 @@ def exported(finished):
 
 def test_the_exported_model_opens_and_paints(exported):
     picture = exported("a red house", num_inference_steps=2, output_type="np")
-    assert picture.shape == (1, 128, 128, 3) and np.isfinite(picture).all()
-    assert exported.guidance_scale == small_recipe()["guidance_scale"]
+    assert picture.shape == (1, 48, 48, 3) and np.isfinite(picture).all()
+    assert exported.guidance_scale == 3.0
 
 
 def test_diffusers_opens_the_exported_model_and_paints_the_same(finished, exported):
@@ -990,7 +1066,7 @@ def test_diffusers_opens_the_exported_model_and_paints_the_same(finished, export
     theirs.set_progress_bar_config(disable=True)
     options = {
         "num_inference_steps": 2,
-        "latents": noise(1, 4, 16, 16),
+        "latents": noise(1, 4, 12, 12),
         "output_type": "np",
         "guidance_scale": 4.0,
     }
@@ -1002,34 +1078,16 @@ def test_diffusers_opens_the_exported_model_and_paints_the_same(finished, export
 
 @pytest.fixture
 def tiny():
-    """tiny.toml, and the networks that it describes, without memory for their weights."""
+    """The networks that tiny.toml describes, without memory for their weights."""
     recipe = read_recipe()
-    text = {**recipe["text"]["config"], "vocab_size": recipe["tokenizer"]["size"]}
-    image = recipe["clip"]["vision_config"]
-    both = {"text_config": text, "vision_config": image, "projection_dim": image["projection_dim"]}
+    text = replace(recipe.text.config, vocab_size=recipe.tokenizer.size)
     with torch.device("meta"):
-        nets = {
-            "text_encoder": TextEncoder(text),
-            "clip": CLIP(both),
-            "vae": AutoencoderKL(recipe["vae"]["config"]),
-            "unet": UNet(recipe["unet"]["config"]),
-        }
-    return recipe, nets
-
-
-def half_bytes(net):
-    return 2 * sum(x.numel() for x in net.state_dict().values())
+        return TextEncoder(text), AutoencoderKL(recipe.vae.config), UNet(recipe.unet.config)
 
 
 def test_tinys_networks_fit_into_the_megabytes_it_may_have(tiny):
-    assert sum(half_bytes(tiny[1][name]) for name in ("text_encoder", "vae", "unet")) < 12e6
+    assert sum(2 * x.numel() for net in tiny for x in net.state_dict().values()) < 12e6
 
 
-def test_tinys_networks_fit_together(tiny):
-    recipe, nets = tiny
-    assert nets["unet"].context_dim == nets["text_encoder"].width
-    assert nets["unet"].in_channels == recipe["vae"]["config"]["latent_channels"]
-    size = recipe["clip"]["vision_config"]["image_size"]
-    assert (
-        size == recipe["vae"]["whole"]["crop"] == nets["vae"].downsampling * nets["unet"].sample_size == 128
-    )
+def test_tinys_pictures_have_128_pixels():
+    assert read_recipe().size == 128

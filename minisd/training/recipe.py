@@ -22,9 +22,10 @@ STAGES = {  # what `minisd train` accepts, and the stages that it stands for, in
 }
 DEVICES = ("cpu", "cuda", "mps")
 DTYPES = ("float32", "bfloat16", "float16")
-LARGEST_FILE = 2**20  # bytes; tiny.toml has three thousand
+LARGEST_FILE = 2**15  # bytes; tiny.toml has a tenth, and tomllib needs minutes for some of a million
 PROMPT_TOKENS = 77  # what every prompt is padded to, as in CLIP
 COLOUR_CHANNELS = 3
+MOST_WEIGHTS = 2e9  # of one network; Stable Diffusion 1.5's U-Net has 0.86e9
 LARGEST_SHOWN = 10**20  # beyond it a number's digits would not fit into a line
 NAMES_SHOWN = 3
 
@@ -135,6 +136,7 @@ class Recipe(Section):
         self._check_pictures()
         self._check_words()
         self._check_latents()
+        self._check_weights()
 
     @property
     def downsampling(self) -> int:
@@ -190,6 +192,24 @@ class Recipe(Section):
             "the latents' side, size / the VAE's downsampling",
             self.size // self.downsampling,
         )
+
+    def _check_weights(self) -> None:
+        """Networks that no machine could train, by a rough count of their weights."""
+        counts = {}
+        for name, net in (("unet.config", self.unet.config), ("vae.config", self.vae.config)):
+            # A layer has two convolutions of 3x3 on the way down and again on the way up, and its attention.
+            counts[name] = (
+                100 * (net.layers_per_block + 1) * sum(width**2 for width in net.block_out_channels)
+            )
+        towers = (("text.config", self.text.config), ("clip.vision_config", self.clip.vision_config))
+        for name, tower in towers:
+            layer = 4 * tower.hidden_size**2 + 2 * tower.hidden_size * tower.intermediate_size
+            counts[name] = tower.num_hidden_layers * layer + tower.hidden_size * tower.projection_dim
+        for name, count in counts.items():
+            if count > MOST_WEIGHTS:
+                raise ValueError(
+                    f"{name} describes about {count:.0e} weights; give sizes with {MOST_WEIGHTS:.0e} at most"
+                )
 
     def settings(self, *names: str) -> dict[str, Any]:
         """What the named sections or values ask for, and what all stages depend on, under flat names.
