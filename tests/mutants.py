@@ -319,8 +319,8 @@ def record(chosen: list[Mutant], alive: list[Mutant], minutes: float) -> float:
     killed, real = len(chosen) - len(alive), len(chosen) - equivalent
     summary = (
         f"Written by `make mutants` (seed {SEED}): {len(chosen)} mutants of the core, {killed} killed by a "
-        f"test, {len(alive)} alive, {equivalent} of these equivalent. Killed of those that are not equivalent: "
-        f"**{killed / real:.1%}**; at least {LEAST:.0%} are asked for. It took {minutes:.0f} minutes."
+        f"test, {len(alive)} alive, of which {equivalent} are equivalent. Of the others "
+        f"**{killed / real:.1%}** were killed; at least {LEAST:.0%} are asked for. It took {minutes:.0f} minutes."
     )
     lines = [
         "# Mutants",

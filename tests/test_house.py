@@ -12,10 +12,10 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "minisd"
 # Imports point only downward: a name may import those of lower floors, and those named before it on its own.
 FLOORS = {
-    0: "files sd15",  # writing whole files; the names and numbers of Stable Diffusion 1.5
+    0: "notes files sd15",  # a note to the user, writing whole files, Stable Diffusion 1.5 in names and numbers
     1: "config attention blocks schedule samplers prompts tokenizer_files tokenizer pictures sheets scenes",
     2: "clip vae unet",
-    3: "tensors checkpoint single_file hub lora",
+    3: "tensors checkpoint single_file hub lora_files embeddings lora",
     4: "models",
     5: "pipeline verify training teaching",
     6: "console commands cli __main__",
