@@ -7,21 +7,37 @@ A file gets its name once all its bytes have been hashed and the digest is
 - for the small files kept in Git (configs, vocabulary), the SHA-1 of the Git blob that the hub states.
 The revisions in published.toml are Git commits, which can't change under their name.
 
-huggingface_hub (1.31 and 2.4) compares no digest over plain HTTP, and throws away what it has of a file
-when it is stopped. Here the part stays beside its place as NAME.incomplete, and the next call asks for the
-rest. Finished files go to the hub's own cache, where other programs find them.
+Addresses, tokens, connections and the layout of the cache are huggingface_hub's. Its own download (1.31 and
+2.4) compares no digest over plain HTTP, throws away what it has of a file when it is stopped, waits as long
+as a server likes, and believes every answer. Here nothing is believed: names of files are ours, digests have
+to look like digests, an answer has a limit in size and in time, and bytes are kept only if the answer says
+that they are the missing ones. The part of a file stays beside its place as NAME.incomplete, under a lock,
+and the next call asks for the rest. Finished files go to the hub's own cache, where other programs find them.
 """
 
 import hashlib
+import json
 import os
+import queue
+import re
+import secrets
 import shutil
+import threading
+import time
 import tomllib
+import warnings
+from collections.abc import Collection
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import quote
 
-from huggingface_hub import HfApi, constants, errors, hf_hub_download, hf_hub_url, try_to_load_from_cache
-from huggingface_hub.file_download import http_get, repo_folder_name
-from huggingface_hub.utils import build_hf_headers
+from huggingface_hub import constants, errors, get_session, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils import build_hf_headers, tqdm, validate_repo_id
+
+from .files import locked, room_for, settle, whole
 
 CONFIGS = (
     "model_index.json",
@@ -32,9 +48,23 @@ CONFIGS = (
     "unet/config.json",
     "vae/config.json",
 )
-OPTIONAL = ("tokenizer/special_tokens_map.json", "tokenizer/tokenizer_config.json")  # for diffusers' sake
+ONE_FILE = "tokenizer/tokenizer.json"  # does for merges.txt and vocab.json where they are missing
+OPTIONAL = (
+    "tokenizer/added_tokens.json",
+    "tokenizer/special_tokens_map.json",  # this and the next for diffusers' sake
+    "tokenizer/tokenizer_config.json",
+)
 WEIGHTS = ("text_encoder/model", "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model")
-TIMEOUT = 10  # seconds in which the hub has to begin its answer
+SHARD = re.compile(r"\w[\w.-]*\.safetensors", re.ASCII)
+SHA1, SHA256 = re.compile("[0-9a-f]{40}"), re.compile("[0-9a-f]{64}")
+
+LISTING = 16 << 20  # bytes, most that the hub may need to describe a repository
+SMALL = 64 << 20  # bytes, most that a config or a vocabulary may have
+PATIENCE = 60  # seconds in which its answer has to begin, or a description be complete
+WINDOW, SLOWEST = 60, 1000  # over so many seconds, so many bytes a second is the least
+TRIES = 5  # for bytes that don't come, one after another
+WAIT, LONGEST_WAIT = 1.0, 20.0  # seconds between them, and most if the hub asks for more
+TRY_LATER = (408, 429, 500, 502, 503, 504)  # statuses
 
 
 @dataclass(frozen=True)
@@ -46,6 +76,24 @@ class Published:
     sha256: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class File:
+    """A file as the hub describes it. digest: 64 digits of a SHA-256, or 40 of a Git blob's SHA-1."""
+
+    name: str
+    size: int
+    digest: str
+
+
+class Refusal(Exception):
+    """The hub answers with a status that is no success. wait: seconds until another try, None for no use."""
+
+    def __init__(self, status: int, wait: float | None = None) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+        self.wait = wait
+
+
 PUBLISHED = {
     name: Published(**entry)
     for name, entry in tomllib.loads(
@@ -54,87 +102,221 @@ PUBLISHED = {
 }
 
 
-def needed(fp16: bool) -> list[str]:
-    """The files without which minisd can't paint, model_index.json first; fp16: the weights in half
-    precision.
-    """
-    return [*CONFIGS, *(f"{name}{'.fp16' if fp16 else ''}.safetensors" for name in WEIGHTS)]
-
-
-def fetch(model_id: str | Published, fp16: bool | None = None, dest: str | Path | None = None) -> Path:
+def fetch(
+    model_id: str | Published, fp16: bool | None = None, dest: str | Path | None = None, check: bool = False
+) -> Path:
     """The folder, in diffusers layout, of a model of the hub: from the hub's cache, else downloaded.
 
     model_id: a name in PUBLISHED, a repository "owner/name" (its newest revision, unless PUBLISHED has
     one), or a record. fp16: the half-precision twins of the weights, yes or no; None takes whichever
-    the cache holds, full precision first, and downloads full precision. dest: a folder to fill instead
-    of the cache. What the cache already holds of this revision is not hashed again.
+    the cache holds, full precision first, and downloads full precision, or half with a note where there
+    is no other. dest: a folder to fill instead of the cache. check: hash again what the cache already
+    holds, and fetch anew what is damaged.
 
     Raises OSError (ConnectionError without a connection, FileNotFoundError for files that are not there) or
     ValueError (other bytes than the published), in one line that says what to do.
     """
-    known = PUBLISHED | {model.repo: model for model in PUBLISHED.values()}
-    model = model_id if isinstance(model_id, Published) else known.get(model_id, Published(model_id))
-    if model.repo.count("/") != 1:
-        raise ValueError(
-            f"no published model is called {model.repo!r}; give {', '.join(PUBLISHED)} or an OWNER/NAME"
-        )
-    for half in () if dest else (False, True) if fp16 is None else (fp16,):
-        paths = [try_to_load_from_cache(model.repo, name, revision=model.revision) for name in needed(half)]
-        if all(isinstance(path, str) for path in paths):
-            return Path(paths[0]).parent
-    hub, page = constants.ENDPOINT, f"{constants.ENDPOINT}/{model.repo}"
+    model = record(model_id)
+    if not dest and (folder := cached(model, fp16)) and not (check and damaged(folder)):
+        return folder
+    hub = constants.ENDPOINT
     try:
-        return download(model, needed(bool(fp16)), dest and Path(dest))
-    except errors.HfHubHTTPError as error:
-        status = error.response.status_code
+        return download(model, fp16, Path(dest) if dest else None)
+    except Refusal as error:
         raise OSError(
-            f"{hub} answers {status} for {model.repo} at {model.revision}; check the name, try later, or "
-            f"for a private or licensed model see {page} and run hf auth login"
+            f"{hub} answers {error.status} for {model.repo} at {model.revision}; check the name, try later, "
+            f"or for a private or licensed model see {hub}/{model.repo} and run hf auth login"
         ) from None
-    except (errors.HTTPError, errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError) as error:
-        reason = " ".join(str(error).split())
+    except (errors.HTTPError, errors.OfflineModeIsEnabled) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ConnectionError(
             f"no connection to {hub} ({reason}); what was fetched is kept for the next try; if you "
             "have the files elsewhere, give their folder to --model"
         ) from None
 
 
-def download(model: Published, names: list[str], dest: Path | None) -> Path:
-    """Fetch, check and put in place the files that are missing; returns the model's folder."""
-    info = HfApi().model_info(model.repo, revision=model.revision, files_metadata=True, timeout=TIMEOUT)
-    there = {file.rfilename: file for file in info.siblings}
-    if missing := [name for name in names if name not in there]:
-        raise FileNotFoundError(
-            f"{model.repo} has no {missing[0]}: minisd reads the diffusers layout with safetensors "
-            "weights; take another model, or full precision if you asked for half"
-        )
-    names = [name for name in (*names, *OPTIONAL) if name in there]
-    digests = {name: there[name].lfs.sha256 if there[name].lfs else there[name].blob_id for name in names}
-    if other := [name for name in names if digests[name] != model.sha256.get(name, digests[name])]:
+def record(model_id: str | Published) -> Published:
+    """The record of a name in PUBLISHED or of a repository; ValueError if it can be neither."""
+    known = PUBLISHED | {model.repo: model for model in PUBLISHED.values()}
+    model = model_id if isinstance(model_id, Published) else known.get(model_id, Published(model_id))
+    try:
+        validate_repo_id(model.repo)
+        owned = "/" in model.repo
+    except errors.HFValidationError:
+        owned = False
+    if not owned:
         raise ValueError(
-            f"the hub states {digests[other[0]]} as the SHA-256 of {other[0]}, which is not the published "
+            f"no published model is called {model.repo!r}; give {', '.join(PUBLISHED)} or an OWNER/NAME"
+        )
+    return model
+
+
+# Which files
+
+
+def needed(there: Collection[str], fp16: bool | None) -> list[str]:
+    """The files without which minisd can't paint, those of `there` where several would do.
+
+    Weights are one file or several with an index; fp16 as in `fetch`.
+    """
+    names = list(CONFIGS)
+    if ONE_FILE in there and not {"tokenizer/merges.txt", "tokenizer/vocab.json"}.issubset(there):
+        names = [name for name in CONFIGS if not name.startswith("tokenizer/")] + [ONE_FILE]
+    for stem in WEIGHTS:
+        choices = []
+        for half in (False, True) if fp16 is None else (fp16,):
+            twin = ".fp16" if half else ""
+            choices += [f"{stem}{twin}.safetensors", f"{stem}.safetensors.index{twin}.json"]
+        names.append(next((name for name in choices if name in there), choices[0]))
+    return names
+
+
+def is_index(name: str) -> bool:
+    return ".safetensors.index." in name
+
+
+def shards(path: Path, name: str) -> list[str]:
+    """The names of the files that an index at `path`, called `name` in its repository, speaks of."""
+    complaint = f"{name} is an index of weights that names no files beside it; take another model"
+    files = parsed(path.read_bytes(), complaint).get("weight_map")
+    files = sorted(set(map(str, files.values()))) if isinstance(files, dict) else []
+    if not files or not all(SHARD.fullmatch(file) for file in files):
+        raise OSError(complaint)
+    return [f"{name.rpartition('/')[0]}/{file}" for file in files]
+
+
+def cached(model: Published, fp16: bool | None) -> Path | None:
+    """The model's folder in the hub's cache, if all of it is there."""
+    first = try_to_load_from_cache(model.repo, CONFIGS[0], revision=model.revision)
+    if not isinstance(first, str):
+        return None
+    folder = Path(first).parent
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    names = needed(there, fp16)
+    if not there.issuperset(names):
+        return None
+    try:
+        parts = [part for name in names if is_index(name) for part in shards(folder / name, name)]
+    except OSError:
+        return None
+    return folder if there.issuperset(parts) else None
+
+
+def damaged(folder: Path) -> bool:
+    """Whether a file of a model in the cache has other bytes than its name there, a digest, says."""
+    files = [path.resolve() for path in folder.rglob("*") if path.is_file()]
+    named = [file for file in files if SHA1.fullmatch(file.name) or SHA256.fullmatch(file.name)]
+    return any(fingerprint(file, len(file.name)) != file.name for file in named)
+
+
+# What the hub says of them
+
+
+def odd(model: Published, what: str) -> OSError:
+    return OSError(
+        f"{constants.ENDPOINT} describes {model.repo} in a way that makes no sense ({what}); a proxy or a "
+        "login page may be in between: try later, or from another network"
+    )
+
+
+def parsed(data: bytes, complaint: str) -> dict[str, Any]:
+    """The JSON object in some bytes; OSError with this complaint if there is none."""
+    try:
+        value = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise OSError(complaint)
+    return value
+
+
+def listing(model: Published) -> tuple[str, dict[str, dict[str, Any]]]:
+    """The Git commit that a revision is, and the hub's description of each file by its name."""
+    revision = quote(model.revision, safe="")
+    url = f"{constants.ENDPOINT}/api/models/{model.repo}/revision/{revision}?blobs=True"
+    data = parsed(description(url, model), str(odd(model, "no JSON object")))
+    commit, siblings = data.get("sha"), data.get("siblings")
+    if not isinstance(commit, str) or not SHA1.fullmatch(commit):
+        raise odd(model, f"{commit!r:.60} as its commit")
+    if SHA1.fullmatch(model.revision) and commit != model.revision:
+        raise odd(model, f"commit {commit} for {model.revision}")
+    if not isinstance(siblings, list) or not all(isinstance(entry, dict) for entry in siblings):
+        raise odd(model, "no list of files")
+    return commit, {str(entry.get("rfilename")): entry for entry in siblings}
+
+
+def described(model: Published, name: str, entry: dict[str, Any]) -> File:
+    """One file of a listing: OSError if it makes no sense, ValueError if it is not the published file."""
+    lfs, size = entry.get("lfs"), entry.get("size")
+    if lfs is not None and not isinstance(lfs, dict):
+        raise odd(model, f"{lfs!r:.60} for {name}")
+    digest, form = (entry.get("blobId"), SHA1) if lfs is None else (lfs.get("sha256"), SHA256)
+    if not isinstance(digest, str) or not form.fullmatch(digest):
+        raise odd(model, f"{digest!r:.60} as the digest of {name}")
+    most = 1 << 50 if name.endswith(".safetensors") else SMALL
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= most:
+        raise odd(model, f"{size!r:.60} as the size of {name}")
+    if digest != model.sha256.get(name, digest):
+        raise ValueError(
+            f"the hub states {digest} as the SHA-256 of {name}, which is not the published "
             "file's: don't use it, and tell the authors of minisd"
         )
-    folder = dest or Path(
-        constants.HF_HUB_CACHE, repo_folder_name(repo_id=model.repo, repo_type="model"), "blobs"
+    return File(name, size, digest)
+
+
+def not_there(model: Published, missing: str, there: Collection[str]) -> FileNotFoundError:
+    """What to say of a repository without a file that is needed."""
+    pickles = [name for name in there if name.startswith(WEIGHTS) and name.endswith((".bin", ".ckpt"))]
+    single = [name for name in there if "/" not in name and name.endswith((".safetensors", ".ckpt"))]
+    hint = "take another model"
+    if ".fp16" in missing and missing.replace(".fp16", "") in there:
+        hint = "it has full precision only: leave out --fp16"
+    elif any(name.startswith(WEIGHTS) and ".fp16" in name for name in there) and ".safetensors" in missing:
+        hint = "it has half precision only: ask for that (--fp16)"
+    elif missing.endswith(".safetensors") and pickles:
+        hint = f"it has pickles only, such as {pickles[0]}, which can run code: take another model"
+    elif single and CONFIGS[0] not in there:
+        hint = f"it holds single files, such as {single[0]}: fetch one and give its path to --model"
+    return FileNotFoundError(
+        f"{model.repo} has no {missing}: minisd reads the diffusers layout with safetensors weights; {hint}"
     )
-    targets = {name: folder / (name if dest else digests[name]) for name in names}
-    check_room(folder, sum(there[name].size - bytes_there(target) for name, target in targets.items()))
-    for name, target in targets.items():
-        obtain(hf_hub_url(model.repo, name, revision=info.sha), target, name, there[name].size, digests[name])
-    if dest:
-        return dest
-    # The bytes are in the cache; this gives them their names there.
-    return Path([hf_hub_download(model.repo, name, revision=model.revision) for name in names][0]).parent
+
+
+# Fetching
+
+
+def download(model: Published, fp16: bool | None, dest: Path | None) -> Path:
+    """Fetch, check and put in place the files that are missing; returns the model's folder."""
+    commit, entries = listing(model)
+    names = needed(entries, fp16)
+    if half := [name for name in names if fp16 is None and ".fp16" in name]:
+        warnings.warn(f"{model.repo} has {half[0]} in half precision only: that is fetched", stacklevel=3)
+    names += [name for name in OPTIONAL if name in entries]
+    cache = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=model.repo, repo_type="model"))
+    done: list[File] = []
+    while names:  # a second time if an index among them names more
+        if missing := [name for name in names if name not in entries]:
+            raise not_there(model, missing[0], entries)
+        files = [described(model, name, entries[name]) for name in names]
+        targets = {file.name: dest / file.name if dest else cache / "blobs" / file.digest for file in files}
+        sizes = (file.size - bytes_there(targets[file.name], file.size) for file in files)
+        check_room(dest or cache / "blobs", sum(sizes))
+        for file in files:
+            url = hf_hub_url(model.repo, file.name, revision=commit)
+            obtain(url, file, targets[file.name], own=dest is None)
+        done += files
+        names = [part for name in names if is_index(name) for part in shards(targets[name], name)]
+    return dest or named_in_cache(cache, model.revision, commit, done)
 
 
 def incomplete(target: Path) -> Path:
     return target.with_name(target.name + ".incomplete")
 
 
-def bytes_there(target: Path) -> int:
-    """How many bytes of a file need not be fetched any more."""
-    return next((path.stat().st_size for path in (target, incomplete(target)) if path.exists()), 0)
+def bytes_there(target: Path, size: int) -> int:
+    """How many bytes of a file of `size` need not be fetched any more."""
+    there = (path.stat().st_size for path in (target, incomplete(target)) if path.exists())
+    return min(next(there, 0), size)
 
 
 def check_room(folder: Path, size: int) -> None:
@@ -148,26 +330,245 @@ def check_room(folder: Path, size: int) -> None:
         )
 
 
-def obtain(url: str, target: Path, name: str, size: int, digest: str) -> None:
-    """Fetch what is missing of a file, hash the whole, and only then give it its name; keep no other bytes."""
-    path = target if target.exists() else incomplete(target)
-    if path != target:
+def named_in_cache(cache: Path, revision: str, commit: str, files: list[File]) -> Path:
+    """Give fetched files their names in the cache, as links in their commit's folder; returns that."""
+    folder = cache / "snapshots" / commit
+    for file in files:
+        blob, path = cache / "blobs" / file.digest, folder / file.name
+        if path.exists() and path.samefile(blob):
+            continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        # "identity": one can't go on from the middle of bytes that were sent compressed.
-        headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
-        with path.open("ab") as part:
-            part.truncate(min(part.tell(), size))
-            start = part.seek(0, os.SEEK_END)
-            http_get(
-                url, part, resume_size=start, headers=headers, expected_size=size, displayed_filename=name
-            )
-    whole = hashlib.sha256() if len(digest) == 64 else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+        new = path.with_name(f".{secrets.token_hex(8)}.part")
+        try:
+            link(blob, new)
+            new.replace(path)
+        finally:
+            new.unlink(missing_ok=True)
+    if revision != commit:
+        with whole(cache / "refs" / revision) as part:
+            part.write_text(commit, encoding="utf-8")
+    return folder
+
+
+def link(blob: Path, path: Path) -> None:
+    """Another name for a file: symbolic if the system lets us, else a hard link, else a copy."""
+    try:
+        path.symlink_to(os.path.relpath(blob, path.parent))
+    except OSError:  # Windows allows it to few
+        try:
+            path.hardlink_to(blob)
+        except OSError:
+            shutil.copyfile(blob, path)
+
+
+def fingerprint(path: Path, digits: int) -> str:
+    """A file's SHA-256 if that many digits are wanted, else its SHA-1 as a Git blob."""
+    whole_file = hashlib.sha256()
+    if digits == 40:
+        whole_file = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, lambda: whole).hexdigest()
-    if found != digest:
-        incomplete(target).unlink(missing_ok=True)
-        raise ValueError(
-            f"{name} has other bytes than the hub states ({found}, not {digest}); remove "
-            f"{target} if it is there, and give the same command again"
-        )
-    path.replace(target)
+        return hashlib.file_digest(file, lambda: whole_file).hexdigest()
+
+
+def obtain(url: str, file: File, target: Path, own: bool) -> None:
+    """Fetch what is missing of a file, hash the whole, and only then give it its name; keep no other bytes.
+
+    own: `target` is in the cache, where wrong bytes are replaced; elsewhere they may be the user's, and stay.
+    Of several processes one fetches, and the others find the file there.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = None
+    if own:  # the lock of huggingface_hub itself, with which others fetch into the same cache
+        cache = target.parent.parent
+        lock = cache.parent / ".locks" / cache.name / f"{file.digest}.lock"
+    with locked(target, lock=lock), room_for(target):
+        if target.exists():
+            found = fingerprint(target, len(file.digest))
+            if found == file.digest:
+                return
+            if not own:
+                raise other_bytes(file, found, f"remove {target} if you can spare it")
+            warnings.warn(f"{target} was damaged; it is fetched again", stacklevel=2)
+        part = incomplete(target)
+        if part.is_symlink():
+            part.unlink()  # not ours, and never written through
+        fill(url, part, file)
+        found = fingerprint(part, len(file.digest))
+        if found != file.digest:
+            part.unlink()
+            raise other_bytes(file, found, "they are removed")
+        settle(part, target)
+
+
+def other_bytes(file: File, found: str, remedy: str) -> ValueError:
+    return ValueError(
+        f"{file.name} has other bytes than the hub states ({found}, not {file.digest}); {remedy}, and give "
+        "the same command again"
+    )
+
+
+@dataclass
+class Pace:
+    """Notices a server that sends so little that there will never be an end."""
+
+    url: str
+    there: int
+    since: float = field(default_factory=time.monotonic)
+
+    def check(self, there: int) -> None:
+        """Compare with `there`, the bytes that are there now; ConnectionError if they are too few."""
+        now = time.monotonic()
+        if now - self.since < WINDOW:
+            return
+        if there - self.there < SLOWEST * WINDOW:
+            raise ConnectionError(
+                f"{self.url} sends fewer than {SLOWEST} bytes a second; what was fetched is kept: give the "
+                "same command again later"
+            )
+        self.there, self.since = there, now
+
+
+def fill(url: str, part: Path, file: File) -> None:
+    """Bring a file's part up to its full size, taking broken connections up again."""
+    failed = 0
+    # A bar on terminals only (disable=None), as everywhere in minisd.
+    bar = tqdm(total=file.size, desc=file.name, unit="B", unit_scale=True, disable=None)
+    with bar, part.open("ab") as out:
+        cut(out, min(out.tell(), file.size))
+        pace = Pace(url, out.tell())
+        while (start := out.tell()) < file.size:
+            bar.update(start - bar.n)
+            try:
+                bring(url, out, file, pace, bar)
+                continue
+            except errors.HTTPError as error:
+                failure: Exception = error
+                wait = WAIT
+            except Refusal as refusal:
+                if refusal.wait is None:
+                    raise
+                failure, wait = refusal, refusal.wait
+            failed = 0 if out.tell() > start else failed + 1
+            if failed == TRIES:
+                raise failure
+            time.sleep(wait)
+            pace.check(out.tell())
+
+
+def cut(out: BinaryIO, size: int) -> None:
+    out.seek(size)
+    out.truncate()
+
+
+def bring(url: str, out: BinaryIO, file: File, pace: Pace, bar: tqdm) -> None:
+    """Ask once for the rest of a file, and write it to the end of `out`.
+
+    If the answer did not state that it has just the missing bytes, they are kept only if it brings all.
+    """
+    start = out.tell()
+    with closing(answer(url, {"Range": f"bytes={start}-"} if start else {})) as response:
+        begin, stated = place_of(response, start, file, url)
+        cut(out, begin)
+        try:
+            for piece in response.iter_raw():
+                if out.tell() + len(piece) > file.size:
+                    stated = False  # whatever it said
+                    raise foreign(url, file, "more bytes than it has")
+                out.write(piece)
+                bar.update(out.tell() - bar.n)
+                pace.check(out.tell())
+            if out.tell() < file.size and not stated:
+                raise foreign(url, file, "fewer bytes than it has")
+        except BaseException:
+            if not stated:
+                cut(out, begin)
+            raise
+    if out.tell() < file.size:
+        raise errors.HTTPError("the answer ended early")
+
+
+def foreign(url: str, file: File, what: str) -> OSError:
+    return OSError(
+        f"{url} answers with something that is not {file.name} ({what}); a proxy or a login page may be in "
+        "between; what was fetched before is kept: try later, or from another network"
+    )
+
+
+def place_of(response: errors.Response, start: int, file: File, url: str) -> tuple[int, bool]:
+    """Where in a file the bytes of an answer belong, and whether it stated that they are all from there on.
+
+    start: how many bytes the file has by now. Raises Refusal for a status, OSError for other bytes.
+    """
+    refuse_status(response, (200, 206))
+    head, part = response.headers, response.status_code == 206
+    begin = start if part else 0
+    length, missing = head.get("Content-Length"), str(file.size - begin)
+    stated = part or length is not None
+    complaints = {
+        "a part where all was asked for": part and not start,
+        "another range of bytes": part
+        and head.get("Content-Range") != f"bytes {start}-{file.size - 1}/{file.size}",
+        "it is compressed": head.get("Content-Encoding", "identity") != "identity",
+        "it is a web page": "html" in head.get("Content-Type", ""),
+        f"{length} bytes instead of {missing}": length not in (None, missing),
+        "perhaps not the part that was asked for": bool(start) and not stated,
+    }
+    for what, is_so in complaints.items():
+        if is_so:
+            raise foreign(url, file, what)
+    return begin, stated
+
+
+def refuse_status(response: errors.Response, good: tuple[int, ...]) -> None:
+    """Raise Refusal for other statuses than the good ones."""
+    status, asked = response.status_code, response.headers.get("Retry-After", "")
+    if status in good:
+        return
+    if status not in TRY_LATER:
+        raise Refusal(status)
+    seconds = float(asked[:9]) if re.fullmatch("[0-9]+", asked) else WAIT
+    raise Refusal(status, min(seconds, LONGEST_WAIT))
+
+
+def description(url: str, model: Published) -> bytes:
+    """The body of a small answer, bounded in size and time."""
+    body, begun = bytearray(), time.monotonic()
+    with closing(answer(url, {})) as response:
+        refuse_status(response, (200,))
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise odd(model, "it is compressed")
+        for piece in response.iter_raw():
+            body += piece
+            if len(body) > LISTING:
+                raise odd(model, f"more than {LISTING >> 20} MB")
+            if time.monotonic() - begun > PATIENCE:
+                raise odd(model, f"not all of it after {PATIENCE} seconds")
+    return bytes(body)
+
+
+def answer(url: str, headers: dict[str, str]) -> errors.Response:
+    """The answer to a GET, its body not yet read; redirections are followed, without the token elsewhere.
+
+    Every wait for the network has its limit, but a server that sends its headers drop by drop never
+    reaches one; so they are waited for in a thread, which is left to itself after a while.
+    """
+    session, wait = get_session(), constants.HF_HUB_DOWNLOAD_TIMEOUT
+    # "identity": small answers could be huge, and large ones not be resumed, if they were sent compressed.
+    headers = {**build_hf_headers(), **headers, "Accept-Encoding": "identity"}
+    answers: queue.SimpleQueue[errors.Response | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            request = session.build_request("GET", url, headers=headers, timeout=wait)
+            answers.put(session.send(request, stream=True, follow_redirects=True))
+        except Exception as error:  # noqa: BLE001 (of whatever kind, it is raised again below)
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        found = answers.get(timeout=PATIENCE)
+    except queue.Empty:
+        raise errors.HTTPError(f"no answer in {PATIENCE} seconds") from None
+    if isinstance(found, Exception):
+        raise found
+    return found

@@ -2,13 +2,13 @@
 refused.
 """
 
-import errno
 import functools
 import hashlib
 import http.server
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -21,10 +21,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from huggingface_hub import constants, file_download
-from small import small_pipeline
+from huggingface_hub import constants
 
 from minisd import StableDiffusion, cli, hub
+from small import small_pipeline
 
 REPO, COMMIT = "someone/speck", "0123456789abcdef0123456789abcdef01234567"
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -75,6 +75,8 @@ class Hub(http.server.ThreadingHTTPServer):
         self.refuse = None  # status and X-Error-Code of every answer
         self.cut = {}  # after how many bytes of a file the connection breaks: every time, or once
         self.slow = 0.0  # seconds between pieces of a file
+        self.listing = None  # what is made of the description of the repository before it is sent
+        self.says = {}  # how a file's store answers in place of the truth: a function of a handler
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def handle_error(self, request, client_address):
@@ -123,8 +125,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 siblings.append({"rfilename": name, "size": len(data), "blobId": git})
                 if large(name):
                     siblings[-1]["lfs"] = {"size": len(data), "sha256": sha256, "pointerSize": 134}
-            body = json.dumps({"id": REPO, "sha": COMMIT, "siblings": siblings}).encode()
-            return self.reply(200, {"Content-Type": "application/json", "Content-Length": len(body)}, body)
+            head, body = {"Content-Type": "application/json"}, {"sha": COMMIT, "siblings": siblings}
+            body = hub.listing(body, head) if hub.listing else body
+            body = body if isinstance(body, bytes) else json.dumps(body).encode()
+            return self.reply(200, head | {"Content-Length": len(body)}, body)
         if found := re.fullmatch(rf"/{REPO}/resolve/({COMMIT}|main)/(.+)", path):
             name = found[2]
             git, sha256 = digests(hub.files[name])
@@ -139,19 +143,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     "Link": f'<{hub.url}/xet>; rel="xet-auth"',
                 }
                 return self.reply(302, head)
-            return self.bytes_of(name, head | {"ETag": f'"{git}"'})
+            self.bytes_of(name, head | {"ETag": f'"{git}"'})
+            return None
         if path.startswith("/store/"):
-            return self.bytes_of(path.removeprefix("/store/"), {})
+            self.bytes_of(path.removeprefix("/store/"), {})
+            return None
         return self.reply(404, {"Content-Length": 0, "X-Error-Code": "RepoNotFound"})
 
     def bytes_of(self, name, head):
         hub, data, start = self.server, self.server.sent[name], 0
+        if name in hub.says and self.command == "GET":
+            self.close_connection = True
+            hub.says[name](self)
+            return
         if self.headers["Range"]:
             start = int(re.fullmatch(r"bytes=(\d+)-", self.headers["Range"])[1])
             head |= {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}
         self.reply(206 if start else 200, head | {"Content-Length": len(data) - start})
-        if self.command == "HEAD":
-            return None
         end = min(len(data), start + hub.cut.get(name, len(data)))
         for at in range(start, end, PIECE):
             self.wfile.write(data[at : min(at + PIECE, end)])
@@ -171,10 +179,7 @@ def server(files, tmp_path, monkeypatch):
     address = server.url + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", PIECE)  # 10 MB, more than a small model has
-    monkeypatch.setattr(
-        file_download, "time", SimpleNamespace(sleep=lambda seconds: None)
-    )  # before a new try
+    monkeypatch.setattr(hub, "WAIT", 0.0)  # before a new try
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     yield server
     server.shutdown()
@@ -197,15 +202,28 @@ def wanted(files, half=""):
     return {name: data for name, data in files.items() if name in names}
 
 
-def command(url, tmp_path, *words, **more):
+def only(files, *endings):
+    """What is left of a repository without the files whose names end so."""
+    return {name: data for name, data in files.items() if not name.endswith(endings)}
+
+
+def assert_clean(cache):
+    """Every file of the cache has the bytes that its name says; nothing half-done, nothing beside it."""
+    for blob in (cache / "blobs").iterdir():
+        assert blob.name in digests(blob.read_bytes()), blob
+    assert {path.name for path in cache.parent.iterdir()} == {cache.name, ".locks"}
+
+
+def command(url, tmp_path, *words, before=lambda: None, **more):
     """`minisd download` in a process of its own, as a user has it."""
-    start = (
-        f"import sys, minisd.cli, huggingface_hub.constants as c; c.DOWNLOAD_CHUNK_SIZE = {PIECE}; "
-        f"sys.exit(minisd.cli.main(['download', *sys.argv[1:]]))"
-    )
+    start = "import sys, minisd.cli; sys.exit(minisd.cli.main(['download', *sys.argv[1:]]))"
     more = {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT), **more}
+
     # A shell starts its background jobs deaf to SIGINT, and their children with them: hear it again.
-    hearing = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    def hearing():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        before()
+
     return subprocess.Popen(
         [sys.executable, "-c", start, *words],
         env={**os.environ, **more},
@@ -379,12 +397,146 @@ def test_a_hub_that_has_other_weights_than_the_published_is_not_asked_for_them(s
     hub.fetch(hub.Published(REPO, COMMIT, {UNET: digests(files[UNET])[1]}))
 
 
-def test_weights_that_are_only_pickles(server, files):
-    server.files = {name: data for name, data in files.items() if ".fp16" not in name}
-    with pytest.raises(
-        FileNotFoundError, match=f"^{REPO} has no text_encoder/model.fp16.safetensors: minisd reads"
-    ):
-        hub.fetch(MODEL, fp16=True)
+@pytest.mark.parametrize(
+    "gone, kept, fp16, message",
+    [
+        (
+            "fp16",
+            {},
+            True,
+            "no text_encoder/model.fp16.safetensors: .*; it has full precision only: leave out",
+        ),
+        (
+            "full",
+            {},
+            False,
+            "no text_encoder/model.safetensors: .*; it has half precision only: ask for that",
+        ),
+        (
+            "all",
+            {},
+            None,
+            "no text_encoder/model.saf.*; it has pickles only, such as unet/diffusion_pytorch_mo",
+        ),
+        ("json", {}, None, r"no model_index.json: .*; it holds single files, such as speck.ckpt: fetch one"),
+        ("merges.txt", {}, None, "no tokenizer/merges.txt: "),
+    ],
+)
+def test_a_repository_without_what_is_needed(server, files, gone, kept, fp16, message):
+    safetensors = tuple(name for name in files if name.endswith(".safetensors"))
+    half = tuple(name for name in safetensors if ".fp16" in name)
+    kinds = {"fp16": half, "full": tuple(set(safetensors) - set(half)), "all": safetensors, "json": ("json",)}
+    server.files = server.sent = only(files, *kinds.get(gone, (gone,))) | kept
+    with pytest.raises(FileNotFoundError, match=f"^{REPO} has {message}") as error:
+        hub.fetch(MODEL, fp16=fp16)
+    assert "\n" not in str(error.value) and len(server.asked) == 1
+
+
+# ---- repositories of other kinds
+
+
+@pytest.mark.parametrize("parts", [("text_encoder", "unet", "vae"), ("unet",)])
+def test_half_precision_where_there_is_no_other(server, files, parts):
+    gone = tuple(f"{name}.safetensors" for name in hub.WEIGHTS if name.startswith(parts))
+    server.files = {name: data for name, data in files.items() if name not in gone}
+    with pytest.warns(UserWarning, match=f"^{REPO} has {parts[0]}/.*fp16.* in half precision only: that is"):
+        folder = hub.fetch(MODEL)
+    expected = {name.replace(".saf", ".fp16.saf") if name in gone else name for name in wanted(files)}
+    assert set(contents(folder)) == expected
+    asked = len(server.asked)
+    assert hub.fetch(MODEL) == folder and len(server.asked) == asked
+
+
+def sharded(files, half=""):
+    """The repository with its U-Net in two shards and an index, as diffusers saves them."""
+    at, stem = len(files[UNET]) // 2, UNET.removesuffix(".safetensors")
+    shards = {
+        f"{stem}{half}-0000{i}-of-00002.safetensors": files[UNET][at * i : at * (i + 1)] for i in (0, 1)
+    }
+    weights = {f"layer.{i}": name.rpartition("/")[2] for i, name in enumerate(shards)}
+    index = json.dumps({"metadata": {}, "weight_map": weights}).encode()
+    return only(files, UNET) | shards | {f"{stem}.safetensors.index{half}.json": index}, set(shards)
+
+
+@pytest.mark.parametrize("half", ["", ".fp16"])
+def test_shards_and_their_index(server, cache, files, half):
+    server.files, names = sharded(only(files, UNET.replace(".saf", ".fp16.saf")) if half else files, half)
+    server.sent = server.files
+    folder = hub.fetch(MODEL, fp16=bool(half))
+    got = contents(folder)
+    assert names < set(got) and UNET not in got
+    assert all(server.files[name] == data for name, data in got.items())
+    asked = len(server.asked)
+    assert hub.fetch(MODEL) == folder and len(server.asked) == asked
+    (folder / min(names)).unlink()
+    assert hub.fetch(MODEL, fp16=bool(half)) == folder and set(contents(folder)) == set(got)  # it was missed
+    assert_clean(cache)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b'{"weight_map": []}',
+        b'{"weight_map": {}}',
+        b'{"weight_map": {"a": null}}',
+        b'{"weight_map": {"a": "../../../evil.safetensors"}}',
+        b'{"weight_map": {"a": "/tmp/evil.safetensors"}}',
+        b'{"weight_map": {"a": "..\\\\evil.safetensors"}}',
+        b'{"weight_map": {"a": "evil.bin"}}',
+        b'{"weight_map": {"a": "not-there.safetensors"}}',
+        b"[" * 100_000,
+    ],
+)
+def test_an_index_that_leads_elsewhere(server, cache, files, index):
+    server.files, _ = sharded(files)
+    server.files[UNET + ".index.json"] = index
+    server.sent = server.files
+    with pytest.raises(OSError) as error:
+        hub.fetch(MODEL)
+    assert "\n" not in str(error.value) and "unet/" in str(error.value)
+    assert_clean(cache)
+
+
+def test_a_tokenizer_in_one_file(server, files):
+    server.files = only(files, "merges.txt", "vocab.json") | {
+        hub.ONE_FILE: b"{}",
+        "tokenizer/added_tokens.json": b"{}",
+    }
+    server.sent = server.files
+    got = contents(hub.fetch(MODEL))
+    assert {name for name in got if name.startswith("tokenizer/")} == {hub.ONE_FILE, *hub.OPTIONAL}
+    server.files = server.files | {name: files[name] for name in hub.CONFIGS}  # the plain ones go first
+    assert hub.ONE_FILE not in hub.needed(server.files, None)
+
+
+def test_a_damaged_cache_is_noticed_if_one_asks(server, cache, files):
+    folder = hub.fetch(MODEL)
+    asked = len(server.asked)
+    assert hub.fetch(MODEL, check=True) == folder and len(server.asked) == asked
+    blob = cache / "blobs" / digests(files[UNET])[1]
+    blob.write_bytes(files[UNET] * 2)
+    assert hub.fetch(MODEL) == folder and blob.stat().st_size == 2 * len(files[UNET])
+    with pytest.warns(UserWarning, match=f"^{blob} was damaged; it is fetched again$"):
+        assert hub.fetch(MODEL, check=True) == folder
+    assert contents(folder) == wanted(files)
+    assert_clean(cache)
+
+
+@pytest.mark.parametrize("link", ["hardlink_to", None])
+def test_systems_without_symbolic_links(server, files, monkeypatch, link):
+    def cannot(*_):
+        raise OSError("a privilege that is not held")
+
+    monkeypatch.setattr(Path, "symlink_to", cannot)
+    if not link:
+        monkeypatch.setattr(Path, "hardlink_to", cannot)
+    folder = hub.fetch(REPO)
+    assert contents(folder) == contents(hub.fetch(REPO)) == wanted(files)
+    assert not any(path.is_symlink() for path in folder.rglob("*"))
 
 
 @pytest.mark.parametrize(
@@ -404,8 +556,8 @@ def test_a_hub_that_refuses(server, status, code):
     with pytest.raises(OSError) as error:
         hub.fetch(MODEL)
     assert str(error.value) == (
-        f"{server.url} answers {status} for {REPO} at {COMMIT}; check the name, try later, or for a private or "
-        f"licensed model see {server.url}/{REPO} and run hf auth login"
+        f"{server.url} answers {status} for {REPO} at {COMMIT}; check the name, try later, or for a private "
+        f"or licensed model see {server.url}/{REPO} and run hf auth login"
     )
 
 
@@ -422,27 +574,21 @@ def test_too_little_room_is_told_before_anything_is_fetched(server, monkeypatch,
     part.write_bytes(files[UNET][:1])  # one byte less to fetch
     hub.fetch(MODEL)
     assert server.gets(UNET) == ["bytes=1-"]
+    assert_clean(cache)
 
 
-def test_a_disk_that_fills_up_while_writing(server, monkeypatch, capsys, files):
+def test_a_disk_that_fills_up_while_writing(server, tmp_path, files):
     """The part that was written stays, and is gone on with."""
-    real, left = file_download.http_get, 50_000
-
-    def full(url, file, **more):
-        if more["expected_size"] != len(files[UNET]):
-            return real(url, file, **more)
-        file.write(files[UNET][:left])
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(hub, "http_get", full)
-    assert cli.main(["download", REPO]) == 2
-    out, err = capsys.readouterr()
-    assert (
-        out == "" and err == "minisd: error: the disk is full; make room, or name a folder on another disk\n"
-    )
-    monkeypatch.setattr(hub, "http_get", real)
-    hub.fetch(REPO)
-    assert server.gets(UNET) == [f"bytes={left}-"]
+    room = 500_000
+    full = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (room, room))
+    process = command(server.url, tmp_path, REPO, before=full)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert re.fullmatch(r"minisd: error: [^\n]*\b(room|full)\b[^\n]*\n", err)
+    process = command(server.url, tmp_path, REPO)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert server.gets(UNET) == [None, f"bytes={room}-"]
 
 
 @pytest.fixture(scope="module")
@@ -461,8 +607,8 @@ def test_without_a_connection(tmp_path, nobody, more, reason):
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (2, "")
     assert re.fullmatch(
-        rf"minisd: error: no connection to {nobody} \([^\n]*{reason}[^\n]*\); what was fetched is kept for the "
-        r"next try; if you have the files elsewhere, give their folder to --model\n",
+        rf"minisd: error: no connection to {nobody} \([^\n]*{reason}[^\n]*\); what was fetched is kept for "
+        r"the next try; if you have the files elsewhere, give their folder to --model\n",
         err,
     ), err
 
