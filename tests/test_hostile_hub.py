@@ -13,21 +13,7 @@ import pytest
 
 import test_hub
 from minisd import hub
-from test_hub import (
-    COMMIT,
-    MODEL,
-    PIECE,
-    ROOT,
-    UNET,
-    Handler,
-    assert_clean,
-    cache,
-    contents,
-    digests,
-    files,
-    server,
-    wanted,
-)
+from test_hub import COMMIT, MODEL, PIECE, ROOT, UNET, Handler, assert_clean, contents, digests, wanted
 
 CONFIG = "unet/config.json"
 cache, files, server = test_hub.cache, test_hub.files, test_hub.server  # fixtures
