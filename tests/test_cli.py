@@ -11,20 +11,25 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from small import small_pipeline
 
 import minisd
-from minisd import StableDiffusion, cli, pipeline, scenes, sheets
+from minisd import StableDiffusion, cli, scenes, sheets
 from minisd.cli import main
+from minisd.commands import hints, options, picture_file
+from minisd.commands import paint as painting
+from minisd.commands.picture_file import SAMPLERS_ELSEWHERE
+from minisd.config import SAMPLER_NAMES
 from minisd.lora import LoRA, add_embedding
 from minisd.teaching.book import ROOT
-from minisd.training.stages import Training
+from minisd.training.recipe import STAGES
+from small import small_pipeline
 
 HOUSE = "a red house left of a yellow tent"
 # How AUTOMATIC1111's web UI reads the last line of `parameters` (modules/infotext_utils.py).
@@ -193,7 +198,12 @@ def test_loras_and_learned_words(paint, model, here, tmp_path):
         lora.save(path)
         lora.merge(pipe, (0.5, 1.0)[seed])
     torch.save(
-        {"<cat>": torch.randn(2, pipe.text_encoder.width, generator=torch.Generator().manual_seed(0))}, cat
+        {
+            "<cat>": torch.randn(
+                2, pipe.text_encoder.config.hidden_size, generator=torch.Generator().manual_seed(0)
+            )
+        },
+        cat,
     )
     assert add_embedding(pipe, cat) == "<cat>"
     words = ["--out", "a.png", "--lora", f"{style}:0.5", "--lora", str(other), "--embedding", str(cat)]
@@ -208,7 +218,7 @@ def test_loras_and_learned_words(paint, model, here, tmp_path):
             settings(picture)["LoRA"] == '"style at 0.5, other at 1"'
             and settings(picture)["Embeddings"] == "cat"
         )
-    assert cli.lora_and_scale(r"C:\style.safetensors") == (Path(r"C:\style.safetensors"), 1.0)
+    assert options.file_and_scale(r"C:\style.safetensors") == (Path(r"C:\style.safetensors"), 1.0)
 
 
 def test_a_grid_and_a_trace_over_a_picture(paint, here, photo):
@@ -219,7 +229,7 @@ def test_a_grid_and_a_trace_over_a_picture(paint, here, photo):
             assert strip.width == 2 * sheets.MARGIN + (shown + 1) * sheets.NARROWEST + shown * sheets.GAP
 
 
-@pytest.mark.parametrize("sampler, name", cli.SAMPLER_NAMES.items())
+@pytest.mark.parametrize("sampler, name", SAMPLERS_ELSEWHERE.items())
 def test_every_sampler_paints_and_is_named_as_in_the_web_ui(paint, model, here, sampler, name):
     paint(HOUSE, "--out", "a.png", "--sampler", sampler, "--trace", steps="3")
     with Image.open("a.png") as picture:
@@ -227,29 +237,31 @@ def test_every_sampler_paints_and_is_named_as_in_the_web_ui(paint, model, here, 
 
 
 def test_the_samplers_named_are_those_there_are():
-    assert list(cli.SAMPLER_NAMES) == list(minisd.SAMPLERS) and cli.STRENGTH == pipeline.STRENGTH
+    assert list(SAMPLERS_ELSEWHERE) == list(SAMPLER_NAMES) == list(minisd.SAMPLERS)
 
 
 def test_where_and_in_what_to_compute_reaches_the_model(paint, here, monkeypatch, tmp_path):
     asked, load = [], StableDiffusion.from_pretrained
-    monkeypatch.setattr(
-        StableDiffusion, "from_pretrained", lambda *words: asked.append(words) or load(*words[:-1])
-    )
-    assert paint(HOUSE, "--dtype", "bfloat16", "--device", "cpu", "--tokenizer", "words")[0] == 0
-    assert asked[0][1:] == ("cpu", torch.bfloat16, Path("words"))
-    assert "--tokenizer words" in paint(HOUSE, "--tokenizer", "words")[1] and asked[1][1:3] == (
-        None,
-        torch.float32,
-    )
+
+    def recorded(model, device, dtype, tokenizer, vae):
+        asked.append((device, dtype, tokenizer, vae))
+        return load(model, device, dtype)
+
+    monkeypatch.setattr(StableDiffusion, "from_pretrained", recorded)
+    more = ["--tokenizer", "words", "--vae", "other.safetensors"]
+    assert paint(HOUSE, "--dtype", "bfloat16", "--device", "cpu", *more)[0] == 0
+    assert asked == [("cpu", torch.bfloat16, Path("words"), Path("other.safetensors"))]
+    assert "--tokenizer words --vae other.safetensors" in paint(HOUSE, *more)[1]
+    assert asked[1][:2] == (None, torch.float32)
 
 
 def test_a_model_in_one_file_is_named_without_its_ending(tmp_path):
-    (tmp_path / "dream.v1.safetensors").touch()
-    args = cli.build_parser().parse_args(["paint", "x", "--model", str(tmp_path / "dream.v1.safetensors")])
-    args.guidance = 7.5
-    assert "Model: dream.v1, " in cli.parameters(args, range(1), (8, 8))
-    cli.note_unknown_words(args.model, ["dragon"])  # it has no model_index.json to ask
-    assert cli.note_unknown_words("owner/name", ["dragon"]) is None
+    file = tmp_path / "dream.v1.safetensors"
+    file.touch()
+    args = cli.build_parser().parse_args(["paint", "x", "--model", str(file)])
+    pipe = small_pipeline()
+    assert painting.settled(pipe, args, range(1), (8, 8)).model == "dream.v1"
+    assert not painting.paints_little_world(str(file))  # it has no model_index.json to ask
 
 
 @pytest.mark.parametrize("prompt, chunk", [("ein Häuschen", b"tEXt"), ("雪の中の赤い家 🏠", b"iTXt")])
@@ -298,7 +310,8 @@ def test_no_file_is_replaced_unasked(paint, here):
     ],
 )
 def test_default_names(words, name):
-    assert cli.default_name(cli.build_parser().parse_args(["paint", *words])) == name
+    args = cli.build_parser().parse_args(["paint", *words])
+    assert picture_file.default_name(args, painting.chosen_seeds(args)) == name
 
 
 # ---- sheets and strips
@@ -307,7 +320,7 @@ def test_default_names(words, name):
 @pytest.fixture
 def in_float64(monkeypatch):
     """In float32 convolutions round batches of different sizes differently, on every CPU in its own way."""
-    monkeypatch.setattr(cli, "device_and_dtype", lambda args: ("cpu", torch.float64))
+    monkeypatch.setattr(painting, "chosen_dtype", lambda args: torch.float64)
 
 
 def test_a_grid(paint, here, in_float64):
@@ -325,9 +338,9 @@ def test_a_grid(paint, here, in_float64):
 
 
 def test_a_large_grid_is_painted_in_batches(paint, in_float64, monkeypatch):
-    monkeypatch.setattr(cli, "BATCH", 2)
+    monkeypatch.setattr(painting, "BATCH", 2)
     paint(HOUSE, "--grid", "3", "--out", "a.png")
-    monkeypatch.setattr(cli, "BATCH", 8)
+    monkeypatch.setattr(painting, "BATCH", 8)
     paint(HOUSE, "--grid", "3", "--out", "b.png")
     with Image.open("a.png") as a, Image.open("b.png") as b:
         assert np.array_equal(np.asarray(a), np.asarray(b))
@@ -376,7 +389,7 @@ def test_traces_of_several_pictures_are_stacked(paint, here):
     "steps, shown", [(1, [0]), (2, [0, 1]), (7, list(range(7))), (30, [0, 4, 8, 12, 17, 21, 25])]
 )
 def test_the_moments_of_a_trace(steps, shown):
-    assert cli.moments_shown(steps) == shown
+    assert painting.moments_shown(steps) == shown
 
 
 def test_wrapping():
@@ -418,7 +431,7 @@ def test_unknown_words_get_a_note(paint, here):
         "in the desert",
         "at sunset",
         "left of",
-        cli.EXAMPLE,
+        hints.EXAMPLE,
     ):
         assert known in err
     assert max(map(len, err.splitlines()[1:])) <= 90
@@ -434,9 +447,9 @@ def test_other_models_have_read_other_words(paint, model, tmp_path):
 
 
 def test_the_example_is_in_the_little_world():
-    assert scenes.parse(cli.EXAMPLE) and scenes.parse(cli.ANOTHER)
+    assert scenes.parse(hints.EXAMPLE) and scenes.parse(hints.ANOTHER)
     before = dict(scenes.vocabulary())
-    assert cli.world_in_words() and scenes.vocabulary() == before
+    assert hints.world_in_words() and scenes.vocabulary() == before
 
 
 def test_a_prompt_that_is_too_long_is_cut_with_one_line(paint, here):
@@ -471,11 +484,11 @@ def test_a_prompt_may_begin_with_a_dash(model, here):  # `make demo` passes it s
         (["--mask", "a.png"], ["--mask", "--image"]),
         (["--strength", "0.5"], ["--strength", "--image"]),
         (["--image", "missing.png"], ["--image missing.png", "No such file"]),
-        (["--image", "/"], ["--image /", "directory"]),
+        (["--image", "/"], ["--image /", "not a file"]),
         (["--image", __file__], ["--image", "cannot identify"]),
         (["--lora", "missing.safetensors"], ["missing.safetensors is missing"]),
         (["--lora", __file__], [Path(__file__).name]),
-        (["--embedding", __file__], ["not loaded"]),
+        (["--embedding", __file__], [Path(__file__).name, "no weights"]),
         (["--embedding", "missing.pt"], ["missing.pt"]),
         (["--device", "tpu"], ["--device", "cpu"]),
         (["--dtype", "int8"], ["--dtype", "bfloat16"]),
@@ -489,7 +502,7 @@ def test_a_prompt_may_begin_with_a_dash(model, here):  # `make demo` passes it s
         (["--seed", str(2**32 - 1), "--grid", "2"], ["smaller --seed"]),
         (["--guidance", "nan"], ["--guidance"]),
         (["--guidance", "much"], ["--guidance"]),
-        (["--guidance", "1e38"], ["smaller --guidance"]),
+        (["--guidance", "1e38"], ["smaller guidance", "--guidance 1e+38"]),
         (["--out", "picture.jpg"], [".png"]),
         (["--out", ""], [".png"]),
         (["--out", "missing/picture.png"], ["no folder missing", "--out"]),
@@ -540,7 +553,7 @@ def test_out_is_a_folder(paint, tmp_path, here):
 
 
 def test_out_is_not_writable(paint, here, monkeypatch):
-    monkeypatch.setattr(cli.os, "access", lambda *_: False)  # root may write everywhere
+    monkeypatch.setattr(picture_file.os, "access", lambda *_: False)  # root may write everywhere
     assert_one_line_error(paint(HOUSE), "--out", folder=here)
 
 
@@ -644,7 +657,7 @@ def test_a_bug_keeps_its_traceback(paint, monkeypatch):
 
 def run_minisd(*words, **options):
     return subprocess.Popen(
-        [sys.executable, "-m", "minisd.cli", *words],
+        [sys.executable, "-m", "minisd", *words],
         stdout=subprocess.PIPE,
         encoding="utf-8",
         stderr=subprocess.PIPE,
@@ -713,55 +726,54 @@ def test_printed_commands_can_be_typed(monkeypatch, typed, shown):
     monkeypatch.setattr(sys, "argv", [typed])
     monkeypatch.setattr(shutil, "which", lambda name: "/opt/bin/minisd")
     assert (
-        cli.command_line("paint", "a red house", "--model", "x") == f'{shown} paint "a red house" --model x'
+        hints.command_line("paint", "a red house", "--model", "x") == f'{shown} paint "a red house" --model x'
     )
-    assert cli.command_line("paint", "a $5 car") == f"{shown} paint 'a $5 car'"
+    assert hints.command_line("paint", "a $5 car") == f"{shown} paint 'a $5 car'"
 
 
 def test_the_public_names():
     assert all(getattr(minisd, name) is not None for name in minisd.__all__)
     assert set(minisd.__all__) <= set(dir(minisd)) and minisd.tokenizer.BPE
     with pytest.raises(AttributeError):
-        minisd.UNET
+        _ = minisd.UNET
 
 
 # ---- training
 
 
-def test_stages_are_methods_of_the_training():
-    for methods in cli.STAGES.values():
-        assert all(callable(getattr(Training, name)) for name in methods)
-    parts = [name for stage, methods in cli.STAGES.items() if stage != "all" for name in methods]
-    assert parts == cli.STAGES["all"]
+class Recorder:
+    """Stands in for a training; writes down what it was asked."""
+
+    asked: ClassVar[list] = []
+
+    def __init__(self, recipe, out, device, dtype):
+        self.asked.append((recipe.seed, str(out), device, dtype))
+
+    def train(self, *names, report):
+        self.asked.append(names)
+        report(names[0], 1.5)
 
 
 def test_train_runs_the_stages_in_order(monkeypatch, capsys, here):
-    ran = []
-
-    class Recorder:
-        def __init__(self, recipe, out, cpu):
-            ran.append((recipe["seed"], str(out), cpu))
-
-        def __getattr__(self, name):
-            return lambda: ran.append(name)
-
+    monkeypatch.setattr(Recorder, "asked", [])
     monkeypatch.setattr("minisd.training.stages.Training", Recorder)
-    assert main(["train", "all", "--out", "run", "--cpu"]) == 0
-    stages = ["tokenizer", "text_encoder", "clip", "vae", "latents", "decoder", "unet", "export"]
-    assert ran == [(0, "run", True), *stages]
+    assert main(["train", "all", "--out", "run", "--device", "cpu", "--dtype", "bfloat16"]) == 0
+    assert Recorder.asked == [(0, "run", "cpu", "bfloat16"), tuple(STAGES["all"])]
     out = capsys.readouterr().out
+    assert re.match(r"pictures +1\.5 s\n", out)
     assert str(here / "run" / "model") in out and "--model run/model" in out
-    ran.clear()
+    Recorder.asked.clear()
     assert main(["train", "clip"]) == 0
-    assert ran == [(0, "runs/tiny", False), "text_encoder", "clip"]
+    assert Recorder.asked == [(0, "runs/tiny", None, "float32"), tuple(STAGES["clip"])]
+    assert "next" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     "text, said",
     [
-        (None, ["there is no config"]),
+        (None, ["there is no recipe"]),
         ("seed = ", ["recipe.toml", "TOML"]),
-        ("seed = 1", ["lacks", "unet"]),
+        ("seed = 1", ["recipe.toml", "tokenizer", "missing"]),
         ("\udcff", ["recipe.toml", "TOML"]),
     ],
 )

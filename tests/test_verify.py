@@ -4,16 +4,17 @@ import hashlib
 import json
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small import randomise, small_pipeline
 
 from minisd import StableDiffusion, UNet, cli, hub
 from minisd.sd15 import published_shapes
 from minisd.verify import GOLDENS, verify
+from small import randomise, small_pipeline
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 PROMPT = "a red house and a yellow tent"
@@ -132,7 +133,7 @@ def test_another_model_loads_and_paints_the_same_twice(report):
 
 def test_an_inpainting_model_repaints_the_same_twice(report, tmp_path):
     pipe = small_pipeline()
-    unet = randomise(UNet({**pipe.unet.config, "in_channels": 9}))
+    unet = randomise(UNet({**pipe.unet.config.to_dict(), "in_channels": 9}))
     parts = pipe.tokenizer, pipe.text_encoder, unet, pipe.vae, pipe.scheduler_config
     StableDiffusion(*parts).save_pretrained(tmp_path / "inpaint")
     assert report(tmp_path / "inpaint")[0] == {
@@ -153,6 +154,72 @@ def test_a_model_that_does_not_fit_its_own_config(report, folder):
     results, figures = report()
     assert results == {"minisd": "", "file": "", "loading": "FAILED"}
     assert "conv_in.weight, which is (16, 3, 3, 3) and should be (16, 4, 3, 3)" in figures["loading"]
+
+
+def test_numbers_that_were_changed_are_a_failure(report, folder):
+    """The file can be read and the numbers are finite: only the checksum knows."""
+    path = folder / WEIGHTS
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    results, figures = report()
+    assert results["checksum"] == "FAILED"
+    assert figures["checksum"] == f"{WEIGHTS} was changed since it was written: fetch or train it again"
+
+
+def test_shards_are_each_listed(report, folder):
+    tensors = load_file(folder / WEIGHTS)
+    parts = {"a.safetensors": sorted(tensors)[::2], "b.safetensors": sorted(tensors)[1::2]}
+    for name, keys in parts.items():
+        save_file({key: tensors[key] for key in keys}, (folder / WEIGHTS).with_name(name))
+    places = {key: name for name, keys in parts.items() for key in keys}
+    (folder / f"{WEIGHTS}.index.json").write_text(json.dumps({"weight_map": places}))
+    (folder / WEIGHTS).unlink()
+    lines = list(verify(folder, "cpu", shapes=published_shapes))
+    assert [line.figures.partition(",")[0] for line in lines if line.subject == "file"][:2] == [
+        "unet/a.safetensors",
+        "unet/b.safetensors",
+    ]
+    assert lines[-1].result == "ok"
+
+
+@pytest.mark.parametrize("network", ["unet", "vae"])
+def test_one_nan_anywhere_is_a_failure(report, folder, network, monkeypatch):
+    """Loading reads the ends of a large tensor only; the report reads all of it."""
+    monkeypatch.setattr("minisd.checkpoint.CHEAP", 0)
+    monkeypatch.setattr("minisd.checkpoint.ENDS", 1)
+    path = folder / network / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    tensors["conv_in.weight" if network == "unet" else "decoder.conv_in.weight"][1, 1, 1, 1] = math.nan
+    save_file(tensors, path)
+    results, figures = report()
+    assert results["loading"] == "FAILED"
+    assert f"{network}: " in figures["loading"] and "conv_in.weight" in figures["loading"]
+
+
+@pytest.mark.parametrize(
+    "path, content",
+    [
+        ("unet/config.json", "[]"),
+        ("unet/config.json", "{"),
+        ("model_index.json", "null"),
+        ("scheduler/scheduler_config.json", "[1]"),
+        ("unet/diffusion_pytorch_model.safetensors.index.json", "[]"),
+        (WEIGHTS, ""),
+        (WEIGHTS, "PK\x03\x04"),
+        ("vae/config.json", None),
+        ("tokenizer/merges.txt", "\0"),
+    ],
+)
+def test_a_damaged_model_is_one_line_of_the_report(report, folder, path, content):
+    if path.endswith(".index.json"):
+        (folder / WEIGHTS).unlink()
+    if content is None:
+        (folder / path).unlink()
+    else:
+        (folder / path).write_text(content)
+    results, figures = report()
+    assert results["loading"] == "FAILED" and Path(path).name in figures["loading"]
 
 
 def test_a_misshapen_tensor_is_named(report, shapes):
@@ -271,9 +338,9 @@ def test_the_digest_of_the_unet_tells_which_it_is(report, folder, monkeypatch, n
     lines = list(verify(folder, "cpu", seconds=-1, shapes=report.shapes))
     assert [line.figures for line in lines if line.subject == "model"] == [model]
     assert [line.figures.endswith(", as published for sd15") for line in lines if line.subject == "file"] == [
-        WEIGHTS == name,
+        name == WEIGHTS,
         False,
-        WEIGHTS != name,
+        name != WEIGHTS,
     ]
 
 
@@ -305,6 +372,31 @@ def test_the_command_fails_when_a_check_does(folder, capsys):
     assert re.search(r"^FAILED +loading +.* lacks conv_out\.bias; ", out, re.M)
 
 
+def test_the_report_in_json(folder, capsys):
+    assert cli.main(["verify", str(folder), "--device", "cpu", "--json"]) == 0
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert err == "" and report["failed"] == 0 and report["model"] == str(folder)
+    assert [line["subject"] for line in report["lines"]][-1] == "a picture, twice"
+    (folder / WEIGHTS).unlink()
+    assert cli.main(["verify", str(folder), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["failed"] == 1
+
+
+@pytest.mark.parametrize("name", ["./nothere", "a/b.ckpt", "a/b.safetensors", "nothing", "../x/y/z"])
+def test_a_path_that_is_not_there_is_not_looked_for_elsewhere(name, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(hub, "fetch", None)  # a call would be an error
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["verify", name]) == 2
+    assert capsys.readouterr().err.startswith(f"minisd: error: no model at {name}: ")
+
+
+@pytest.mark.parametrize("device", ["nonsense", "gpu", "cuda:0", ""])
+def test_a_device_that_there_is_not(device, folder, capsys):
+    assert cli.main(["verify", str(folder), "--device", device]) == 2
+    assert re.fullmatch(r"minisd: error: [^\n]*--device[^\n]*cpu[^\n]*\n", capsys.readouterr().err)
+
+
 def test_the_command_on_what_is_not_there(capsys, tmp_path):
     assert cli.main(["verify", str(tmp_path / "nothing")]) == 2
-    assert "no published model is called" in capsys.readouterr().err
+    assert "no model at" in capsys.readouterr().err

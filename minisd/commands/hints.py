@@ -20,7 +20,7 @@ ASTRONAUT = "a photograph of an astronaut riding a horse"  # for models that wer
 def called() -> str:
     """How the user called this program, so that printed commands can be typed as they stand."""
     typed = sys.argv[0]
-    if Path(typed).name == "__main__.py":
+    if Path(typed).parts[-2:] == ("minisd", "__main__.py"):
         return f"{sys.orig_argv[0]} -m minisd"
     on_path = shutil.which("minisd")
     if Path(typed).stem != "minisd" or (on_path and Path(on_path) == Path(os.path.realpath(typed))):
@@ -60,9 +60,8 @@ def world_in_words() -> str:
     known = {subject: list(words) for subject, words in vocabulary().items()}
     # Places that begin with "on" have two blanks to fill.
     known["places"] = [place for place in known["places"] if not place.startswith("on ")]
-    rows = [(subject, ", ".join(known[subject])) for subject in known if subject != "frames"]
-    rows.append(("try", command_line("paint", EXAMPLE)))
-    return "\n".join(paragraph(subject, text) for subject, text in rows)
+    rows = [paragraph(subject, ", ".join(known[subject])) for subject in known if subject != "frames"]
+    return "\n".join([*rows, f"      {'try':<9}{command_line('paint', EXAMPLE)}"])
 
 
 def paragraph(subject: str, text: str) -> str:

@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,8 +24,8 @@ from .options import (
     seed,
     whole_number,
 )
-from .picture_file import Settings, check_out, current_folder, default_name, place, save_png
-from .threads import threads_for
+from .picture_file import Settings, check_out, default_name, place, save_png
+from .threads import limit_threads
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -203,7 +204,8 @@ def paint(args: argparse.Namespace, notes: list[str]) -> int:
     seeds = chosen_seeds(args)
     name = default_name(args, seeds)
     check_words(args)
-    check_out(args.out if args.out and args.out.is_absolute() else current_folder() / (args.out or name))
+    check_out(args.out or Path(name))
+    alone = "torch" not in sys.modules  # else the threads are those of the program that called this one
     clock = Clock()
     with clock.time("import"):
         from ..pipeline import StableDiffusion  # noqa: F401  the first import takes a second
@@ -213,7 +215,7 @@ def paint(args: argparse.Namespace, notes: list[str]) -> int:
         pipe, learned = loaded(args)
     if paints_little_world(args.model):
         note_unknown_words(args.prompt, learned)
-    painted = paint_all(pipe, args, seeds, given, clock)
+    painted = paint_all(pipe, args, seeds, given, clock, alone)
     settings = settled(pipe, args, seeds, painted[0][-1][1].size)
     with place(args.out, name) as path:
         replaced = args.out is not None and path.exists()
@@ -291,9 +293,17 @@ def paints_little_world(model: str) -> bool:
 
 
 def paint_all(
-    pipe: "StableDiffusion", args: argparse.Namespace, seeds: range, given: dict[str, Any], clock: Clock
+    pipe: "StableDiffusion",
+    args: argparse.Namespace,
+    seeds: range,
+    given: dict[str, Any],
+    clock: Clock,
+    alone: bool,
 ) -> list[Moments]:
-    """Every prompt with every seed, prompt by prompt: for each picture its moments."""
+    """Every prompt with every seed, prompt by prompt: for each picture its moments.
+
+    alone: whether this process does nothing else, so that the number of its threads may be changed.
+    """
     from tqdm.auto import tqdm
 
     batches = [(prompt, seeds[i : i + BATCH]) for prompt in args.prompt for i in range(0, len(seeds), BATCH)]
@@ -304,11 +314,12 @@ def paint_all(
             with clock.time("reading"):
                 painting = begun(pipe, args, prompt, batch, given)
             bar.total = len(batches) * len(painting)
-            with threads_for(pipe, painting.shape):
-                with clock.time("painting"):
-                    moments = walked(painting, args.trace, bar.update)
-                with clock.time("decoding"):
-                    painted += decoded(painting, moments, args)
+            if alone:
+                limit_threads(pipe, painting.shape)
+            with clock.time("painting"):
+                moments = walked(painting, args.trace, bar.update)
+            with clock.time("decoding"):
+                painted += decoded(painting, moments, args)
     return painted
 
 

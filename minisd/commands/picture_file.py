@@ -142,6 +142,8 @@ def current_folder() -> Path:
 
 def check_out(path: Path) -> None:
     """Raise, before any work is done, if no PNG file can be written there."""
+    if not path.is_absolute():
+        current_folder()
     if path.suffix.lower() != ".png":
         raise ValueError(f"--out {path}: pictures are written as PNG; give a name that ends in .png")
     if path.is_dir():

@@ -1,8 +1,6 @@
 """How many threads a painting is worth."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,21 +11,16 @@ if TYPE_CHECKING:
 LITTLE = 16_000_000
 
 
-@contextmanager
-def threads_for(pipe: "StableDiffusion", shape: tuple[int, int, int, int]) -> Iterator[None]:
-    """Paint latents of a shape, (batch, 4, height / 8, width / 8), in one thread where that is little work.
+def limit_threads(pipe: "StableDiffusion", shape: tuple[int, int, int, int]) -> None:
+    """Let latents of a shape, (batch, 4, height / 8, width / 8), be painted in one thread if they are few.
 
-    A number that the user has chosen stays. benchmarks/busy.py shows what it brings.
+    A number that the user has chosen stays. benchmarks/busy.py shows what it brings. As sums are then taken
+    in another order, pixels may differ in their last bit.
     """
     import torch
 
     pictures, _, height, width = shape
     parameters = sum(parameter.numel() for parameter in pipe.unet.parameters())
     work = parameters * pictures * height * width / pipe.unet.config.sample_size**2
-    before = torch.get_num_threads()
     if work <= LITTLE and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
