@@ -72,7 +72,9 @@ def as_bytes(picture: Image.Image, name: str) -> Image.Image:
     target = "L" if name == "mask_image" else "RGB"
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         picture = Image.fromarray(eight_bits(np.asarray(picture), name), "L")
-    has_alpha = picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
+    if picture.mode == "La":  # Pillow turns grey multiplied by its alpha into nothing else
+        picture = picture.convert("LA")
+    has_alpha = picture.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in picture.info
     if has_alpha:
         picture = picture.convert("RGBA")
         if np.asarray(picture)[..., 3].min() < 255:
@@ -153,10 +155,11 @@ def prepare(
     if isinstance(given, np.ndarray):
         given = torch.from_numpy(from_array(given, name)).movedim(-1, 1) if given.ndim > 1 else given
         given = 2 * given - 1 if isinstance(given, Tensor) and not mask else given
+    described = getattr(pictures, "shape", type(pictures).__name__)
     if not isinstance(given, Tensor) or given.ndim != 4 or given.shape[1] != channels or not given.numel():
         raise ValueError(
-            f"{name} must be a PIL image, a list of them, an array (n, height, width, {channels}) or a "
-            f"tensor (n, {channels}, height, width), got {getattr(pictures, 'shape', type(pictures).__name__)}"
+            f"{name} must be a PIL image, a list of them, an array (n, height, width, {channels}) or "
+            f"a tensor (n, {channels}, height, width), got {described}"
         )
     if given.is_complex() or not (low <= given.min() and given.max() <= 1):
         raise ValueError(

@@ -108,7 +108,7 @@ def schedule_of(config: Mapping[str, Any]) -> NoiseSchedule:
     if lacking := [key for key in wanted if key not in config]:
         raise ValueError(f"the scheduler config lacks {lacking[0]}: fetch scheduler_config.json again")
     start, end = numbers("beta_start and beta_end", [config["beta_start"], config["beta_end"]], 1)
-    (steps,) = numbers("num_train_timesteps", [config["num_train_timesteps"]], MOST_TIMESTEPS)
+    (steps,) = numbers("num_train_timesteps", [config["num_train_timesteps"]], MOST_TIMESTEPS, (int,))
     kind = config.get("beta_schedule", "linear")
     if kind == "squaredcos_cap_v2":
         return NoiseSchedule.cosine(int(steps))
@@ -118,15 +118,12 @@ def schedule_of(config: Mapping[str, Any]) -> NoiseSchedule:
     return BETA_SCHEDULES[kind](start, end, int(steps))
 
 
-def numbers(name: str, values: object, most: float) -> list[float]:
-    """Numbers of a scheduler config, above 0 and at most `most`; ValueError for anything else."""
-    listed = values if isinstance(values, (list, tuple)) else []
-    if not listed or not all(
-        isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= most
-        for value in listed
-    ):
+def numbers(name: str, values: object, most: float, kinds: tuple[type, ...] = (int, float)) -> list[float]:
+    """Numbers of a scheduler config, of these kinds, above 0 and at most `most`; or ValueError."""
+    listed = list(values) if isinstance(values, (list, tuple)) else []
+    if not listed or not all(type(value) in kinds and 0 < value <= most for value in listed):
         raise ValueError(
             f"the scheduler config's {name} must be above 0 and at most {most:g}, got {str(values)[:40]}; "
             "fetch scheduler_config.json again"
         )
-    return list(listed)
+    return listed

@@ -18,7 +18,6 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from small import assert_same
 
 from minisd import SAMPLERS, NoiseSchedule
 from minisd.samplers import (
@@ -31,6 +30,7 @@ from minisd.samplers import (
     predict_original,
     sigmas_of,
 )
+from small import assert_same
 
 SD = {
     "num_train_timesteps": 1000,
@@ -112,8 +112,13 @@ def their_steps(scheduler, name, latents, eta=0.0, begin=0, end=None):
     return out
 
 
-def our_steps(name, latents, timesteps, eta=0.0):
-    return list(SAMPLERS[name].run(predict_noise, latents, SCHEDULE, timesteps, eta, drawing(latents)))
+def planned(name, number, spacing=None, begin=0, **options):
+    """The way of `number` steps, without the first `begin` of them."""
+    return SAMPLERS[name].way(SCHEDULE, number, 1, spacing, **options).last(number - begin)
+
+
+def walked(way, latents, predict=predict_noise):
+    return list(way.walk(predict, latents, drawing(latents)))
 
 
 def assert_same_steps(ours, theirs, tolerance=1e-8):
@@ -233,9 +238,9 @@ def test_where_diffusers_has_no_trajectory_to_compare_with(name, spacing, number
     except IndexError:
         finite = False
     assert not finite
-    timesteps = SAMPLERS[name].timesteps(number, SCHEDULE, 1, spacing)
-    assert len(set(timesteps)) == number and 0 <= min(timesteps) and max(timesteps) <= 999
-    assert our_steps(name, FIRST, timesteps)[-1].latents.isfinite().all()
+    way = planned(name, number, spacing)
+    assert len(set(way.asked)) == number and min(way.asked) >= 0 and max(way.asked) <= 999
+    assert walked(way, FIRST)[-1].latents.isfinite().all()
 
 
 def test_where_diffusers_asks_the_network_for_a_timestep_that_was_never_trained():
@@ -276,11 +281,12 @@ def test_a_spacing_whose_strides_are_not_those_of_the_step_is_refused(name):
 @pytest.mark.parametrize("name, spacing, number", whole_lists())
 def test_every_step_of_a_trajectory_equals_diffusers(name, spacing, number):
     scheduler = reference(name, number, spacing)
-    timesteps = SAMPLERS[name].timesteps(number, SCHEDULE, 1, spacing)
-    start = SAMPLERS[name].start(FIRST, SCHEDULE, timesteps, spacing)
+    way = planned(name, number, spacing)
+    start = way.start(FIRST)
     assert_same(start, FIRST * scheduler.init_noise_sigma)
-    ours = our_steps(name, start, timesteps)
-    assert [step.t for step in ours] == scheduler.timesteps.tolist()
+    ours = walked(way, start)
+    assert [step.t for step in ours] == way.asked == scheduler.timesteps.tolist()
+    assert way.asked == SAMPLERS[name].timesteps(number, SCHEDULE, 1, spacing)
     assert [step.index for step in ours] == list(range(number + (name == "pndm" and number > 1)))
     assert_same_steps(ours, their_steps(scheduler, name, start))
 
@@ -288,16 +294,16 @@ def test_every_step_of_a_trajectory_equals_diffusers(name, spacing, number):
 @pytest.mark.parametrize("number", STEPS)
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_in_float32_a_trajectory_is_near_diffusers_as_it_is(name, number):
-    scheduler, timesteps = reference(name, number, wide=False), SAMPLERS[name].timesteps(number, SCHEDULE)
-    start = SAMPLERS[name].start(FIRST.float(), SCHEDULE, timesteps)
+    scheduler, way = reference(name, number, wide=False), planned(name, number)
+    start = way.start(FIRST.float())
     assert_same(start, FIRST.float() * scheduler.init_noise_sigma, 1e-6)
-    assert_same_steps(our_steps(name, start, timesteps), their_steps(scheduler, name, start), 1e-5)
+    assert_same_steps(walked(way, start), their_steps(scheduler, name, start), 1e-5)
 
 
 @pytest.mark.parametrize("number", [*STEPS, 501])
 @pytest.mark.parametrize("eta", [0.5, 1.0])
 def test_ddim_with_noise_equals_diffusers(eta, number):
-    ours = our_steps("ddim", FIRST, SAMPLERS["ddim"].timesteps(number, SCHEDULE), eta)
+    ours = walked(planned("ddim", number, eta=eta), FIRST)
     assert_same_steps(ours, their_steps(reference("ddim", number), "ddim", FIRST, eta))
 
 
@@ -309,8 +315,7 @@ def test_pndm_reports_the_picture_that_the_network_believes_in():
         asked.append(latents)
         return predict_noise(latents, t)
 
-    timesteps = SAMPLERS["pndm"].timesteps(10, SCHEDULE)
-    steps = list(SAMPLERS["pndm"].run(remember, FIRST, SCHEDULE, timesteps, 0.0, None))
+    steps = walked(planned("pndm", 10), FIRST, remember)
     for step, latents in zip(steps, asked, strict=True):
         ab = SCHEDULE.alphas_cumprod[step.t].item()
         assert_same(step.noise, predict_noise(latents, step.t), 0)
@@ -320,19 +325,11 @@ def test_pndm_reports_the_picture_that_the_network_believes_in():
 @pytest.mark.parametrize("dtype, limit", [(torch.float32, 1e-5), (torch.float16, 0.02)])
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_trajectory_stays_in_its_dtype_and_near(name, dtype, limit):
-    timesteps, draws = SAMPLERS[name].timesteps(30, SCHEDULE), rand(30, 1, 4, 4, 4)
-    start = SAMPLERS[name].start(rand(1, 4, 4, 4), SCHEDULE, timesteps)
-    ends = []
+    way, draws = planned(name, 30), rand(30, 1, 4, 4, 4)
+    start, ends = way.start(rand(1, 4, 4, 4)), []
     for kind in (torch.float64, dtype):
-        fresh = iter(draws)
-        for step in SAMPLERS[name].run(
-            predict_noise,
-            start.to(kind),
-            SCHEDULE,
-            timesteps,
-            0.0,
-            lambda fresh=fresh, kind=kind: next(fresh).to(kind),
-        ):
+        fresh = iter(draws.to(kind))
+        for step in way.walk(predict_noise, start.to(kind), lambda fresh=fresh: next(fresh)):
             assert step.latents.dtype == step.predicted_original.dtype == step.noise.dtype == kind
         ends.append(step.latents.double())
     assert_same(ends[1], ends[0], limit)
@@ -340,15 +337,14 @@ def test_a_trajectory_stays_in_its_dtype_and_near(name, dtype, limit):
 
 @pytest.mark.parametrize("name", ["ddim", "pndm", "euler", "lms", "dpmpp_2m"])
 def test_a_deterministic_sampler_draws_nothing_and_repeats_itself(name):
-    timesteps = SAMPLERS[name].timesteps(10, SCHEDULE)
-    runs = [list(SAMPLERS[name].run(predict_noise, FIRST, SCHEDULE, timesteps, 0.0, None)) for _ in "ab"]
+    runs = [list(planned(name, 10).walk(predict_noise, FIRST)) for _ in "ab"]
     assert all(torch.equal(a.latents, b.latents) for a, b in zip(*runs, strict=True))
 
 
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "ddim"])
 def test_only_ddim_takes_eta(name):
     with pytest.raises(ValueError, match="eta belongs to the ddim sampler"):
-        next(SAMPLERS[name].run(predict_noise, FIRST, SCHEDULE, [1], 0.5, None))
+        planned(name, 10, eta=0.5)
 
 
 # ---- starts, and trajectories from the middle
@@ -356,15 +352,14 @@ def test_only_ddim_takes_eta(name):
 
 @pytest.mark.parametrize("name", EXPLODING)
 def test_exploding_samplers_start_wider_with_leading_spacing(name):
-    sampler, one = SAMPLERS[name], torch.ones(1, 1, 1, 1)
+    one = torch.ones(1, 1, 1, 1)
     for spacing, expected in (
         ("leading", 13.1585),
         (None, 14.6146),
         ("linspace", 14.6146),
         ("trailing", 14.6146),
     ):
-        timesteps = sampler.timesteps(50, SCHEDULE, 1, spacing)
-        assert sampler.start(one, SCHEDULE, timesteps, spacing).item() == pytest.approx(expected, abs=5e-5)
+        assert planned(name, 50, spacing).start(one).item() == pytest.approx(expected, abs=5e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -376,19 +371,18 @@ def test_noised_equals_diffusers_add_noise(name, dtype):
         scheduler.set_timesteps(50)
         if hasattr(scheduler, "set_begin_index"):
             scheduler.set_begin_index(begin)
-        t = SAMPLERS[name].timesteps(50, SCHEDULE)[begin]
         theirs = scheduler.add_noise(x0, noise, scheduler.timesteps[begin : begin + 1])
-        assert_same(SAMPLERS[name].noised(x0, noise, SCHEDULE, t), theirs, 1e-6)
+        way = planned(name, 50, begin=begin)
+        assert_same(way.noised(x0, noise), theirs, 1e-6)
 
 
 TAILS = [(50, 1), (50, 2), (50, 10), (50, 49), (30, 7), (27, 25), (10, 5), (3, 1), (3, 2), (2, 1)]
 
 
 def tail(name, number, begin, spacing=None):
-    """What image to image starts from: diffusers' scheduler, our timesteps, the noised latents."""
-    timesteps = SAMPLERS[name].timesteps(number, SCHEDULE, 1, spacing)[begin:]
-    start = SAMPLERS[name].noised(FIRST, torch.ones_like(FIRST), SCHEDULE, timesteps[0])
-    return reference(name, number, spacing), timesteps, start
+    """What image to image starts from: diffusers' scheduler, our way, the noised latents."""
+    way = planned(name, number, spacing, begin)
+    return reference(name, number, spacing), way, way.noised(FIRST, torch.ones_like(FIRST))
 
 
 @pytest.mark.parametrize("number, begin", TAILS)
@@ -402,32 +396,32 @@ def tail(name, number, begin, spacing=None):
     ],
 )
 def test_a_tail_of_the_timesteps_equals_diffusers_image_to_image(name, spacing, number, begin):
-    """pndm's too, which has lost its repeated timestep and then lags behind (2 of 50), or kept it (1 of 50)."""
-    scheduler, timesteps, start = tail(name, number, begin, spacing)
-    assert_same_steps(our_steps(name, start, timesteps), their_steps(scheduler, name, start, begin=begin))
+    """pndm's too, which has lost its repeated timestep and lags behind (2 of 50), or kept it (1 of 50)."""
+    scheduler, way, start = tail(name, number, begin, spacing)
+    assert_same_steps(walked(way, start), their_steps(scheduler, name, start, begin=begin))
 
 
 @pytest.mark.parametrize("number, begin", [(50, 25), (10, 9), (2, 1)])
 def test_pndm_with_trailing_spacing_equals_diffusers_image_to_image(number, begin):
-    scheduler, timesteps, start = tail("pndm", number, begin, "trailing")
-    assert_same_steps(our_steps("pndm", start, timesteps), their_steps(scheduler, "pndm", start, begin=begin))
+    scheduler, way, start = tail("pndm", number, begin, "trailing")
+    assert_same_steps(walked(way, start), their_steps(scheduler, "pndm", start, begin=begin))
 
 
 @pytest.mark.parametrize("number, begin", TAILS)
 @pytest.mark.parametrize("spacing", SPACINGS)
 def test_lms_warms_up_anew_on_a_tail(spacing, number, begin):
     """As diffusers does with a list that holds nothing but the tail."""
-    scheduler, timesteps, start = tail("lms", number, begin, spacing)
+    scheduler, way, start = tail("lms", number, begin, spacing)
     scheduler.timesteps, scheduler.sigmas = scheduler.timesteps[begin:], scheduler.sigmas[begin:]
-    assert_same_steps(our_steps("lms", start, timesteps), their_steps(scheduler, "lms", start))
+    assert_same_steps(walked(way, start), their_steps(scheduler, "lms", start))
 
 
 def test_lms_of_diffusers_takes_a_first_step_that_is_too_long_in_image_to_image():
     """Why ours differs there: four weights add up to the step, and it has a history for the first of them
     only.
     """
-    scheduler, timesteps, start = tail("lms", 50, 10)
-    sigma, sigma_next = sigmas_of(SCHEDULE, timesteps)[:2]
+    scheduler, way, start = tail("lms", 50, 10)
+    sigma, sigma_next = way.sigmas[:2]
     (latents, _, noise), *_ = their_steps(scheduler, "lms", start, begin=10)
     length = ((latents - start) / noise).median().item() / (sigma_next - sigma)
     assert length > 2
@@ -442,13 +436,11 @@ def test_lms_of_diffusers_takes_a_first_step_that_is_too_long_in_image_to_image(
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in ("pndm", "lms", "dpmpp_2m")])
 def test_a_sampler_without_history_goes_on_from_anywhere(name):
     """The last 20 of 50 steps, from the latents that the first 30 left: the same steps again."""
-    timesteps, start = SAMPLERS[name].timesteps(50, SCHEDULE), FIRST
-    fixed = torch.ones_like(start)
-    whole = list(SAMPLERS[name].run(predict_noise, start, SCHEDULE, timesteps, 0.0, lambda: fixed))
-    rest = list(
-        SAMPLERS[name].run(predict_noise, whole[29].latents, SCHEDULE, timesteps[30:], 0.0, lambda: fixed)
-    )
-    assert [step.t for step in rest] == timesteps[30:]
+    fixed = torch.ones_like(FIRST)
+    whole = list(planned(name, 50).walk(predict_noise, FIRST, lambda: fixed))
+    way = planned(name, 50, begin=30)
+    rest = list(way.walk(predict_noise, whole[29].latents, lambda: fixed))
+    assert [step.t for step in rest] == [step.t for step in whole[30:]]
     assert torch.equal(rest[-1].latents, whole[-1].latents)
 
 
@@ -460,8 +452,7 @@ def test_ddim_is_exact_when_the_noise_is_known():
     x0, noise = rand(1, 4, 2, 2), rand(1, 4, 2, 2, seed=5)
     ab = SCHEDULE.alphas_cumprod.double()
     start = ab[981].sqrt() * x0 + (1 - ab[981]).sqrt() * noise
-    timesteps = SAMPLERS["ddim"].timesteps(50, SCHEDULE)
-    steps = list(SAMPLERS["ddim"].run(lambda x, t: noise, start, SCHEDULE, timesteps, 0.0, None))
+    steps = walked(planned("ddim", 50), start, lambda x, t: noise)
     for step in steps:
         assert_same(step.predicted_original, x0)
     assert_same(steps[-1].latents, ab[0].sqrt() * x0 + (1 - ab[0]).sqrt() * noise)
@@ -469,10 +460,8 @@ def test_ddim_is_exact_when_the_noise_is_known():
 
 @pytest.mark.parametrize("name", ["euler", "lms", "dpmpp_2m"])
 def test_the_others_are_exact_too_and_end_at_the_picture_itself(name):
-    sampler, x0, noise = SAMPLERS[name], rand(1, 4, 2, 2), rand(1, 4, 2, 2, seed=5)
-    timesteps = sampler.timesteps(20, SCHEDULE)
-    start = sampler.noised(x0, noise, SCHEDULE, timesteps[0])
-    steps = list(sampler.run(lambda x, t: noise, start, SCHEDULE, timesteps, 0.0, None))
+    way, x0, noise = planned(name, 20), rand(1, 4, 2, 2), rand(1, 4, 2, 2, seed=5)
+    steps = walked(way, way.noised(x0, noise), lambda x, t: noise)
     for step in steps:
         assert_same(step.predicted_original, x0)
     assert_same(steps[-1].latents, x0)
@@ -487,7 +476,9 @@ def test_ddim_at_eta_one_has_the_variance_and_mean_of_ddpm(number):
         for fresh in (torch.zeros_like(x), torch.ones_like(x)):
             ddim, ddpm = (
                 next(
-                    SAMPLERS[name].run(predict_noise, x, SCHEDULE, [t, t_prev], eta, lambda f=fresh: f)
+                    SAMPLERS[name]
+                    .through(SCHEDULE, [t, t_prev], eta)
+                    .walk(predict_noise, x, lambda f=fresh: f)
                 ).latents
                 for name, eta in (("ddim", 1.0), ("ddpm", 0.0))
             )
@@ -501,14 +492,8 @@ def test_ddim_at_eta_one_has_the_variance_and_mean_of_ddpm(number):
 def test_ddim_at_eta_one_over_all_steps_has_ddpms_posterior_variance():
     """DDPM's eq. 7: beta-tilde_t, for every t but the last step's."""
     x, ab = torch.zeros(1, dtype=torch.float64), SCHEDULE.alphas_cumprod
-    steps = SAMPLERS["ddim"].run(
-        lambda x, t: torch.zeros_like(x),
-        x,
-        SCHEDULE,
-        list(range(999, -1, -1)),
-        1.0,
-        lambda: torch.ones_like(x),
-    )
+    way = SAMPLERS["ddim"].through(SCHEDULE, range(999, -1, -1), 1.0)
+    steps = way.walk(lambda x, t: torch.zeros_like(x), x, lambda: torch.ones_like(x))
     before = 0.0
     for step in steps:
         if step.t == 0:
@@ -520,7 +505,7 @@ def test_ddim_at_eta_one_over_all_steps_has_ddpms_posterior_variance():
 
 
 def test_ddpm_ends_at_the_predicted_picture_without_noise():
-    steps = our_steps("ddpm", FIRST, SAMPLERS["ddpm"].timesteps(10, SCHEDULE))
+    steps = walked(planned("ddpm", 10), FIRST)
     assert_same(steps[-1].latents, steps[-1].predicted_original)
 
 
@@ -531,8 +516,8 @@ def test_the_euler_samplers_are_ddim_and_ddpm_in_other_units(name, twin):
     """
     timesteps, x = SAMPLERS[twin].timesteps(50, SCHEDULE), rand(1, 4, 3, 3)
     ab = SCHEDULE.alphas_cumprod.tolist()
-    theirs = our_steps(twin, x, timesteps)
-    ours = our_steps(name, x / ab[timesteps[0]] ** 0.5, timesteps)
+    theirs = walked(planned(twin, 50), x)
+    ours = walked(planned(name, 50, "leading"), x / ab[timesteps[0]] ** 0.5)
     for a, b, t_prev in zip(ours, theirs, timesteps[1:]):
         assert_same(a.latents * ab[t_prev] ** 0.5, b.latents, 1e-10)
         assert_same(a.noise, b.noise, 1e-10)
@@ -605,15 +590,15 @@ def gaussian_noise(latents, t):
 
 def lms_on_a_gaussian(begin):
     """The last 50 - begin steps of LMS, for the mean of the noised Gaussian and one deviation above."""
-    scheduler, timesteps, _ = tail("lms", 50, begin)
-    sigma = sigmas_of(SCHEDULE, timesteps)[0]
+    scheduler, way, _ = tail("lms", 50, begin)
+    sigma = way.sigmas[0]
     start = latents = MEAN + torch.tensor([0.0, (SPREAD**2 + sigma**2) ** 0.5], dtype=torch.float64)
     scheduler.set_begin_index(begin)
     for t in scheduler.timesteps[begin:]:
         latents = scheduler.step(
             gaussian_noise(scheduler.scale_model_input(latents, t), t), t, latents
         ).prev_sample
-    ours = list(SAMPLERS["lms"].run(gaussian_noise, start, SCHEDULE, timesteps, 0.0, None))
+    ours = list(way.walk(gaussian_noise, start))
     return {"ours": ours[-1].latents, "theirs": latents}
 
 
@@ -627,15 +612,14 @@ def land(name, number, spacing=None):
     Column 0 is the mean's path; column 1 starts one deviation above it; column k + 2 gets a k-th draw of 1.
     The squares of what these cause add up to the variance.
     """
-    sampler = SAMPLERS[name]
-    timesteps = sampler.timesteps(number, SCHEDULE, 1, spacing)
-    sigma, columns = sigmas_of(SCHEDULE, timesteps)[0], iter(torch.eye(number + 2, dtype=torch.float64)[2:])
+    way, columns = planned(name, number, spacing), iter(torch.eye(number + 2, dtype=torch.float64)[2:])
+    sigma = way.sigmas[0]
     mean, deviation = MEAN, (SPREAD**2 + sigma**2) ** 0.5
-    if not sampler.exploding:
+    if not SAMPLERS[name].exploding:
         mean, deviation = mean / (1 + sigma**2) ** 0.5, deviation / (1 + sigma**2) ** 0.5
     start = torch.full((number + 2,), mean, dtype=torch.float64)
     start[1] += deviation
-    *_, last = sampler.run(gaussian_noise, start, SCHEDULE, timesteps, 0.0, lambda: next(columns))
+    *_, last = way.walk(gaussian_noise, start, lambda: next(columns))
     return last.latents[0].item(), (last.latents - last.latents[0]).square().sum().sqrt().item()
 
 
@@ -664,12 +648,9 @@ def test_draws_are_as_the_affine_reckoning_says():
     """20,000 chains of 20 steps each, drawn: mean and deviation of `land` within four standard errors."""
     count = 20_000
     for name in ("ddpm", "euler_a"):
-        timesteps = SAMPLERS[name].timesteps(20, SCHEDULE)
-        noise = rand(count, 1, 1, 1)
-        start = SAMPLERS[name].noised(
-            MEAN + SPREAD * rand(count, 1, 1, 1, seed=2), noise, SCHEDULE, timesteps[0]
-        )
-        *_, last = SAMPLERS[name].run(gaussian_noise, start, SCHEDULE, timesteps, 0.0, drawing(start, seed=3))
+        way = planned(name, 20)
+        start = way.noised(MEAN + SPREAD * rand(count, 1, 1, 1, seed=2), rand(count, 1, 1, 1))
+        *_, last = way.walk(gaussian_noise, start, drawing(start, seed=3))
         mean, deviation = land(name, 20)
         assert last.latents.mean().item() == pytest.approx(mean, abs=4 * deviation / count**0.5)
         assert last.latents.std().item() == pytest.approx(deviation, abs=4 * deviation / (2 * count) ** 0.5)

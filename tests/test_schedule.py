@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from minisd import NoiseSchedule
-from minisd.pipeline import schedule_of
-from minisd.schedule import jump_posterior
+from minisd.schedule import jump_posterior, schedule_of
+from small import assert_same
 
 KINDS = {
     "Stable Diffusion": (NoiseSchedule.scaled_linear(), ("scaled_linear", 0.00085, 0.012, 1000)),
@@ -155,24 +155,50 @@ def test_betas_outside_zero_and_one_are_refused(betas):
         NoiseSchedule(torch.tensor(betas))
 
 
+SD = {"beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000, "beta_schedule": "scaled_linear"}
+
+
 @pytest.mark.parametrize(
     "change, word",
     [
-        ({"prediction_type": "v_prediction"}, "prediction_type"),
-        ({"clip_sample": True}, "clip_sample"),
-        ({"set_alpha_to_one": True}, "set_alpha_to_one"),
-        ({"beta_schedule": "sigmoid"}, "beta_schedule"),
-        ({"beta_end": None}, "beta_end"),
+        (
+            {"prediction_type": "v_prediction"},
+            "prediction_type='v_prediction'; minisd samples with 'epsilon'",
+        ),
+        ({"prediction_type": "sample"}, "prediction_type"),
+        ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr"),
+        (
+            {"beta_schedule": "sigmoid"},
+            "beta_schedule='sigmoid'; minisd knows scaled_linear, linear, squared",
+        ),
+        ({"beta_schedule": ["linear"]}, "beta_schedule"),
+        ({"trained_betas": []}, "trained_betas"),
+        ({"trained_betas": "0.1"}, "trained_betas"),
+        ({"trained_betas": [0.1, float("nan")]}, "trained_betas"),
+        ({"trained_betas": [0.1, 1.0]}, "betas must be a vector of numbers between 0 and 1"),
+        *(({key: None}, f"lacks {key}") for key in ("beta_start", "beta_end", "num_train_timesteps")),
+        *(({"beta_end": bad}, "beta_end") for bad in ("0.012", 0, -1, 2, True, float("inf"), [0.1])),
+        *(({"num_train_timesteps": bad}, "num_train_timesteps") for bad in (0, 10**9, "1000", 1000.5, {})),
     ],
+    ids=str,
 )
 def test_a_scheduler_config_that_asks_for_something_else_is_refused(change, word):
-    config = {
-        "beta_start": 0.00085,
-        "beta_end": 0.012,
-        "num_train_timesteps": 1000,
-        "beta_schedule": "scaled_linear",
-    }
-    config = {key: value for key, value in {**config, **change}.items() if value is not None}
+    config = {key: value for key, value in {**SD, **change}.items() if value is not None}
     with pytest.raises(ValueError, match=word) as caught:
         schedule_of(config)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"beta_schedule": "linear"}, {"beta_schedule": "squaredcos_cap_v2"}, {"trained_betas": [0.01, 0.2]}],
+)
+def test_a_scheduler_config_gives_diffusers_schedule(change):
+    theirs = diffusers.DDIMScheduler(**SD | change).betas
+    assert_same(schedule_of(SD | change).betas, theirs, 1e-5)
+
+
+def test_the_beta_schedule_is_linear_where_a_config_names_none():
+    """diffusers' own default."""
+    config = {key: value for key, value in SD.items() if key != "beta_schedule"}
+    assert torch.equal(schedule_of(config).betas, NoiseSchedule.linear(0.00085, 0.012).betas)
