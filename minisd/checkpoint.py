@@ -132,8 +132,22 @@ def save_tensors(
     try:
         with whole(path) as part:
             save_file(stored, part, metadata=about)
+            sort_metadata(part)
     except SafetensorError as error:
         raise OSError(f"{path} can't be written: {error}") from None
+
+
+def sort_metadata(path: Path) -> None:
+    """Put the texts in a safetensors file's header in order: the library writes them in a random one, and the
+    same model should be the same bytes.
+    """
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        file.seek(8)
+        file.write(text.ljust(length))
 
 
 # ---- which file

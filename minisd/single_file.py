@@ -32,6 +32,7 @@ from .checkpoint import (
 from .clip import TextEncoder
 from .config import Config, UNetConfig, VAEConfig
 from .sd15 import SD15
+from .sizes import fitting, text_sizes, unet_sizes, vae_sizes
 from .tensors import WRAPPERS, read_metadata, read_tensors, some
 from .unet import UNet
 from .vae import AutoencoderKL
@@ -158,22 +159,33 @@ def load_single_file(
 ) -> tuple[TextEncoder, UNet, AutoencoderKL]:
     """The three networks of a Stable Diffusion 1.x file, every tensor accounted for.
 
-    Their configs are those that the file holds, if minisd wrote it, else `configs`; but the U-Net reads as
-    many channels as the file says (4, or 9 for inpainting), and the text encoder has as many layers. `vae`:
-    a file or folder to take the VAE from, whether this file has one or not. Raises FileNotFoundError or
-    ValueError, in one line, for a broken file or one of another model.
+    Their configs are those that the file holds, if minisd wrote it, else `configs` with the sizes that the
+    tensors have: an inpainting U-Net reads 9 channels, some text encoders have fewer layers. `vae`: a file or
+    folder to take the VAE from, whether this file has one or not. Raises FileNotFoundError or ValueError, in
+    one line, for a broken file or one of another model.
     """
     parts = parts_of(read_tensors(path), path, without_vae=vae is not None)
-    configs = {**configs, **read_settings(path)}
-    text = {**configs["text_encoder"], **depth(parts[TEXT])}
-    unet = {**configs["unet"], **channels(parts[UNET])}
+    own = read_settings(path)
+    configs = own if {"text_encoder", "unet", "vae"} <= own.keys() else with_sizes(configs, parts, path)
     return (
-        read_part(TextEncoder, text, parts[TEXT], f"{path} ({TEXT}*)", device, dtype),
-        read_part(UNet, unet, parts[UNET], f"{path} ({UNET}*)", device, dtype),
+        read_part(TextEncoder, configs["text_encoder"], parts[TEXT], f"{path} ({TEXT}*)", device, dtype),
+        read_part(UNet, configs["unet"], parts[UNET], f"{path} ({UNET}*)", device, dtype),
         read_part(AutoencoderKL, configs["vae"], parts[VAE], f"{path} ({VAE}*)", device, dtype)
         if vae is None
         else load_vae(vae, device, dtype),
     )
+
+
+def with_sizes(
+    configs: Mapping[str, Any], parts: Mapping[str, Mapping[str, Tensor]], path: Path
+) -> dict[str, Any]:
+    """The configs of the three networks with the sizes that their tensors have."""
+    found = {
+        "text_encoder": text_sizes(parts[TEXT]),
+        "unet": unet_sizes(parts[UNET]),
+        "vae": vae_sizes(parts[VAE]),
+    }
+    return {part: fitting(configs[part], sizes, f"{path} ({part})") for part, sizes in found.items()}
 
 
 def parts_of(
@@ -225,18 +237,6 @@ def place_of(name: str) -> tuple[str, str]:
     return "", name
 
 
-def channels(unet: Mapping[str, Tensor]) -> dict[str, int]:
-    """How many channels a U-Net reads, as a config says it, if its first convolution is there."""
-    first = unet.get("input_blocks.0.0.weight", unet.get("conv_in.weight"))
-    return {"in_channels": first.shape[1]} if first is not None and first.ndim == 4 else {}
-
-
-def depth(text: Mapping[str, Tensor]) -> dict[str, int]:
-    """How many layers a text encoder has, as a config says it: some files leave out the last, unused ones."""
-    layers = {int(found[1]) for name in text if (found := re.search(r"encoder\.layers\.(\d{1,4})\.", name))}
-    return {"num_hidden_layers": max(layers) + 1} if layers else {}
-
-
 def read_part(
     build: Callable[[Any], Net],
     config: Mapping[str, Any],
@@ -276,12 +276,16 @@ def load_vae(
         folder = path / "vae" if (path / "vae").is_dir() else path
         return load_model(AutoencoderKL, folder, WEIGHTS, device, dtype)
     tensors = read_tensors(path)
-    part = {place_of(name)[1]: tensor for name, tensor in tensors.items() if place_of(name)[0] == VAE}
+    part = {
+        place_of(name)[1]: tensor for name, tensor in tensors.items() if place_of(name)[0] == VAE
+    } or tensors
     beside = path.with_name("config.json")
     config = config or read_settings(path).get("vae")
     if config is None and beside.is_file() and read_json(beside).get("_class_name") == VAEConfig.CLASS:
         config = read_json(beside)
-    return read_part(AutoencoderKL, config or SD15["vae"], part or tensors, f"{path}", device, dtype)
+    if config is None:
+        config = fitting(SD15["vae"], vae_sizes(part), f"{path}")
+    return read_part(AutoencoderKL, config, part, f"{path}", device, dtype)
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -54,11 +54,8 @@ WRAPPERS = (
     "weights",
     "network",
     "net",
-    "params_ema",
-    "ema_state_dict",
-    "model_ema",
-    "ema",
 )
+AVERAGES = ("params_ema", "ema_state_dict", "model_ema", "ema")  # the weights' averages, for want of weights
 
 
 def some(names: Iterable[str]) -> str:
@@ -186,9 +183,11 @@ def unpickle(path: Path) -> object:
         check_zip(path)
     twin = path.with_suffix(".safetensors").name.removeprefix("pytorch_")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), path.open("rb") as file:
             warnings.simplefilter("ignore")  # torch's remarks on old protocols and storages
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+            mapped = zipped and path.suffix != ".safetensors"  # by that name torch would not see a pickle
+            source = path if mapped else file
+            return torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # noqa: BLE001, a damaged pickle fails in a dozen ways
         raise ValueError(f"{path} {why_not(error)}; fetch the same weights as safetensors: {twin}") from None
 
@@ -197,8 +196,6 @@ def why_not(error: Exception) -> str:
     """What torch's error on a pickle means."""
     if code := re.search(r"GLOBAL (\S+)", str(error)):
         return f"asks for {code[1]}, which could run any code and is not loaded"
-    if "TorchScript" in str(error):
-        return "is a TorchScript program, which could run any code and is not loaded"
     if re.search(r"Unsupported (operand|class)|reduce for|create new object|only build", str(error), re.I):
         return "holds more than tensors, which could run any code and is not loaded, or is damaged"
     return f"is not a whole file of tensors ({type(error).__name__})"
@@ -214,6 +211,10 @@ def check_zip(path: Path) -> None:
             f"{path} is not a whole file of tensors ({type(error).__name__}); fetch it again, or as "
             f"safetensors: {path.with_suffix('.safetensors').name}"
         ) from None
+    if any(member.filename.endswith("constants.pkl") for member in members):
+        raise ValueError(
+            f"{path} is a TorchScript program, which could run any code and is not loaded: {FETCH}"
+        )
     lists = [member for member in members if member.filename.endswith("data.pkl")]
     if not lists:
         what = "of NumPy arrays" if any(m.filename.endswith(".npy") for m in members) else "without tensors"
@@ -239,7 +240,7 @@ def tensors_in(found: object, path: Path) -> dict[str, Tensor]:
     """
     held = entries(found)
     for _ in range(3):  # no tool wraps a wrapper in a wrapper in a wrapper
-        inner = next((held[key] for key in WRAPPERS if holds_tensors(held.get(key))), None)
+        inner = next((held[key] for key in WRAPPERS + AVERAGES if holds_tensors(held.get(key))), None)
         held = held if inner is None else entries(inner)
     held = {
         key: value for key, value in held.items() if not BESIDE.match(key if isinstance(key, str) else "")

@@ -1,5 +1,6 @@
 """Reading and writing model folders: bit for bit, and one clear line for everything that is broken."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -7,10 +8,10 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small import SCHEDULER, small_pipeline
 
 from minisd import StableDiffusion, TextEncoder, checkpoint
 from minisd.checkpoint import TEXT_WEIGHTS, WEIGHTS, load_model, save_model, write_json
+from small import SCHEDULER, small_pipeline
 
 UNET, VAE, TEXT = f"unet/{WEIGHTS}", f"vae/{WEIGHTS}", f"text_encoder/{TEXT_WEIGHTS}"
 SDXL = {
@@ -230,15 +231,22 @@ def test_another_missing_file(folder, file):
 def test_a_truncated_weight_file(folder, file, keep):
     data = (folder / file).read_bytes()
     (folder / file).write_bytes(data[: keep(len(data))])
-    assert_refused(folder, file, ValueError, "not a whole safetensors file .*; fetch the file again")
+    words = "(not a whole safetensors file.*|is empty).* fetch the file again"
+    assert_refused(folder, file, ValueError, words)
 
 
 @pytest.mark.parametrize(
-    "start", [b"PK\x03\x04", b"\x80\x02}q", b"GGUF\x03\0\0\0"], ids=["zip", "pickle", "GGUF"]
+    "start, words",
+    [
+        (b"PK\x03\x04", "is not a whole"),
+        (b"\x80\x02}q", "holds more than tensors|is not a whole file of tensors"),
+        (b"GGUF\x03\0\0\0", "is a GGUF file"),
+    ],
+    ids=["zip", "pickle", "GGUF"],
 )
-def test_a_weight_file_of_another_kind(folder, start):
+def test_a_weight_file_of_another_kind(folder, start, words):
     (folder / UNET).write_bytes(start + (folder / UNET).read_bytes()[len(start) :])
-    assert_refused(folder, UNET, ValueError, "not a whole safetensors file")
+    assert_refused(folder, UNET, ValueError, words)
 
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 3438167540\n"
@@ -313,10 +321,14 @@ def test_a_file_that_holds_no_json_object(folder, file, text):
         ("unet", SDXL, "not a Stable Diffusion 1.x model"),
         ("unet", {"use_linear_projection": True}, "use_linear_projection"),
         ("unet", {"act_fn": "gelu"}, "asks for act_fn='gelu', but minisd builds only 'silu'"),
-        ("unet", {"down_block_types": ["DownBlock2D", "AttnDownBlock2D"]}, "expected 2 block types out of"),
-        ("unet", {"down_block_types": ["DownBlock2D"]}, "expected 2 block types out of"),
+        (
+            "unet",
+            {"down_block_types": ["DownBlock2D", "AttnDownBlock2D"]},
+            "down_block_types must be 2 out of",
+        ),
+        ("unet", {"down_block_types": ["DownBlock2D"]}, "down_block_types must be 2 out of"),
         ("unet", {"attention_head_dim": 5}, "5 attention heads can't share a width of 32 evenly"),
-        ("unet", {"norm_num_groups": 5}, "divisible"),
+        ("unet", {"norm_num_groups": 5}, "5 groups .* can't share 16 channels evenly"),
         (
             "vae",
             {"down_block_types": ["DownEncoderBlock2D", "AttnDownEncoderBlock2D"] * 2},
@@ -356,7 +368,7 @@ def test_an_inpainting_unet_loads(folder):
     edit_tensors(folder / UNET, conv_in__weight=nine)
     edit_json(folder / "unet/config.json", in_channels=9)
     pipe = load(folder)
-    assert pipe.unet.in_channels == 9 and torch.equal(pipe.unet.conv_in.weight, nine)
+    assert pipe.unet.config.in_channels == 9 and torch.equal(pipe.unet.conv_in.weight, nine)
 
 
 def test_a_tokenizer_of_another_model(folder):
@@ -379,7 +391,7 @@ def test_a_save_that_fails_leaves_the_old_files_and_nothing_else(folder, monkeyp
 
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     pipe = load(folder)
-    pipe.text_encoder.config["layer_norm_eps"] = 1e-6
+    pipe.text_encoder.config = dataclasses.replace(pipe.text_encoder.config, layer_norm_eps=1e-6)
     monkeypatch.setattr(checkpoint, "save_file", write_half)
     with pytest.raises(type(accident)):
         save_model(pipe.text_encoder, folder / "text_encoder", TEXT_WEIGHTS, "CLIPTextModel", torch.float32)
@@ -408,5 +420,6 @@ def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path):
 
 def test_a_text_encoders_config_survives_the_way_there_and_back(saved):
     net = load_model(TextEncoder, saved / "text_encoder", TEXT_WEIGHTS, "cpu", torch.float32)
-    wanted = {**small_pipeline().text_encoder.config, "architectures": ["CLIPTextModel"]}
-    assert net.config == json.loads((saved / "text_encoder/config.json").read_text()) == wanted
+    assert net.config == small_pipeline().text_encoder.config
+    written = json.loads((saved / "text_encoder/config.json").read_text())
+    assert written == {**net.config.to_dict(), "architectures": ["CLIPTextModel"]}
