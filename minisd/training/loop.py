@@ -20,11 +20,12 @@ from tqdm.auto import tqdm
 
 from .machine import machine
 from .objectives import Objective
-from .recipe import Phase
+from .recipe import DTYPES, Phase
 from .store import check_settings, newest_checkpoint, read_checkpoint, write_checkpoint
 
 LOG_EVERY = 50  # steps that are averaged into one point of the stored loss curve
 LARGEST_GRADIENT = 1.0  # the norm to which all gradients together are cut
+PRECISIONS = dict(zip(DTYPES, ("no", "bf16", "fp16"), strict=True))  # as accelerate calls them
 
 Batch = Callable[[np.random.Generator, int], tuple[Tensor, ...]]
 
@@ -192,9 +193,10 @@ class Loop:
 
     def _conditions(self) -> dict[str, Any]:
         """What the end of a training must have in common with its beginning."""
+        names = {theirs: ours for ours, theirs in PRECISIONS.items()}
         return {
             "processes": self.accelerator.num_processes,
-            "mixed_precision": self.accelerator.mixed_precision,
+            "dtype": names[self.accelerator.mixed_precision],
         }
 
 

@@ -3,15 +3,16 @@
 Training goes on from what is in the run's folder, opening never trains:
 
     out/pictures.npy, tokenizer/, latents.npz     made once; what they were made with stands in records/
-    out/checkpoints/NAME.pt, NAME.previous.pt     of the networks, see loop.py
+    out/checkpoints/NAME.pt                       of the networks, see loop.py and store.py
     out/NAME.json                                 a finished network's loss curve and seconds
     out/model                                     the model folder, after the stage "export"
 """
 
+import re
 import shlex
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -31,16 +32,16 @@ from ..pipeline import StableDiffusion
 from ..scenes import Scene, caption, loosened
 from ..schedule import NoiseSchedule
 from ..sd15 import SD15
+from ..tensors import checksum
 from ..tokenizer import BPE
 from ..unet import UNet
 from ..vae import AutoencoderKL
 from . import examples, objectives
 from .data import map_pictures, render_pictures, to_tensor, training_scenes
 from .examples import Latents
-from .loop import Batch, fit, use_average
-from .recipe import DEVICES, DTYPES, STAGES, TINY_RECIPE, PaintingPhase, Phase, Recipe
+from .loop import PRECISIONS, Batch, fit, use_average
+from .recipe import DEVICES, STAGES, TINY_RECIPE, PaintingPhase, Phase, Recipe
 from .store import (
-    CHECKSUM,
     check_files,
     check_settings,
     is_recorded,
@@ -51,7 +52,6 @@ from .store import (
 
 TOKEN_STD = 0.02  # of token and position embeddings before training; OpenAI's CLIP has 0.02 and 0.01
 ENCODE_BATCH = 8  # pictures that the VAE encodes at a time
-PRECISIONS = dict(zip(DTYPES, ("no", "bf16", "fp16"), strict=True))  # as accelerate calls them
 # Stable Diffusion's own schedule, written for the sampler that tiny is judged by.
 SCHEDULE: dict[str, Any] = {
     **{key: value for key, value in SD15["scheduler"].items() if key != "skip_prk_steps"},
@@ -123,7 +123,8 @@ class Training:
                         self._stages[need][1]()
             for name in names:
                 start = time.perf_counter()
-                self._stages[name][0]()
+                with memory_errors(name):
+                    self._stages[name][0]()
                 if report is not None and first:
                     report(name, time.perf_counter() - start)
 
@@ -194,7 +195,7 @@ class Training:
     def _latents_settings(self) -> dict[str, Any]:
         """What latents depend on: the VAE's settings, and its very weights."""
         state = self._finished("vae", "vae-whole", self.recipe.vae.whole, "vae")
-        return self.recipe.settings("vae") | {"the VAE's checksum": state[CHECKSUM]}
+        return self.recipe.settings("vae") | {"the VAE's checksum": checksum(state["average"])}
 
     # The networks
 
@@ -394,6 +395,19 @@ def check_device(device: str | None, dtype: str) -> None:
     has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
     if dtype == "float16" and (device == "cpu" or not has_gpu):
         raise ValueError("float16 is for training on a GPU; choose bfloat16 or float32")
+
+
+@contextmanager
+def memory_errors(stage: str) -> Iterator[None]:
+    """Turn what torch says when there is no memory left into a MemoryError that says what to do."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not re.search("out of memory|can't allocate memory|not enough memory", str(error)):
+            raise
+        raise MemoryError(
+            f"stage {stage} needs more memory than there is; give a smaller batch_size"
+        ) from None
 
 
 def painting_loss(phase: PaintingPhase) -> objectives.PaintingLoss:

@@ -1,22 +1,22 @@
 """What a training keeps on disk, and how damage and other settings are noticed when it is opened again.
 
-Checkpoints carry a checksum of their own, and the one before stays beside the newest: NAME.previous.pt.
+Beside a checkpoint NAME.pt stay the one before it, NAME.previous.pt, and their checksums, NAME.pt.sha256.
 What is made once and read by all stages (pictures, tokenizer, latents) has a record in `records/`: the
 settings it was made with, and the checksum of each of its files.
 """
 
-import hashlib
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..checkpoint import read_json, write_json
 from ..files import digest, whole
 
-CHECKSUM = "sha256"
+KEPT = (
+    2  # checksums of earlier checkpoints: of the one before, and of a damaged one that it took the place of
+)
 
 
 def remove_leftovers(folders: list[Path]) -> None:
@@ -44,69 +44,71 @@ def previous(path: Path) -> Path:
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
-def checksum(state: dict[str, Any]) -> str:
-    """The SHA-256 of everything in a checkpoint, but for the checksum itself."""
-    hashing = hashlib.sha256()
+def checksums(path: Path) -> Path:
+    """Where the checksums stand: of the newest checkpoint in the first line, of those before it below."""
+    return path.with_name(f"{path.name}.sha256")
 
-    def feed(value: Any) -> None:
-        if isinstance(value, Tensor):
-            hashing.update(f"{value.dtype} {tuple(value.shape)}".encode())
-            hashing.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-        elif isinstance(value, dict):
-            for key, inner in value.items():
-                feed(key)
-                feed(inner)
-        elif isinstance(value, (list, tuple)):
-            for inner in value:
-                feed(inner)
-        else:
-            hashing.update(f"{value!r};".encode())
 
-    feed({key: value for key, value in state.items() if key != CHECKSUM})
-    return hashing.hexdigest()
+def known_checksums(path: Path) -> list[str]:
+    """The checksums of the last checkpoints written under this name, newest first."""
+    listed = checksums(path)
+    return listed.read_text(encoding="ascii", errors="replace").split() if listed.is_file() else []
 
 
 def write_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint with its checksum; the one that stood there becomes the previous one."""
+    """Write a checkpoint and its checksum; the one that stood there becomes the previous one.
+
+    The list of checksums is written first and holds those of the old files too, so that a kill at any moment
+    leaves a checkpoint whose checksum is known.
+    """
     with whole(path) as part:
-        torch.save({**state, CHECKSUM: checksum(state)}, part)
+        torch.save(state, part)
+        with whole(checksums(path)) as listed:
+            lines = [digest(part), *known_checksums(path)[:KEPT]]
+            listed.write_text("\n".join(lines) + "\n", encoding="ascii")
         if path.exists():
             path.replace(previous(path))
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint's contents, on the CPU; ValueError, in one line, if a single bit of them has changed."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # noqa: BLE001  # a damaged pickle fails in a dozen ways
-        raise ValueError(f"{path} is damaged ({type(error).__name__})") from None
-    if not isinstance(state, dict) or state.get(CHECKSUM) != checksum(state):
-        raise ValueError(f"{path} is damaged (its checksum is another)")
-    return state
+def read_checkpoint(path: Path, name: Path | None = None) -> dict[str, Any]:
+    """A checkpoint's contents, on the CPU; ValueError, in one line, if a single bit of the file has changed.
+
+    `name` is the one under which it was written, where `path` is another.
+    """
+    if digest(path) not in known_checksums(name or path):
+        raise ValueError(f"{path} is damaged: its checksum is not the one that was written")
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def newest_checkpoint(path: Path) -> dict[str, Any] | None:
     """The checkpoint to go on from, None if there is none yet.
 
-    A damaged one is replaced by the one before it, with a note. Raises ValueError if that is not there or is
-    damaged too.
+    If it is damaged, or the training was killed between two renamings, the one before takes its place, with a
+    note. Raises ValueError if that is damaged too, or not there.
     """
     before = previous(path)
     if not path.exists() and not before.exists():
         return None
     try:
-        if path.exists():
-            return read_checkpoint(path)
-        state = read_checkpoint(before)  # the training was killed between two renamings
+        state = read_checkpoint(path) if path.exists() else read_checkpoint(before, path)
     except ValueError as error:
-        if not before.exists() or not path.exists():
+        if not path.exists() or not before.exists():
             raise ValueError(f"{error}; delete it to train from the start") from None
-        state = read_checkpoint(before)
-        warnings.warn(
-            f"{path} is damaged; going on from the one before it, step {state['step']}", stacklevel=2
-        )
+        state = use_previous(path)
+        warnings.warn(f"{error}; going on from the one before it, step {state['step']}", stacklevel=2)
+    else:
+        if not path.exists():
+            before.replace(path)
+    return state
+
+
+def use_previous(path: Path) -> dict[str, Any]:
+    """Put the checkpoint before it in the place of a damaged one."""
+    before = previous(path)
+    try:
+        state = read_checkpoint(before, path)
+    except ValueError as error:
+        raise ValueError(f"{error}, nor is that of {path}; delete both to train from the start") from None
     before.replace(path)
     return state
 
