@@ -288,9 +288,10 @@ class BPE:
         for name in [*names]:
             rest = itertools.takewhile(names.__contains__, (f"{name}_{i}" for i in itertools.count(1)))
             ids = self._exact.get(name) or self._whole[clean(name)]
-            for number in map(names.__getitem__, rest):
-                ids.append(number)
-                self._tokens[number] = ""
+            for follower in rest:
+                ids.append(names[follower])
+                self._tokens[names[follower]] = ""
+                self.added.pop(clean(follower), None)  # no word of its own
 
     def save(self, folder: str | Path) -> None:
         """Write the files of a checkpoint's `tokenizer/` folder, with all words that were added.
@@ -319,21 +320,26 @@ class BPE:
 
         Raises: ValueError if the word is empty, or a token already.
         """
-        name = self._new_name(word)
+        name = self.new_name(word)
         ids = self.added[name] = self._whole[name] = [len(self) + i for i in range(count)]
         self._tokens |= dict.fromkeys(ids, "") | {ids[0]: "".join(word_symbols(name))}
         return ids
 
     def also(self, spelling: str, word: str) -> None:
         """Let an added `word` be spelt in a second way; raises ValueError as `add`."""
-        name = self._new_name(spelling)
+        name = self.new_name(spelling)
         self.added[name] = self._whole[name] = self.added[clean(word)]
 
-    def _new_name(self, word: str) -> str:
+    def new_name(self, word: str) -> str:
         """A word as the cleaned text has it; ValueError if it can't be added."""
         name = clean(word)
         known = {name, "".join(word_symbols(name))} if name else {""}
-        if not name or name in self.added or not known.isdisjoint(self._tokens.values()):
+        if (
+            not name
+            or name in self._exact
+            or name in self._whole
+            or not known.isdisjoint(self._tokens.values())
+        ):
             raise ValueError(
                 f"{word!r:.60} is a token already, or empty: choose another word, such as '<new>'."
             )

@@ -195,12 +195,11 @@ def test_alpha_in_the_metadata_that_diffusers_writes(pipe, theirs, tmp_path):
     LoRA.from_file(tmp_path / "lora.safetensors").attach(pipe, SCALE)
     assert_same_outputs(outputs(pipe), outputs(theirs))
 
-    for odd in ({"unet.alpha_pattern": {"conv_in": 2}}, {"unet.use_rslora": True}, {"unet.use_dora": True}):
-        save_file(
-            tensors, tmp_path / "lora.safetensors", {"lora_adapter_metadata": json.dumps(settings | odd)}
-        )
-        with pytest.raises(ValueError, match=[*odd][0]):
-            LoRA.from_file(tmp_path / "lora.safetensors")
+    more = settings | {"unet.alpha_pattern": {"conv_in": 2}, "text_encoder.use_rslora": True}
+    save_file(tensors, tmp_path / "lora.safetensors", {"lora_adapter_metadata": json.dumps(more)})
+    layers = LoRA.from_file(tmp_path / "lora.safetensors").layers
+    assert [layers[name].factor for name in ("unet_conv_in", "unet_conv_out")] == [2 / 4, 3 / 4]
+    assert layers["text_encoder_encoder_layers_0_mlp_fc1"].factor == 9 / 2
 
 
 def test_what_diffusers_saves_of_a_unet_alone(pipe, theirs, tmp_path):
@@ -328,8 +327,9 @@ def test_every_layer_of_sd15_has_a_name_of_its_own():
         text = TextEncoder({"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12})
     layers = layers_of(type("Pipe", (), {"unet": unet, "text_encoder": text}))
     modules = [*unet.named_modules(), *text.named_modules()]
-    count = sum(isinstance(layer, (nn.Linear, nn.Conv2d)) for _, layer in modules)
-    assert len(layers) == count == 354
+    kinds = {kind: sum(isinstance(layer, kind) for _, layer in modules) for kind in (nn.Linear, nn.Conv2d)}
+    assert sum(kinds.values()) == 354
+    assert sum(isinstance(layer, (nn.Linear, nn.Conv2d)) for layer in layers.values()) == 354
     assert (
         layers[one_name("lora_unet_mid_block_attentions_0_proj_in")] is unet.mid_block.attentions[0].proj_in
     )
@@ -346,30 +346,48 @@ def one_line(error):
     return text
 
 
-BAD = [  # what a file may hold besides plain LoRA, or alone
+BAD = [  # what a file may hold besides LoRA, or alone
     ({"lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight": 1}, "made for SDXL"),
     ({"lora_te1_text_model_encoder_layers_0_mlp_fc1.lora_up.weight": 1}, "made for SDXL"),
     ({"text_encoder_2.text_model.encoder.layers.0.mlp.fc1.lora_A.weight": 1}, "made for SDXL"),
-    ({"transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight": 1}, "made for a later model"),
-    ({"lora_unet_conv_in.hada_w1_a": 1}, "a LyCORIS LoHa"),
-    ({"lora_unet_conv_in.lokr_w1": 1}, "a LyCORIS LoKr"),
-    ({"lora_unet_conv_in.lora_mid.weight": 1}, "a LyCORIS with three matrices"),
-    ({"lora_unet_conv_in.dora_scale": 1}, "a DoRA"),
-    ({"unet.conv_in.lora_magnitude_vector": 1}, "a DoRA"),
-    ({"lora_unet_conv_in.diff": 1}, "lora_unet_conv_in.diff"),
-    ({"emb_params": 1}, "no whole LoRA, with emb_params"),
-    ({"lora_unet_conv_2.lora_down.weight": 1}, "no whole LoRA, with unet_conv_2"),
-    ({"lora_unet_conv_2.alpha": 1}, "no whole LoRA, with unet_conv_2"),
+    ({"lora_unet_down_blocks_1_attentions_0_transformer_blocks_9_attn2_to_k.alpha": 1}, "made for SDXL"),
+    ({"lora_unet_input_blocks_7_1_transformer_blocks_2_ff_net_2.alpha": 1}, "made for SDXL"),
+    ({"transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight": 1}, "made for FLUX"),
+    ({"lora_unet_double_blocks_0_img_attn_qkv.lora_up.weight": 1}, "made for FLUX"),
+    ({"diffusion_model.joint_blocks.0.x_block.attn.qkv.lora_A.weight": 1}, "made for Stable Diffusion 3"),
+    ({"diffusion_model.blocks.0.self_attn.q.lora_A.weight": 1}, "made for Wan"),
+    ({"lora_unet_blocks_0_cross_attn_k.lora_down.weight": 1}, "made for Wan"),
+    ({"transformer.transformer_blocks.3.attn.to_q.lora_A.weight": 1}, "made for a later model"),
+    ({"lora_transformer_single_blocks_0.lora_down.weight": 1}, "made for FLUX"),
+    ({"unet.down_blocks.0.motion_modules.0.proj_in.lora_A.weight": 1}, "a motion LoRA"),
+    ({"image_proj.proj.weight": 1}, "an IP-Adapter"),
+    ({"lora_unet_conv_in.oft_blocks": 1}, "an OFT or BOFT"),
+    ({"lora_unet_conv_in.oft_diag": 1}, "an OFT or BOFT"),
+    ({"base_model.model.conv_in.oft_R.weight": 1}, "an OFT or BOFT"),
+    ({"lora_unet_conv_in.a1.weight": 1}, "a GLoRA"),
+    ({"lora_unet_conv_in.weight": 1, "lora_unet_conv_in.on_input": 1}, "an (IA)^3"),
+    ({"base_model.model.conv_in.ia3_l": 1}, "an (IA)^3"),
+    ({"model.diffusion_model.conv_in.weight": 1}, "--model"),
+    ({"emb_params": 1}, "an embedding, to be given with --embedding"),
+    ({"clip_g": 1}, "an embedding, to be given with --embedding"),
+    ({"lora_unet_conv_in.hada_w1_a": 1}, "no whole LoRA, with unet_conv_in of"),
+    ({"lora_unet_conv_in.lokr_w1_a": 1}, "no whole LoRA, with unet_conv_in of"),
+    ({"lora_unet_conv_2.lora_mid.weight": 1}, "no whole LoRA, with unet_conv_2 of mid"),
+    ({"lora_unet_conv_2.dora_scale": 1}, "no whole LoRA, with unet_conv_2 of dora_scale"),
+    ({"unet.conv_2.lora_magnitude_vector": 1}, "no whole LoRA, with unet_conv_2 of lora_mag"),
+    ({"lora_unet_conv_2.diff_b": 1}, "no whole LoRA, with unet_conv_2 of diff_b"),
+    ({"lora_unet_conv_2.lora_down.weight": 1}, "no whole LoRA, with unet_conv_2 of down"),
+    ({"lora_unet_conv_2.alpha": 1}, "no whole LoRA, with unet_conv_2 of alpha"),
     ({"lora_unet_conv_in.lora_down.bias": 1}, "no whole LoRA, with lora_unet_conv_in.lora_down.bias"),
 ]
 
 
 @pytest.mark.parametrize(("more", "message"), BAD, ids=[[*more][0] for more, _ in BAD])
-def test_more_than_a_plain_lora(more, message, tmp_path):
+def test_more_than_a_lora(more, message, tmp_path):
     more = {key: torch.ones(() if key.endswith("alpha") else (4, 4)) for key in more}
     for tensors in (more, FILES["kohya"]() | more):
         save_file(tensors, tmp_path / "lora.safetensors")
-        with pytest.raises(ValueError, match="minisd reads plain LoRA") as error:
+        with pytest.raises(ValueError, match="minisd reads LoRA") as error:
             LoRA.from_file(tmp_path / "lora.safetensors")
         assert message in one_line(error)
 
@@ -398,12 +416,8 @@ def test_no_lora_at_all(tmp_path):
             (32, 4),
         ),  # SD 2's words
         ("lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k", (4, 16), (640, 4)),
-        (
-            "lora_unet_down_blocks_1_attentions_0_transformer_blocks_9_attn2_to_k",
-            (4, 16),
-            (32, 4),
-        ),  # SDXL's depth
-        ("lora_unet_input_blocks_4_1_proj_in", (4, 32), (32, 4)),
+        ("lora_unet_input_blocks_14_1_proj_in", (4, 32), (32, 4)),
+        ("lora_te_text_projection", (4, 16), (16, 4)),
         ("lora_unet_conv_in", (4, 4, 1, 1), (16, 4, 1, 1)),  # it is a 3x3 convolution
         ("lora_unet_conv_in", (4, 12, 1, 3), (16, 4, 1, 1)),
         ("lora_te_text_model_encoder_layers_22_mlp_fc1", (4, 16), (32, 4)),
@@ -440,7 +454,7 @@ def test_damaged_tensors(damage, tmp_path):
         if fine:
             assert [*LoRA.from_file(tmp_path / "lora.safetensors").layers] == ["unet_conv_out"]
         else:
-            with pytest.raises(ValueError, match="no whole LoRA, with unet_conv_out"):
+            with pytest.raises(ValueError, match="no whole LoRA, with .*unet_conv_out"):
                 LoRA.from_file(tmp_path / "lora.safetensors")
 
 
@@ -540,7 +554,7 @@ def test_learned_words_equal_diffusers(name, pipe, theirs, tmp_path):
     path = write(tmp_path, name, content)
     assert add_embedding(pipe, path) == word
     theirs.load_textual_inversion(tmp_path, weight_name=name, token=word)
-    assert len(pipe.tokenizer) == pipe.text_encoder.vocab_size == len(theirs.tokenizer)
+    assert len(pipe.tokenizer) == pipe.text_encoder.config.vocab_size == len(theirs.tokenizer)
     plain = [
         f"a {word} house",
         f"{word}, {word}!in the{word}snow",
@@ -607,21 +621,21 @@ def test_the_table_keeps_its_precision(trained, folder, tmp_path):
         ("mine.bin", {"<a>": vectors(2, 17)}, "made for another model"),
         ("three.bin", {"<a>": torch.zeros(1, 2, 16)}, r"\(1, 2, 16\)"),
         ("number.bin", {"<a>": torch.tensor(1.0)}, "has 16 numbers"),
-        ("none.bin", {"<a>": torch.zeros(0, 16)}, "no vectors of one word"),
+        ("none.bin", {"<a>": torch.zeros(0, 16)}, "no vectors of a learned word"),
         ("nan.bin", {"<a>": torch.full((2, 16), float("nan"))}, "NaN"),
         (
             "xl2.safetensors",
             {"clip_l": vectors(2, 768), "clip_g": vectors(2, 1280)},
-            "no vectors of one word",
+            "made for SDXL",
         ),
         (
             "lora.safetensors",
             {"unet.conv_in.lora_A.weight": vectors(2), "unet.conv_in.lora_B.weight": vectors(2)},
-            "no vectors of one word",
+            "is a LoRA",
         ),
-        ("list.pt", [vectors(2)], "no vectors of one word"),
-        ("other.pt", {"<a>": "text"}, "no vectors of one word"),
-        ("starless.pt", {"string_to_param": {"x": vectors(2)}, "name": "a"}, "no vectors of one word"),
+        ("list.pt", [vectors(2)], "no vectors of a learned word"),
+        ("other.pt", {"<a>": "text"}, "no vectors of a learned word"),
+        ("wordless.pt", {"string_to_param": {}, "name": "a"}, "no vectors of a learned word"),
         ("code.pt", {"<a>": os.system}, "could run any code"),
         ("known.bin", {"Night": vectors(1)}, "'Night' is a token already"),
         ("piece.bin", {"h": vectors(1)}, "'h' is a token already"),
@@ -634,7 +648,7 @@ def test_learned_words_that_are_refused_change_nothing(name, content, message, p
     with pytest.raises(ValueError, match=message) as error:
         add_embedding(pipe, write(tmp_path, name, content))
     one_line(error)
-    assert len(pipe.tokenizer) == pipe.text_encoder.vocab_size == len(original().tokenizer)
+    assert len(pipe.tokenizer) == pipe.text_encoder.config.vocab_size == len(original().tokenizer)
     assert_same_outputs(outputs(pipe), before, 0)
 
 
@@ -644,14 +658,18 @@ def test_the_same_word_twice_a_damaged_file_and_saving(pipe, tmp_path):
     for token in (None, "<toy>", "<TOY>"):
         with pytest.raises(ValueError, match="is a token already"):
             add_embedding(pipe, path, token)
-    with pytest.raises(ValueError, match="Learned words are not saved"):
-        pipe.save_pretrained(tmp_path / "model")
-    assert not (tmp_path / "model").exists()
+    pipe.save_pretrained(tmp_path / "model")
+    again = StableDiffusion.from_pretrained(tmp_path / "model", device="cpu")
+    assert again.tokenizer.added == {"<toy>": again.tokenizer.encode("a <toy>")[1:]}
+    assert_same_outputs(outputs(again), outputs(pipe), 0)
+    clip = diffusers.StableDiffusionPipeline.from_pretrained(tmp_path / "model")
+    assert len(clip.tokenizer) == len(again.tokenizer) == clip.text_encoder.config.vocab_size
     (tmp_path / "half.bin").write_bytes(path.read_bytes()[:-200])
     (tmp_path / "page.bin").write_text("<!doctype html>")
     (tmp_path / "zero.bin").write_bytes(b"")
-    for name in ("half.bin", "page.bin", "zero.bin"):
-        with pytest.raises(ValueError, match="is damaged") as error:
+    for name, message in (("half", "not a whole file"), ("page", "a web page"), ("zero", "is empty")):
+        name = f"{name}.bin"
+        with pytest.raises(ValueError, match=message) as error:
             add_embedding(pipe, tmp_path / name)
         one_line(error)
     with pytest.raises(FileNotFoundError, match="absent.pt"):
