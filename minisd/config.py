@@ -85,7 +85,7 @@ class Config:
 
     @classmethod
     def _read(cls, key: str, value: Any, default: Any) -> Any:
-        """A field's value, of the kind that its default has; a list of equal values stands for one of them."""
+        """A field's value, of the kind its default has; a list of equal values stands for one of them."""
         if isinstance(default, tuple):
             if not isinstance(value, (list, tuple)) or not 1 <= len(value) <= MOST_LEVELS:
                 raise ValueError(
@@ -263,10 +263,10 @@ CLIP_UNUSED = frozenset(
     add_cross_attention bad_words_ids begin_suppress_tokens cross_attention_hidden_size
     decoder_start_token_id diversity_penalty do_sample early_stopping encoder_no_repeat_ngram_size
     exponential_decay_length_penalty finetuning_task forced_bos_token_id forced_eos_token_id is_decoder
-    length_penalty logit_scale_init_value max_length min_length no_repeat_ngram_size num_beam_groups num_beams num_return_sequences output_scores prefix pruned_heads
-    remove_invalid_values repetition_penalty return_dict_in_generate sep_token_id suppress_tokens
-    task_specific_params temperature tf_legacy_loss tie_encoder_decoder tokenizer_class top_k top_p torchscript
-    typical_p""".split()
+    length_penalty logit_scale_init_value max_length min_length no_repeat_ngram_size num_beam_groups
+    num_beams num_return_sequences output_scores prefix pruned_heads remove_invalid_values
+    repetition_penalty return_dict_in_generate sep_token_id suppress_tokens task_specific_params temperature
+    tf_legacy_loss tie_encoder_decoder tokenizer_class top_k top_p torchscript typical_p""".split()
 )
 ACTIVATIONS = ("quick_gelu", "gelu")
 
@@ -287,7 +287,8 @@ class TowerConfig(Config):
         check_heads(self.NAME, self.hidden_size, self.num_attention_heads)
         if self.hidden_act not in ACTIVATIONS:
             raise ValueError(
-                f"{self.NAME}: hidden_act must be one of {', '.join(ACTIVATIONS)}, got {self.hidden_act!r}"
+                f"{self.NAME}: hidden_act must be one of {', '.join(ACTIVATIONS)}, got "
+                f"{shown(self.hidden_act)}"
             )
 
 

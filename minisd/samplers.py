@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .config import shown
 from .schedule import NoiseSchedule, jump_posterior
 
 PredictNoise = Callable[[Tensor, float], Tensor]  # of x_t and a timestep: what the network does
@@ -322,7 +323,7 @@ class Sampler:
         for key, allowed in self.only.items():
             if key in config and config[key] not in allowed:
                 raise ValueError(
-                    f"the model's scheduler config asks for {key}={config[key]!r}, which minisd's "
+                    f"the model's scheduler config asks for {key}={shown(config[key])}, which minisd's "
                     f"{self.name} does not compute; choose another sampler"
                 )
         offset, spacing = config.get("steps_offset", 0), config.get("timestep_spacing")
@@ -362,7 +363,9 @@ class Sampler:
         elif spacing == "trailing":
             grid = np.arange(total, 0, -total / number).round() - 1
         else:
-            raise ValueError(f"unknown timestep spacing {spacing!r}; choose leading, linspace or trailing")
+            raise ValueError(
+                f"unknown timestep spacing {shown(spacing)}; choose leading, linspace or trailing"
+            )
         chosen: list[float] = [int(t) if t == int(t) else t for t in grid.tolist()[:number]]
         stride = total // number
         if self.strided and any(a - b != stride for a, b in zip(chosen, chosen[1:], strict=False)):

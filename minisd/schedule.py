@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .config import shown
+
 MOST_TIMESTEPS = 100_000
 
 
@@ -100,7 +102,8 @@ def schedule_of(config: Mapping[str, Any]) -> NoiseSchedule:
     for key, value in ALWAYS.items():
         if config.get(key, value) != value:
             raise ValueError(
-                f"the scheduler config asks for {key}={config[key]!r}; minisd samples with {value!r} only"
+                f"the scheduler config asks for {key}={shown(config[key])}; minisd samples "
+                f"with {value!r} only"
             )
     if (trained := config.get("trained_betas")) is not None:
         return NoiseSchedule(torch.tensor(numbers("trained_betas", trained, 1), dtype=torch.float32))
@@ -114,7 +117,7 @@ def schedule_of(config: Mapping[str, Any]) -> NoiseSchedule:
         return NoiseSchedule.cosine(int(steps))
     if kind not in list(BETA_SCHEDULES):
         known = ", ".join([*BETA_SCHEDULES, "squaredcos_cap_v2"])
-        raise ValueError(f"the scheduler config asks for beta_schedule={kind!r}; minisd knows {known}")
+        raise ValueError(f"the scheduler config asks for beta_schedule={shown(kind)}; minisd knows {known}")
     return BETA_SCHEDULES[kind](start, end, int(steps))
 
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
-from small import assert_same, randomise
 
 from minisd import CLIP, AutoencoderKL, ImageEncoder, TextEncoder, UNet
 from minisd.checkpoint import TEXT_WEIGHTS, WEIGHTS, load_model, save_model
 from minisd.clip import contrastive_loss
+from small import assert_same, randomise, small_pipeline
 
 OURS = {
     "text": (TextEncoder, TEXT_WEIGHTS, transformers.CLIPTextModel),
@@ -343,3 +343,46 @@ def test_half_precision_on_disk_comes_back_as_asked(tmp_path, kind, config):
     assert {tensor.dtype for tensor in load_file(tmp_path / weights).values()} == {torch.float16}
     for name, tensor in back.state_dict().items():
         assert_same(tensor, net.state_dict()[name].half().float(), 0)
+
+
+# ---- the U-Net's two halves, as a ControlNet needs them
+
+
+def test_the_halves_take_a_controlnets_residuals_as_diffusers_does():
+    """Something is added to every skip and to the middle's features: diffusers' additional residuals."""
+    config = small_pipeline().unet.config
+    ours = randomise(UNet(config))
+    theirs = diffusers.UNet2DConditionModel(**config.to_dict())
+    theirs.load_state_dict(ours.state_dict())
+    generator = torch.Generator().manual_seed(1)
+    z, context = (torch.randn(2, *s, generator=generator) for s in ((4, 8, 8), (7, 16)))
+    with torch.no_grad():
+        emb = ours.embed_time(501, z)
+        h, skips = ours.down(z, emb, context)
+        h = ours.mid_block(h, emb, context)
+        assert_same(ours.up(h, emb, context, skips), ours(z, 501, context), 0)
+        added = [torch.randn(skip.shape, generator=generator) for skip in (*skips, h)]
+        steered = ours.up(h + added[-1], emb, context, [a + b for a, b in zip(skips, added, strict=False)])
+        expected = theirs(
+            z,
+            501,
+            context,
+            down_block_additional_residuals=tuple(added[:-1]),
+            mid_block_additional_residual=added[-1],
+        ).sample
+    assert_same(steered, expected)
+    assert len(skips) == len(added) - 1  # `up` took them from a list of its own
+
+
+# ---- precisions
+
+
+def test_the_noise_of_a_posterior_is_drawn_in_float32_whatever_the_network_computes_in():
+    """So that a seed means the same in half precision."""
+    from minisd.vae import Posterior
+
+    for dtype in (torch.float16, torch.bfloat16, torch.float32):
+        posterior = Posterior(torch.zeros(1, 4, 8, 8, dtype=dtype), torch.zeros(1, 4, 8, 8, dtype=dtype))
+        drawn = posterior.sample(torch.Generator().manual_seed(3))
+        expected = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(3)).to(dtype)
+        assert drawn.dtype == dtype and torch.equal(drawn, expected)

@@ -1,6 +1,8 @@
 """The whole machine against diffusers: one saved folder, the same picture; and what it refuses."""
 
 import copy
+import json
+import shutil
 import warnings
 
 import diffusers
@@ -720,3 +722,78 @@ def test_tiny_paints_in_diffusers_what_it_paints_here(tiny, prompt, options):
 
 def test_tiny_is_small(tiny):
     assert sum(path.stat().st_size for path in TINY.rglob("*") if path.is_file()) <= MEGABYTES * 1e6
+
+
+# ---- defaults and precisions
+
+
+def test_noise_is_drawn_in_float32_whatever_the_model_computes_in(saved):
+    """A seed means the same picture in half precision, as far as that goes."""
+    for dtype in (torch.float16, torch.bfloat16):
+        pipe = StableDiffusion.from_pretrained(saved, device="cpu", dtype=dtype)
+        seen: list[torch.Tensor] = []
+        pipe.unet.register_forward_pre_hook(lambda net, given, seen=seen: seen.append(given[0]))
+        pipe(HOUSE, num_inference_steps=1, guidance_scale=1, seed=5, output_type="latent")
+        expected = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(5)).to(dtype)
+        assert torch.equal(seen[0], expected)
+
+
+def with_index(folder, **changes):
+    """A model folder whose model_index.json is changed; None takes a key out."""
+    path = folder / "model_index.json"
+    index = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({key: value for key, value in index.items() if value is not None}))
+    return folder
+
+
+def test_the_guidance_scale_is_seven_and_a_half_where_a_model_names_none(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "model")
+    for named, expected in ((3.25, 3.25), (2, 2.0), (None, 7.5)):
+        folder = with_index(tmp_path / "model", _guidance_scale=named)
+        assert StableDiffusion.from_pretrained(folder, "cpu").guidance_scale == expected
+    for bad in ("high", True, 1e9, [7.5]):
+        with pytest.raises(ValueError, match="the guidance scale must be a number such as 7.5"):
+            StableDiffusion.from_pretrained(with_index(tmp_path / "model", _guidance_scale=bad), "cpu")
+
+
+def test_the_offset_of_timesteps_is_zero_where_a_config_names_none(ours):
+    parts = ours.tokenizer, ours.text_encoder, ours.unet, ours.vae
+    config = {key: value for key, value in SCHEDULER.items() if key != "steps_offset"}
+    assert StableDiffusion(*parts, config).way(50).asked == list(range(980, -1, -20))
+
+
+@pytest.mark.parametrize(
+    "given", [{"device": "nonsense"}, {"device": "cuda:99"}, {"dtype": torch.int32}, {"dtype": 3}]
+)
+def test_a_device_or_dtype_that_is_not_there_is_refused(saved, given):
+    with pytest.raises(ValueError, match=r"unknown device|no device|dtype must be torch\.float32"):
+        StableDiffusion.from_pretrained(saved, **{"device": "cpu", **given})
+
+
+def test_another_vae_takes_the_place_of_the_models(saved, ours):
+    again = StableDiffusion.from_pretrained(saved, "cpu", vae=saved / "vae")
+    assert torch.equal(again.vae.post_quant_conv.weight, ours.vae.post_quant_conv.weight)
+    with pytest.raises(FileNotFoundError, match="no VAE at nowhere"):
+        StableDiffusion.from_pretrained(saved, "cpu", vae="nowhere")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["nowhere", "./nowhere", "a/b.ckpt", "a/b.safetensors", "a/b.pt", "a/b/c", "/no/such/model", "a b/c"],
+)
+def test_what_is_no_model_and_no_hub_id_is_said_without_asking_the_network(name, monkeypatch):
+    from minisd import hub
+
+    monkeypatch.setattr(hub, "fetch", lambda name: pytest.fail(f"{name} was looked for on the hub"))
+    with pytest.raises(FileNotFoundError, match="no model at"):
+        StableDiffusion.from_pretrained(name)
+
+
+def test_hub_ids_are_handed_to_the_hub(monkeypatch, saved):
+    from minisd import hub, models
+
+    asked = []
+    monkeypatch.setattr(hub, "fetch", lambda name: asked.append(name) or saved)
+    for name in ("sd15", "v1-4", "owner/name", "a.b/c-d_e.f"):
+        assert models.locate(name) == saved
+    assert asked == ["sd15", "v1-4", "owner/name", "a.b/c-d_e.f"]
