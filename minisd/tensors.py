@@ -6,6 +6,7 @@ file's size, and nothing in a pickle is run: torch's unpickler for weights makes
 """
 
 import hashlib
+import io
 import re
 import warnings
 import zipfile
@@ -19,7 +20,7 @@ from torch import Tensor
 CHECKSUM = "minisd.sha256"  # the key, in a safetensors file's metadata, of `checksum` of its tensors
 CHEAP = 2**28  # bytes that are read twice, for checksum and NaN, in less than a second
 LARGEST_HEADER = 100_000_000  # bytes; the safetensors library reads no larger one
-LARGEST_PICKLE = 2**24  # bytes that list the tensors; a checkpoint with its optimiser has less than a tenth
+LARGEST_PICKLE = 2**22  # bytes that list the tensors; a checkpoint with its optimiser has a quarter of it
 START = 512  # bytes that tell what a file is
 KEYS_SHOWN = 3  # how many names an error lists before it says how many more there are
 
@@ -183,13 +184,37 @@ def unpickle(path: Path) -> object:
         check_zip(path)
     twin = path.with_suffix(".safetensors").name.removeprefix("pytorch_")
     try:
-        with warnings.catch_warnings(), path.open("rb") as file:
+        with warnings.catch_warnings(), path.open("rb") if zipped else Listing(path) as file:
             warnings.simplefilter("ignore")  # torch's remarks on old protocols and storages
             mapped = zipped and path.suffix != ".safetensors"  # by that name torch would not see a pickle
             source = path if mapped else file
             return torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # noqa: BLE001, a damaged pickle fails in a dozen ways
         raise ValueError(f"{path} {why_not(error)}; fetch the same weights as safetensors: {twin}") from None
+
+
+class Listing(io.BufferedReader):
+    """A file from before torch 1.6, of which the unpickler gets no more than a list of tensors can take.
+
+    The numbers behind the list are not read in this way: torch reads them from the file's descriptor.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self.left = LARGEST_PICKLE
+
+    def counted(self, data: bytes) -> bytes:
+        self.left -= len(data)
+        if self.left < 0:
+            raise ValueError("too long a list of tensors")
+        return data
+
+    def read(self, size: int | None = -1) -> bytes:
+        most = self.left + 1
+        return self.counted(super().read(most if size is None or size < 0 else min(size, most)))
+
+    def readline(self, size: int | None = -1) -> bytes:
+        return self.counted(super().readline(self.left + 1))
 
 
 def why_not(error: Exception) -> str:

@@ -772,7 +772,17 @@ def test_a_compressed_member_is_not_unpacked(tmp_path):
 def test_a_list_of_tensors_that_is_too_long(tmp_path):
     path = pickled({"a": torch.zeros(3)}, tmp_path / "x.ckpt")
     rewritten(path, **{"data.pkl": b"\x80\x02" + b"}" * LARGEST_PICKLE})
-    refused(load_one, path, "lists its tensors in more than 16 MB", ValueError)
+    refused(load_one, path, "lists its tensors in more than 4 MB", ValueError)
+
+
+def test_a_list_of_tensors_without_end_before_torch_1_6(tmp_path):
+    path = pickled({"a": torch.zeros(3)}, tmp_path / "x.ckpt", zipped=False)
+    start = path.read_bytes()
+    listing = start.index(b"\x80\x02}q\x00X\x01\x00\x00\x00a")  # the last pickle but one: the tensors
+    path.write_bytes(start[: listing + 2] + b"}" * 40 * LARGEST_PICKLE)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refused(load_one, path, "is not a whole file of tensors", ValueError)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 700_000  # kilobytes
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -918,6 +928,7 @@ def test_json_without_end(tmp_path):
 # ---- sizes
 
 
+@pytest.mark.filterwarnings("ignore:.*is a guess:UserWarning")
 def test_sizes_are_read_off_the_tensors(single, nets, tmp_path):
     """A file of another size than Stable Diffusion's, of another program: what no shape tells is guessed."""
     path = safe(single, tmp_path / "x.safetensors")
