@@ -318,9 +318,9 @@ def record(chosen: list[Mutant], alive: list[Mutant], minutes: float) -> float:
     equivalent = sum(reason.startswith("equivalent") for reason in reasons)
     killed, real = len(chosen) - len(alive), len(chosen) - equivalent
     summary = (
-        f"Written by `make mutants` (seed {SEED}): {len(chosen)} mutants of the core, {killed} killed by a "
-        f"test, {len(alive)} alive, of which {equivalent} are equivalent. Of the others "
-        f"**{killed / real:.1%}** were killed; at least {LEAST:.0%} are asked for. It took {minutes:.0f} minutes."
+        f"Written by `make mutants` (seed {SEED}) in {minutes:.0f} minutes: {len(chosen)} mutants, "
+        f"of which {killed} were killed by a test. {len(alive)} live, {equivalent} of them because they are "
+        f"equivalent. Killed of the others: **{killed / real:.1%}**; at least {LEAST:.0%} are asked for."
     )
     lines = [
         "# Mutants",
