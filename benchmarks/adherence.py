@@ -40,7 +40,7 @@ from minisd.scenes.judge import Judge
 from minisd.sheets import labelled_sheet
 from minisd.teaching.book import between
 from minisd.training.data import training_scenes
-from minisd.training.stages import read_recipe
+from minisd.training.recipe import read_recipe
 
 GROUPS = {  # split and number of things
     "one object, seen pairs": ("train", 1),
@@ -157,7 +157,7 @@ def plan(n: int, scale_n: int, default: float, scales: list[float]) -> list[tupl
 def distinct_scenes(n: int) -> dict[str, dict[str, int]]:
     """How many scenes each group's n prompts tell apart, and how many of those training by RECIPE draws too."""
     recipe = read_recipe(ROOT / RECIPE)
-    known = set(training_scenes(recipe["pictures"], recipe["seed"]))
+    known = set(training_scenes(recipe.pictures, recipe.seed))
     scenes = {group: {prompt.scene for prompt in prompts(group, n)} for group in GROUPS}
     return {
         group: {"distinct": len(found), "in_training": len(found & known)} for group, found in scenes.items()

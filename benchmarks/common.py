@@ -7,7 +7,7 @@ from pathlib import Path
 
 from minisd.checkpoint import read_json
 from minisd.files import whole
-from minisd.pipeline import TINY
+from minisd.models import TINY
 from minisd.training.machine import machine
 
 HERE = Path(__file__).parent

@@ -18,10 +18,10 @@ from common import HERE, fingerprint, on_machine, percent, read_results, table, 
 from safetensors import safe_open
 
 from minisd.checkpoint import read_json, write_json
-from minisd.pipeline import TINY
+from minisd.models import TINY
 from minisd.scenes import COLOURS, GROUNDS, HELD_OUT, HOURS, KINDS
 from minisd.training.loop import LOG_EVERY
-from minisd.training.stages import read_recipe
+from minisd.training.recipe import Phase, Recipe, read_recipe
 
 SCORES = ("adherence", "parts", "speed")
 COMMANDS = {
@@ -52,22 +52,19 @@ tags:
 ---"""
 
 
-def stages(recipe: dict) -> dict[str, dict]:
-    """The sections of the recipe that are trainings with a loss, in order: "vae-whole" is whole within vae."""
-    found = {}
-    for name, section in recipe.items():
-        parts = (
-            {name: section, **{f"{name}-{part}": inner for part, inner in section.items()}}
-            if isinstance(section, dict)
-            else {}
-        )
-        found |= {
-            part: inner for part, inner in parts.items() if isinstance(inner, dict) and "steps" in inner
-        }
-    return found
+def stages(recipe: Recipe) -> dict[str, Phase]:
+    """The sections of the recipe that are trainings with a loss, in order, by the names of their checkpoints."""
+    return {
+        "text": recipe.text,
+        "clip": recipe.clip,
+        "vae-corners": recipe.vae.corners,
+        "vae-whole": recipe.vae.whole,
+        "decoder": recipe.decoder,
+        "unet": recipe.unet,
+    }
 
 
-def collect(run: Path, recipe: dict) -> dict:
+def collect(run: Path, recipe: Recipe) -> dict:
     """What each stage of a training left in RUN/STAGE.json: seconds, losses, processes, machine.
 
     Raises FileNotFoundError for a stage that is not finished, ValueError for one of another recipe.
@@ -79,10 +76,10 @@ def collect(run: Path, recipe: dict) -> dict:
             raise FileNotFoundError(
                 f"{path} is missing: finish the training with minisd train all --out {run}"
             )
-        found[name], points = read_json(path), math.ceil(section["steps"] / LOG_EVERY)
+        found[name], points = read_json(path), math.ceil(section.steps / LOG_EVERY)
         if len(found[name]["losses"]) != points:
             raise ValueError(
-                f"{path} holds {len(found[name]['losses'])} losses, {section['steps']} steps make "
+                f"{path} holds {len(found[name]['losses'])} losses, {section.steps} steps make "
                 f"{points}: it is of another recipe; train {name} again"
             )
     return found
@@ -99,15 +96,15 @@ def read_scores(folder: Path) -> dict[str, dict]:
     return found
 
 
-def training_table(recipe: dict, training: dict) -> str:
+def training_table(recipe: Recipe, training: dict) -> str:
     """A row for each stage: steps, batch, learning rate, last loss, seconds, processes, machine."""
     sections = stages(recipe)
     rows = [
         [
             name,
-            f"{sections[name]['steps']:,}",
-            str(sections[name]["batch_size"]),
-            f"{sections[name]['learning_rate_peak']:g}",
+            f"{sections[name].steps:,}",
+            str(sections[name].batch_size),
+            f"{sections[name].learning_rate_peak:g}",
             f"{stage['losses'][-1]:.4f}",
             f"{stage['seconds']:,.0f}",
             str(stage["processes"]),
@@ -201,7 +198,7 @@ def phrase(names: tuple[str, ...]) -> str:
     return ", ".join(names[:-1]) + " or " + names[-1]
 
 
-def card(recipe: dict, training: dict, scores: dict[str, dict], folder: Path = TINY) -> str:
+def card(recipe: Recipe, training: dict, scores: dict[str, dict], folder: Path = TINY) -> str:
     """The whole card."""
     settings = scores["adherence"]["settings"]
     pairs = ", ".join(f"{colour} {kind}" for colour, kind in HELD_OUT)
@@ -227,7 +224,7 @@ own guidance scale is {settings["guidance_scale"]:g}, kept as `_guidance_scale` 
 
 ## Data
 
-{recipe["pictures"]:,} pictures of scenes drawn by `minisd.scenes` from seed {recipe["seed"]}, rendered by the same
+{recipe.pictures:,} pictures of scenes drawn by `minisd.scenes` from seed {recipe.seed}, rendered by the same
 package: no photograph, nothing downloaded. A scene holds one or two things ({phrase(KINDS)}), in {phrase(COLOURS)}, small
 or big, on {phrase(GROUNDS)}; it is {phrase(HOURS)}. Captions are drawn anew from a grammar at every step.
 

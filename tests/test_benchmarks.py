@@ -15,10 +15,11 @@ import torch
 
 from minisd import StableDiffusion
 from minisd.checkpoint import read_json
-from minisd.pipeline import TINY
+from minisd.models import TINY
 from minisd.scenes import COLOURS, GROUNDS, HELD_OUT, HOURS, KINDS, Scene, Thing, parse, render_many, sample
 from minisd.scenes.judge import Judge
-from minisd.training.stages import read_recipe
+from minisd.training.loop import LOG_EVERY
+from minisd.training.recipe import read_recipe
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -111,12 +112,12 @@ def test_prompts_are_fresh():
     recipe = read_recipe()
     asked = [prompt for group in GROUPS for prompt in adherence.prompts(group, 100)]
     seeds = {prompt.seed for prompt in asked} | {*parts.seeds("train", 100), *parts.seeds("held_out", 100)}
-    assert len(seeds) == 600 and min(seeds) > 2**31 > recipe["seed"] + recipe["pictures"]
+    assert len(seeds) == 600 and min(seeds) > 2**31 > recipe.seed + recipe.pictures
 
     def state(seed):
         return tuple(np.random.SeedSequence(seed).generate_state(2))
 
-    trained = {state((recipe["seed"], i)) for i in range(recipe["pictures"])}
+    trained = {state((recipe.seed, i)) for i in range(recipe.pictures)}
     assert trained.isdisjoint(map(state, seeds))
     assert adherence.prompts(GROUPS[0], 3) == adherence.prompts(GROUPS[0], 100)[:3]
 
@@ -342,14 +343,20 @@ def test_preference_and_retrieval_are_counted_right():
 
 
 def test_a_training_of_another_recipe_is_refused(tmp_path):
-    recipe = {"seed": 0, "tokenizer": {"size": 5}, "vae": {"steps": 120}}
+    recipe = read_recipe()
     with pytest.raises(FileNotFoundError, match="finish the training"):
         model_card.collect(tmp_path, recipe)
-    stage = {"seconds": 3.0, "losses": [3.0, 2.0, 1.0]}
-    (tmp_path / "vae.json").write_text(json.dumps(stage))
-    assert model_card.collect(tmp_path, recipe) == {"vae": stage}
-    with pytest.raises(ValueError, match="of another recipe"):
-        model_card.collect(tmp_path, {"vae": {"steps": 200}})
+    made = {
+        name: {"losses": [1.0] * math.ceil(phase.steps / LOG_EVERY)}
+        for name, phase in model_card.stages(recipe).items()
+    }
+    for name, stage in made.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(stage))
+    assert list(made) == ["text", "clip", "vae-corners", "vae-whole", "decoder", "unet"]
+    assert model_card.collect(tmp_path, recipe) == made
+    other = replace(recipe, unet=replace(recipe.unet, steps=200))
+    with pytest.raises(ValueError, match=r"unet.json holds 104 losses.* of another recipe"):
+        model_card.collect(tmp_path, other)
 
 
 def test_a_script_starts_from_the_root_without_the_tests_paths():
