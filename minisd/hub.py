@@ -58,8 +58,7 @@ WEIGHTS = ("text_encoder/model", "unet/diffusion_pytorch_model", "vae/diffusion_
 SHARD = re.compile(r"\w[\w.-]*\.safetensors", re.ASCII)
 SHA1, SHA256 = re.compile("[0-9a-f]{40}"), re.compile("[0-9a-f]{64}")
 
-LISTING = 16 << 20  # bytes, most that the hub may need to describe a repository
-SMALL = 64 << 20  # bytes, most that a config or a vocabulary may have
+SMALL = 8 << 20  # bytes, most that a config, a vocabulary or the description of a repository may have
 PATIENCE = 60  # seconds in which its answer has to begin, or a description be complete
 WINDOW, SLOWEST = 60, 1000  # over so many seconds, so many bytes a second is the least
 TRIES = 5  # for bytes that don't come, one after another
@@ -509,7 +508,7 @@ def place_of(response: errors.Response, start: int, file: File, url: str) -> tup
         "another range of bytes": part
         and head.get("Content-Range") != f"bytes {start}-{file.size - 1}/{file.size}",
         "it is compressed": head.get("Content-Encoding", "identity") != "identity",
-        "it is a web page": "html" in head.get("Content-Type", ""),
+        "it is a web page": "html" in head.get("Content-Type", "").lower(),
         f"{length} bytes instead of {missing}": length not in (None, missing),
         "perhaps not the part that was asked for": bool(start) and not stated,
     }
@@ -539,8 +538,8 @@ def description(url: str, model: Published) -> bytes:
             raise odd(model, "it is compressed")
         for piece in response.iter_raw():
             body += piece
-            if len(body) > LISTING:
-                raise odd(model, f"more than {LISTING >> 20} MB")
+            if len(body) > SMALL:
+                raise odd(model, f"more than {SMALL >> 20} MB")
             if time.monotonic() - begun > PATIENCE:
                 raise odd(model, f"not all of it after {PATIENCE} seconds")
     return bytes(body)

@@ -53,7 +53,7 @@ LISTINGS = {
     "UTF-16": lambda body, head: json.dumps(body).encode("utf-16"),
     "nested deeply": lambda body, head: b'{"sha":' + b"[" * 200_000,
     "a number of many digits": lambda body, head: b'{"sha": ' + b"9" * 10_000 + b"}",
-    "a long body": lambda body, head: json.dumps(body).encode() + b" " * (hub.LISTING + 1),
+    "a long body": lambda body, head: json.dumps(body).encode() + b" " * (hub.SMALL + 1),
     "a compressed bomb": compressed,
     "no commit": lambda body, head: {"siblings": body["siblings"]},
     "a commit that is a path": lambda body, head: body | {"sha": "../../../../evil"},
@@ -151,7 +151,7 @@ STATUS = b"HTTP/1.1 206 Partial Content\r\n"
 CHUNKED = STATUS + f"Content-Range: {RANGE}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
 ANSWERS = {
     "a web page": says(Content_Type="text/html"),
-    "a web page of any length": says(Content_Type="text/html; charset=utf-8", chunked=True),
+    "a web page of any length": says(Content_Type="Text/HTML; charset=utf-8", chunked=True),
     "a web page that says nothing of it": says(),
     "a web page of any length that says nothing of it": says(chunked=True),
     "a web page as the part": says(206, Content_Range=RANGE),

@@ -8,7 +8,6 @@ import http.server
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import socket
@@ -579,6 +578,7 @@ def test_too_little_room_is_told_before_anything_is_fetched(server, monkeypatch,
 
 def test_a_disk_that_fills_up_while_writing(server, tmp_path, files):
     """The part that was written stays, and is gone on with."""
+    resource = pytest.importorskip("resource")
     room = 500_000
     full = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (room, room))
     process = command(server.url, tmp_path, REPO, before=full)
