@@ -16,6 +16,9 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
 from common import (
     HERE,
     ROOT,
@@ -29,12 +32,9 @@ from common import (
     with_interval,
     write_text,
 )
-from PIL import Image
-from tqdm import tqdm
-
 from minisd import StableDiffusion
 from minisd.checkpoint import read_json, write_json
-from minisd.pipeline import to_pil
+from minisd.pictures import to_pil
 from minisd.scenes import Scene, Thing, caption, render_many, sample
 from minisd.scenes.judge import Judge
 from minisd.sheets import labelled_sheet
@@ -88,7 +88,10 @@ def match(wanted: tuple[Thing, ...], seen: tuple[Thing, ...]) -> tuple[list[tupl
     Most kinds right decides, then most colours, then most sizes; a tie is taken in order.
     """
     ways = [list(zip(wanted, seen)), list(zip(wanted, seen[::-1])), list(zip(wanted[::-1], seen))]
-    right = lambda way, name: sum(getattr(a, name) == getattr(b, name) for a, b in way)
+
+    def right(way: list[tuple[Thing, Thing]], name: str) -> int:
+        return sum(getattr(a, name) == getattr(b, name) for a, b in way)
+
     best = max(ways, key=lambda way: (right(way, "kind"), right(way, "colour"), right(way, "size")))
     return best, best is ways[0]
 
@@ -110,7 +113,7 @@ def compare(wanted: Scene, seen: Scene) -> dict[str, bool]:
 
 
 def score(judge: Judge, paint: Painter, asked: list[Prompt], batch: int, bar: tqdm | None = None) -> dict:
-    """Paint all prompts and count what is right: "right", "n", "attributes", "failed" (indices), "seconds"."""
+    """Paint all prompts and count what is right: "right", "n", "attributes", "failed" (places), "seconds"."""
     seen: list[Scene] = []
     start = time.perf_counter()
     for i in range(0, len(asked), batch):
@@ -139,11 +142,11 @@ def model_painter(pipe: StableDiffusion, scale: float, steps: int) -> Painter:
 
     def paint(asked: list[Prompt]) -> np.ndarray:
         texts, seed = [prompt.text for prompt in asked], asked[0].seed
-        for step in pipe.stream(
+        painting = pipe.stream(
             texts, num_inference_steps=steps, guidance_scale=scale, seed=seed, sampler=SAMPLER
-        ):
-            pass
-        return pipe.decode(step.latents)
+        )
+        *_, last = painting
+        return pipe.decode(last.latents)
 
     return paint
 
@@ -155,7 +158,7 @@ def plan(n: int, scale_n: int, default: float, scales: list[float]) -> list[tupl
 
 
 def distinct_scenes(n: int) -> dict[str, dict[str, int]]:
-    """How many scenes each group's n prompts tell apart, and how many of those training by RECIPE draws too."""
+    """How many scenes each group's n prompts tell apart, and how many of them RECIPE's training draws."""
     recipe = read_recipe(ROOT / RECIPE)
     known = set(training_scenes(recipe.pictures, recipe.seed))
     scenes = {group: {prompt.scene for prompt in prompts(group, n)} for group in GROUPS}
@@ -245,8 +248,9 @@ def asked_for(results: dict) -> str:
         f" ({min(s['n'], s['scale_n'])} at the other guidance scales)" if len(scales_of(results)) > 1 else ""
     )
     return (
-        f"{s['n']} prompts a row{others}, new in wording and noise; the world is small, so the table tells how many "
-        f"distinct scenes they state, and how many of those were drawn in training, by `{results['recipe']}`"
+        f"{s['n']} prompts a row{others}, new in wording and noise; the world is small, so the table "
+        f"tells how many distinct scenes they state, and how many of those were drawn in training, by "
+        f"`{results['recipe']}`"
     )
 
 
@@ -293,16 +297,20 @@ Model `{results["model"]["name"]}`, {results["date"]}, {on_machine(results["mach
 
 {asked_for(results)}. No held-out pair is in a training scene.
 
-{s["steps"]} {s["sampler"].upper()} steps. A picture counts only if the judge finds everything that its prompt states: kinds,
-colours, sizes, number, order, ground, hour. In brackets: 95 % intervals (Wilson). On true renders of the same scenes
+{s["steps"]} {s["sampler"].upper()} steps. A picture counts only if the judge finds everything that its \
+prompt states: kinds,
+colours, sizes, number, order, ground, hour. In brackets: 95 % intervals (Wilson). On true renders of the \
+same scenes
 the judge errs too, and a painter without fault would score what stands in that column.
 
 {summary(results)}
 
 ## Where it fails, at guidance {default:g}
 
-The share of pictures in which an attribute is right for all things. Things are matched first, so a mirrored picture
-errs in its order alone. Where a thing is missing or too many, its kind, colour and size are left out, and so is the
+The share of pictures in which an attribute is right for all things. Things are matched first, so a \
+mirrored picture
+errs in its order alone. Where a thing is missing or too many, its kind, colour and size are left out, \
+and so is the
 order.
 
 {breakdown(results, default)}
@@ -319,7 +327,8 @@ The same prompts and seeds at every scale, the first {min(s["n"], s["scale_n"])}
 
 ## Time
 
-Painting and judging took {seconds / pictures:.2f} s a picture, {seconds:.0f} s for {pictures} pictures in batches of {s["batch"]}.
+Painting and judging took {seconds / pictures:.2f} s a picture, {seconds:.0f} s for {pictures} pictures \
+in batches of {s["batch"]}.
 """
 
 

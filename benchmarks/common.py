@@ -2,7 +2,7 @@
 
 import datetime
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from minisd.checkpoint import read_json
@@ -87,5 +87,8 @@ def with_interval(counted: dict) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table: the first column to the left, the others to the right."""
-    line = lambda cells: "| " + " | ".join(cells) + " |"
+
+    def line(cells: Iterable[str]) -> str:
+        return "| " + " | ".join(cells) + " |"
+
     return "\n".join([line(head), "|---|" + "--:|" * (len(head) - 1), *map(line, rows)])

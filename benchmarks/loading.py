@@ -20,10 +20,10 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from common import HERE, ROOT, on_machine, table, write_text
 from safetensors.torch import save_file
 from tqdm import tqdm
 
+from common import HERE, ROOT, on_machine, table, write_text
 from minisd import StableDiffusion
 from minisd.checkpoint import write_json
 from minisd.sd15 import published_shapes
@@ -47,8 +47,10 @@ WAYS = {  # what is loaded and by whom: the imports, the call; argv[1] is the fo
     ),
     "single file, diffusers": (
         THEIRS,
-        "StableDiffusionPipeline.from_single_file(sys.argv[2], config=sys.argv[1], "
-        "local_files_only=True, safety_checker=None)",
+        (
+            "StableDiffusionPipeline.from_single_file(sys.argv[2], config=sys.argv[1], "
+            "local_files_only=True, safety_checker=None)"
+        ),
     ),
 }
 LOAD = """
@@ -58,7 +60,8 @@ imported = time.time()
 pipe = {call}
 ready = time.time()
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-print(imported, ready, time.process_time(), *(1024 * int(status[key].split()[0]) for key in ("VmHWM", "RssAnon")))
+print(imported, ready, time.process_time(), *(1024 * int(status[key].split()[0]) for key in ("VmHWM", \
+"RssAnon")))
 """
 
 
@@ -139,14 +142,19 @@ def markdown(results: dict) -> str:
         for what in ("folder", "single file")
     }
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
-    line = "minisd needs {0} times the time of diffusers, {1} times after the imports, {2} times the CPU time and {3} times"
+    line = (
+        "minisd needs {0} times the time of diffusers, {1} times after the imports, {2} times the CPU time "
+        "and {3} times"
+    )
     return f"""# Loading Stable Diffusion 1.5
 
 Written by `python benchmarks/loading.py`; the figures are those of `loading.json`.
 
-Random weights of full size, {results["bytes"] / 1e9:.2f} GB in float32, {results["date"]}, {on_machine(results["machine"])};
+Random weights of full size, {results["bytes"] / 1e9:.2f} GB in float32, {results["date"]}, \
+{on_machine(results["machine"])};
 {versions}; load average
-before the start {results["load_average"]:.2f}. Medians of {results["rounds"]} rounds; each way has a fresh process in every round, and
+before the start {results["load_average"]:.2f}. Medians of {results["rounds"]} rounds; each way has a \
+fresh process in every round, and
 the files are in the system's cache.
 
 {loading_table(results)}
@@ -154,8 +162,10 @@ the files are in the system's cache.
 - A folder: {line.format(*said["folder"])} the peak memory.
 - A single file: {line.format(*said["single file"])} the peak memory.
 
-Both leave the weights in the file, mapped, until they are used: most of the 4.3 GB is read by the first picture, and
-is memory that the system can take back. The peak is of all resident memory (VmHWM), pages of mapped files included;
+Both leave the weights in the file, mapped, until they are used: most of the 4.3 GB is read by the first \
+picture, and
+is memory that the system can take back. The peak is of all resident memory (VmHWM), pages of mapped \
+files included;
 "not mapped" is what the process has of its own at the end (RssAnon).
 """
 

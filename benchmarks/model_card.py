@@ -11,12 +11,12 @@ import argparse
 import math
 from pathlib import Path
 
+from safetensors import safe_open
+
 import adherence
 import parts
 import speed
 from common import HERE, fingerprint, on_machine, percent, read_results, table, write_text
-from safetensors import safe_open
-
 from minisd.checkpoint import read_json, write_json
 from minisd.models import TINY
 from minisd.scenes import COLOURS, GROUNDS, HELD_OUT, HOURS, KINDS
@@ -32,11 +32,14 @@ COMMANDS = {
 }  # CLI: sections
 # True of the weights that ship since 0.1.0; goes when the autoencoder is trained again.
 UNSEEDED = (
-    "The autoencoder's first phase (vae-corners) was started before its first weights were seeded, so that it does not "
-    "repeat bit for bit."
+    "The autoencoder's first phase (vae-corners) was started before its first weights were seeded, so that "
+    "it does not repeat bit for bit."
 )
-READING = """The text encoder first learns to answer what a caption says (kinds, colours, sizes, order, ground, hour), from the
-grammar's own labels. CLIP's image encoder is then trained by the contrastive loss to agree with it, the text half
+READING = """\
+The text encoder first learns to answer what a caption says (kinds, colours, sizes, order, ground, \
+hour), from the
+grammar's own labels. CLIP's image encoder is then trained by the contrastive loss to agree with it, the \
+text half
 frozen. OpenAI's CLIP learns both from pairs alone."""
 HEADER = """---
 license: apache-2.0
@@ -53,7 +56,7 @@ tags:
 
 
 def stages(recipe: Recipe) -> dict[str, Phase]:
-    """The sections of the recipe that are trainings with a loss, in order, by the names of their checkpoints."""
+    """The sections of the recipe that are trainings with a loss, in order, by their names."""
     return {
         "text": recipe.text,
         "clip": recipe.clip,
@@ -149,15 +152,16 @@ def repeatable(training: dict) -> str:
         f" A command's processes share all its stages; here {' and '.join(alone)} had one." if alone else ""
     )
     return (
-        f"Several processes shared {' and '.join(shared)}.{mixed} Two processes draw other batches than one, so that the "
-        f"weights of a retraining with another number of them differ though the recipe is the same. {UNSEEDED}"
+        f"Several processes shared {' and '.join(shared)}.{mixed} Two processes draw other batches "
+        "than one, so that the weights of a retraining with another number of them differ though the recipe "
+        f"is the same. {UNSEEDED}"
     )
 
 
 def parameters(weights: Path) -> int:
     """How many numbers a safetensors file holds."""
     with safe_open(weights, framework="pt") as file:
-        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
 
 
 def files_table(folder: Path) -> str:
@@ -209,8 +213,10 @@ def card(recipe: Recipe, training: dict, scores: dict[str, dict], folder: Path =
 
 # tiny
 
-A Stable Diffusion in small: pictures of 128x128 pixels from a sentence, latents of 16x16x4, a CLIP text encoder, a
-U-Net with cross-attention, an autoencoder, all trained from nothing by the textbook `minisd`. It exists to be read,
+A Stable Diffusion in small: pictures of 128x128 pixels from a sentence, latents of 16x16x4, a CLIP text \
+encoder, a
+U-Net with cross-attention, an autoencoder, all trained from nothing by the textbook `minisd`. It exists \
+to be read,
 trained again and taken apart. It paints the little world of `minisd.scenes` and nothing else.
 
 ```python
@@ -219,17 +225,21 @@ from minisd import StableDiffusion
 image = StableDiffusion.from_pretrained("tiny")("a red house left of a yellow tent in the snow at night")[0]
 ```
 
-The folder has the layout of diffusers; `diffusers.StableDiffusionPipeline.from_pretrained` opens it as well. The model's
-own guidance scale is {settings["guidance_scale"]:g}, kept as `_guidance_scale` in `model_index.json`; diffusers needs to be given it.
+The folder has the layout of diffusers; `diffusers.StableDiffusionPipeline.from_pretrained` opens it as \
+well. The model's
+own guidance scale is {settings["guidance_scale"]:g}, kept as `_guidance_scale` in `model_index.json`; \
+diffusers needs to be given it.
 
 ## Data
 
 {recipe.pictures:,} pictures of scenes drawn by `minisd.scenes` from seed {recipe.seed}, rendered by the same
-package: no photograph, nothing downloaded. A scene holds one or two things ({phrase(KINDS)}), in {phrase(COLOURS)}, small
+package: no photograph, nothing downloaded. A scene holds one or two things ({phrase(KINDS)}), in \
+{phrase(COLOURS)}, small
 or big, on {phrase(GROUNDS)}; it is {phrase(HOURS)}. Captions are drawn anew from a grammar at every step.
 
 Held out, in no picture of the training: {pairs}. The text encoder and the
-U-Net read captions of training scenes only. CLIP's altered captions may name a held-out pair, always as a wrong caption:
+U-Net read captions of training scenes only. CLIP's altered captions may name a held-out pair, always as \
+a wrong caption:
 there is no picture of it.
 
 ## Training
@@ -246,7 +256,8 @@ The recipe is `minisd/training/tiny.toml`. From nothing:
 
 {training_table(recipe, training)}
 
-{seconds / 60:,.0f} minutes for all stages together; rendering the pictures and encoding them once come on top.
+{seconds / 60:,.0f} minutes for all stages together; rendering the pictures and encoding them once come \
+on top.
 
 ## Files
 
@@ -254,7 +265,8 @@ The recipe is `minisd/training/tiny.toml`. From nothing:
 
 ## Scores
 
-A judge, a network trained on renders alone, reads each picture back; a picture counts only if everything in its caption
+A judge, a network trained on renders alone, reads each picture back; a picture counts only if everything \
+in its caption
 is right. {settings["steps"]} DDIM steps, in brackets 95 % intervals. {adherence.asked_for(judged)}.
 Measured on {judged["date"]}: {on_machine(judged["machine"])}.
 
@@ -280,13 +292,16 @@ Seconds on {on_machine(scores["speed"]["machine"])}:
 
 ## Limits
 
-It knows the words of its little world and no others, at most two things, English, 128x128 pixels. How often it fails at
+It knows the words of its little world and no others, at most two things, English, 128x128 pixels. How \
+often it fails at
 guidance {settings["guidance_scale"]:g}:
 
 {limits(judged)}
 
-The judge errs as well; its reading of true renders stands beside the scores. There are few one-object scenes: of the
-{few["distinct"]} distinct seen ones asked for here, training had drawn {few["in_training"]}, so the held-out rows tell more.
+The judge errs as well; its reading of true renders stands beside the scores. There are few one-object \
+scenes: of the
+{few["distinct"]} distinct seen ones asked for here, training had drawn {few["in_training"]}, so the \
+held-out rows tell more.
 
 ## Licence
 
