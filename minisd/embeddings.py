@@ -84,9 +84,7 @@ def spellings(tokenizer: BPE, path: Path, word: object, file_name: str | None) -
     """
     usable: dict[str, str] = {}  # as cleaned -> as it is
     errors: list[str] = []
-    for way in (word, file_name):
-        if way is None:
-            continue
+    for way in [word] if file_name is None else [word, file_name]:
         if not isinstance(way, str) or len(way) > LONGEST:
             raise ValueError(f"{path} has {way!r:.60} as its word, no text of at most {LONGEST} characters")
         try:

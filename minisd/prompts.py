@@ -7,6 +7,7 @@ compel and Midjourney each take marks out of it first; minisd takes out none and
 import re
 from itertools import chain
 
+READ = 2000  # characters of a prompt that are looked at; a model reads less
 LONGEST = 40  # characters of a prompt that a note repeats
 TEXT = r"[^()\[\]{}<>|]"  # what stands between two marks
 
@@ -106,7 +107,7 @@ def other_syntax(text: str) -> list[str]:
     Ordinary brackets, as in "a cat (sitting)", are nobody's syntax. In a text all in capitals AND and BREAK
     are words.
     """
-    notes = []
+    text, notes = text[:READ], []
     loud = text.upper() == text
     for kind, (patterns, sentence) in KINDS.items():
         if kind == "several prompts" and loud:
