@@ -17,7 +17,7 @@ from types import CodeType, GeneratorType
 
 import torch
 
-from minisd import SAMPLERS, NoiseSchedule
+from minisd import NoiseSchedule
 
 EXACT = 1e-6  # of the largest number: the same formula in another order of operations
 PROPERTIES = ("betas", "alphas", "alphas_cumprod")
@@ -158,25 +158,24 @@ def call(function: Callable, names: list[str], seed: int):
 
 
 def arguments(seed: int) -> dict:
-    """Random values for every parameter name of minisd's schedule and samplers."""
+    """Random values, for seeds 0 to 3, of every parameter of minisd's schedule, steps and loops."""
     rng = torch.Generator().manual_seed(seed)
     schedule = (NoiseSchedule.scaled_linear, NoiseSchedule.linear, NoiseSchedule.cosine)[seed % 3](steps=200)
     shape = (2, 3 + seed % 2, 6, 4)
-    x = {
-        name: torch.randn(shape, generator=rng)
-        for name in ("x0", "x_t", "x", "noise", "fresh", "last_x0", "latents")
-    }
+    x = {name: torch.randn(shape, generator=rng) for name in ("x0", "x_t", "noise", "fresh", "last_x0")}
+    exploding = 3 * torch.randn(shape, generator=rng, dtype=torch.float64)
     t_prev, t = sorted(torch.randperm(190, generator=rng)[:2].tolist())
     ab_prev, ab_t, ab_last = sorted((torch.rand(3, generator=rng) * 0.9 + 0.05).tolist(), reverse=True)
     sigma_next, sigma = sorted((torch.rand(2, generator=rng) * 5 + 0.1).tolist())
     draws = torch.Generator().manual_seed(seed)
-    number = 8
-
-    def predict_noise(latents, t):
-        return 0.3 * latents + 0.001 * t
+    # what a loop passes: down to the clean picture, not quite down, in one step, in two
+    sigmas = [[9.0, 5.5, 3.0, 1.2, 0.6, 0.2, 0.0], [7.0, 4.0, 1.5, 0.8, 0.1], [2.0, 0.0], [4.0, 1.0, 0.0]][
+        seed
+    ]
 
     return {
         **x,
+        "x": exploding,
         "schedule": schedule,
         "self": schedule,
         "alphas_cumprod": schedule.alphas_cumprod,
@@ -191,10 +190,16 @@ def arguments(seed: int) -> dict:
         "sigma_next": sigma_next,
         "times": [3.0, 2.5, 1.0][: seed + 1],
         "end": 4.0,
-        "predict_noise": predict_noise,
-        "steps": 200,
-        "timesteps": SAMPLERS["ddim"].timesteps(number, schedule),
+        "number": (2, 3, 8, 30)[seed],
+        "sigma_max": sigma + 1,
+        "sigma_min": sigma_next / 10,
+        "rho": (7.0, 3.0, 1.0, 5.0)[seed],
+        "sigmas": sigmas,
+        "bars": [1 / (1 + sigma**2) for sigma in sigmas],
+        "noise_of": lambda x, level: torch.sin(x) + 0.1 * level,
+        "order": (4, 3, 2, 1)[seed],
         "draw": lambda: torch.randn(shape, generator=draws),
+        "keep": lambda x, level: 0.9 * x + 0.1 * level,
     }
 
 
@@ -258,38 +263,13 @@ def agree_as_posteriors(theirs: Callable, ours: Callable, where: str) -> None:
             agree(theirs(**{name: values[name] for name in names}), known, f"{where} at t = {t}")
 
 
-def agree_as_samplers(theirs: dict, ours: dict, where: str) -> None:
-    """The notebook's table holds the loops by name, under minisd's names; each yields the same steps."""
-    assert theirs and theirs.keys() <= ours.keys(), f"{where}: {sorted(theirs)}, minisd has {sorted(ours)}"
-    for name, loop in theirs.items():
-        for seed in range(3):
-            values = arguments(seed)
-            eta = values["eta"] if name == "ddim" else 0.0
-            times = ours[name].timesteps(8, values["schedule"])
-            results = []
-            for run in (loop.run if hasattr(loop, "run") else loop, ours[name].run):
-                fresh = arguments(seed)
-                results.append(
-                    list(
-                        run(
-                            fresh["predict_noise"],
-                            fresh["latents"],
-                            fresh["schedule"],
-                            times,
-                            eta,
-                            fresh["draw"],
-                        )
-                    )
-                )
-            agree(results[0], results[1], f"{where}[{name!r}]")
-
+LOOPS = ("ddpm", "ddim", "euler", "euler_a", "lms", "pndm", "dpmpp_2m")
 
 # What stands in `builds` of book.toml: how the notebook's and minisd's are compared.
 COMPARATORS = {
     "minisd.schedule.NoiseSchedule": agree_as_schedules,
     "minisd.schedule.NoiseSchedule.posterior": agree_as_posteriors,
     "minisd.schedule.jump_posterior": agree_as_functions,
-    "minisd.samplers.SAMPLERS": agree_as_samplers,
     **{
         f"minisd.samplers.{name}": agree_as_functions
         for name in (
@@ -300,7 +280,8 @@ COMPARATORS = {
             "euler_step",
             "ancestral_sigmas",
             "multistep_weights",
-            "ddim",
+            "karras_sigmas",
+            *LOOPS,
         )
     },
 }

@@ -161,10 +161,37 @@ def test_minisd_agrees_with_itself_and_not_with_a_slip(name):
             return result * 1.001
         return [*result][::-1] if not isinstance(result, tuple) else tuple(part * 1.001 for part in result)
 
-    if isinstance(ours, dict):
-        wrong = {**ours, "ddim": ours["ddpm"]}
-    else:
-        slip.__signature__ = inspect.signature(ours)
-        wrong = slip
+    slip.__signature__ = inspect.signature(ours)
     with pytest.raises(AssertionError):
-        COMPARATORS[name](wrong, ours, name)
+        COMPARATORS[name](slip, ours, name)
+
+
+LOOP = """
+def dpmpp_2m(noise_of, x, sigmas):
+    last_x0 = None
+    for i, (sigma, sigma_next) in enumerate(zip(sigmas, sigmas[1:])):
+        x0 = target = x - sigma * noise_of(x, sigma)
+        if i > 0 and sigma_next > 0:
+            r = math.log(sigmas[i - 1] / sigma) / math.log(sigma / sigma_next)
+            target = x0 + (x0 - last_x0) / (2 * r)
+        x, last_x0 = target + sigma_next / sigma * (x - target), x0
+        yield x
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("", "", None),
+        ("    last_x0 = None", "    last_x0 = None\n    yield x", "items, minisd has"),
+        ("i > 0 and", "i > 1 and", "off by"),
+        ("(2 * r)", "(2.001 * r)", "off by"),
+        ("yield x", "yield x.float()", "torch.float32"),
+        ("noise_of, x, sigmas", "noise_of, x, sigmas, width", "no random values for width"),
+        ("noise_of, x, sigmas", "noise_of, x, sigmas, order=2", "no parameter order"),
+    ],
+)
+def test_a_loop_that_differs_is_noticed(notebook, old, new, words):
+    path = notebook("import math", LOOP.replace(old, new))
+    with nullcontext() if words is None else pytest.raises(AssertionError, match=words):
+        compared("minisd.samplers.dpmpp_2m", path)

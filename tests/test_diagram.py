@@ -14,11 +14,11 @@ def words(drawing):
 
 def test_shapes_sizes_and_calls_are_those_of_the_modules():
     pipe = small_pipeline()
-    written = words(diagram(pipe, "a house", steps=3))
+    written, text = words(diagram(pipe, "a house", steps=3)), pipe.text_encoder.config
     latents = " x ".join(map(str, pipe("a house", num_inference_steps=1, output_type="latent").shape[1:]))
     assert f"latents {latents}" in written and latents in written  # after the U-Net, and the noise
     assert "3 times: a little less noise" in written and "called 0 times" in written
-    assert f"context {pipe.text_encoder.max_length} x {pipe.text_encoder.width}" in written
+    assert f"context {text.max_position_embeddings} x {text.hidden_size}" in written
     for net in (pipe.unet, pipe.text_encoder, pipe.vae.decoder):
         assert f"{sum(p.numel() for p in net.parameters()):,} weights" in written
 

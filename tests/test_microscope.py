@@ -1,5 +1,6 @@
 """The microscope: each trap broken on purpose, one at a time; it must name the place and the trap."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import diffusers
@@ -149,7 +150,7 @@ def test_networks_that_agree(ours, theirs):
             ours.vae.decoder.mid_block,
             theirs.vae.decoder.mid_block,
             noise(1, 16, 8, 8),
-            "Middle.resnets.0.norm1",
+            "MidLevel.resnets.0.norm1",
         ),
     ):
         report = microscope(a, b, inputs)
@@ -199,17 +200,19 @@ def set_to(get, name, value):
 
 def without_final_norm(p, patch):
     tower = p.text_encoder.text_model
-    tower.forward = lambda ids: tower.encoder(tower.embeddings(ids), causal=True)
+    tower.forward = lambda ids, skip: tower.encoder(tower.embeddings(ids), causal=True)
 
 
 def without_mask(p, patch):
     tower = p.text_encoder.text_model
-    tower.forward = lambda ids: tower.final_layer_norm(tower.encoder(tower.embeddings(ids), causal=False))
+    tower.forward = lambda ids, skip: tower.final_layer_norm(
+        tower.encoder(tower.embeddings(ids), causal=False)
+    )
 
 
 def one_layer_early(p, patch):
     encoder = p.text_encoder.text_model.encoder
-    encoder.forward = lambda x, causal: encoder.layers[0](x, causal)
+    encoder.forward = lambda x, causal, skip: encoder.layers[0](x, causal)
 
 
 def hides_padding(p, patch):
@@ -273,7 +276,7 @@ def without_silu(p, patch):
         h = self.conv1(F.silu(self.norm1(x)))
         h = h if emb is None else h + self.time_emb_proj(emb)[:, :, None, None]
         return self.conv2(F.silu(self.norm2(h))) + (
-            self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x
+            self.conv_shortcut(x) if self.conv_shortcut is not None else x
         )
 
     patch.setattr(ResnetBlock, "forward", forward)
@@ -282,7 +285,7 @@ def without_silu(p, patch):
 def without_time(p, patch):
     def forward(self, x, emb=None):
         h = self.conv2(F.silu(self.norm2(self.conv1(F.silu(self.norm1(x))))))
-        return h + (self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x)
+        return h + (self.conv_shortcut(x) if self.conv_shortcut is not None else x)
 
     patch.setattr(ResnetBlock, "forward", forward)
 
@@ -297,6 +300,10 @@ def bilinear(p, patch):
 def asymmetric(p, patch):
     down = p.unet.down_blocks[0].downsamplers[0]
     down.asymmetric, down.conv.padding = True, (0, 0)
+
+
+def other_scale(p, patch):
+    p.vae.config = replace(p.vae.config, scaling_factor=0.18215)
 
 
 def wrong_ids(change):
@@ -401,7 +408,7 @@ BREAKS = {
     "bilinear": (bilinear, "step 0: unet.up_blocks.0.upsamplers.0", 9, "bilinear"),
     "asymmetric U-Net": (asymmetric, "step 0: unet.down_blocks.0.downsamplers.0", 9, "pads right and below"),
     "another latent scale": (
-        set_to(lambda p: p.vae, "scaling_factor", 0.18215),
+        other_scale,
         "latents for the VAE",
         10,
         "divides by 0.18215, the reference by 0.4",

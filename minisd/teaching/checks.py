@@ -190,9 +190,9 @@ def behaviour(function: Callable, cases: list[tuple]) -> list[Outcome]:
 def outcome(function: Callable, case: tuple) -> Outcome:
     first, second = copied(case), copied(case)
     result, error = called(function, first)
-    changed = compare(first, case, 0.0, nan=True) is not None
+    changed = mismatch(first, case, 0.0, nan=True) is not None
     again, second_error = called(function, second)
-    repeats = type(error) is type(second_error) and compare(again, result, 0.0, nan=True) is None
+    repeats = type(error) is type(second_error) and mismatch(again, result, 0.0, nan=True) is None
     return Outcome(result, error, changed, repeats)
 
 
@@ -234,7 +234,7 @@ def difference(ours: Outcome, theirs: Outcome, tolerance: float) -> str | None:
         return "called twice with the same inputs, your function gave two results: use only what it is given"
     if not theirs.repeats and ours.repeats:
         return "called twice with the same inputs, your function gave the same result, but it should draw"
-    values = compare(ours.result, theirs.result, tolerance if theirs.repeats else float("inf"))
+    values = mismatch(ours.result, theirs.result, tolerance if theirs.repeats else float("inf"))
     if values is not None:
         return f"your result {values}"
     if ours.changed and not theirs.changed:
@@ -247,7 +247,7 @@ def difference(ours: Outcome, theirs: Outcome, tolerance: float) -> str | None:
     return None
 
 
-def compare(ours: Any, theirs: Any, tolerance: float, nan: bool = False) -> str | None:
+def mismatch(ours: Any, theirs: Any, tolerance: float, nan: bool = False) -> str | None:
     """How `ours` differs from `theirs`, as what follows "your result"; None if it does not.
 
     Types must be the very same: a subclass could say of itself that it equals anything. nan: NaN equals NaN.
@@ -273,34 +273,34 @@ def compare(ours: Any, theirs: Any, tolerance: float, nan: bool = False) -> str 
             [(name, getattr(ours, name), getattr(theirs, name)) for name in fields], tolerance, nan
         )
     if isinstance(theirs, nn.Module):
-        return compare(dict(ours.state_dict()), dict(theirs.state_dict()), tolerance, nan)
+        return mismatch(dict(ours.state_dict()), dict(theirs.state_dict()), tolerance, nan)
     if kind in (Tensor, nn.Parameter, np.ndarray):
-        return compare_numbers(ours, theirs, tolerance, nan)
+        return mismatch_of_numbers(ours, theirs, tolerance, nan)
     if kind in (float, complex) or isinstance(theirs, np.generic):
-        off = compare_numbers(np.asarray(ours), np.asarray(theirs), tolerance, nan)
+        off = mismatch_of_numbers(np.asarray(ours), np.asarray(theirs), tolerance, nan)
         return off and f"is {ours:.6g}, another number than expected"
     if kind in PLAIN:
         same = ours == theirs or tolerance == float("inf")
         return None if same else f"is {ours!r}, which is not what was expected"
     itself_alone: Any = object.__eq__
     if kind.__eq__ is itself_alone and not callable(theirs) and hasattr(theirs, "__dict__"):
-        return compare(vars(ours), vars(theirs), tolerance, nan)
+        return mismatch(vars(ours), vars(theirs), tolerance, nan)
     return None  # functions, random generators: there is nothing to compare
 
 
 def first_of(parts: Iterable[tuple[str, Any, Any]], tolerance: float, nan: bool) -> str | None:
     """Compares named parts one after another and tells about the first that differs."""
     for name, ours, theirs in parts:
-        said = compare(ours, theirs, tolerance, nan)
+        said = mismatch(ours, theirs, tolerance, nan)
         if said is not None:
             return f"differs in {name}, which {said}"
     return None
 
 
-def compare_numbers(
+def mismatch_of_numbers(
     ours: Tensor | np.ndarray, theirs: Tensor | np.ndarray, tolerance: float, nan: bool
 ) -> str | None:
-    """`compare` for tensors and arrays: shape, dtype, then the largest difference."""
+    """`mismatch` for tensors and arrays: shape, dtype, then the largest difference."""
     if tuple(ours.shape) != tuple(theirs.shape):
         return f"has shape {tuple(ours.shape)}, expected {tuple(theirs.shape)}"
     if ours.dtype != theirs.dtype:

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .traps import Look, Record, likely
+from .traps import Record, Spot, likely
 
 TOLERANCE = 1e-5  # of the largest number in the reference's tensor: float32 through a whole network
 NOISE = 3e-7  # float32 in one module
@@ -364,7 +364,7 @@ def inputs_off(ours: Record | None, theirs: Record | None) -> float:
     return worst
 
 
-def compare(name: str, ours: Record | None, theirs: Record | None, tolerance: float) -> Row:
+def row_of(name: str, ours: Record | None, theirs: Record | None, tolerance: float) -> Row:
     """The row of one name; either program may lack it."""
     a, b = (record.output if record else None for record in (ours, theirs))
     shape, dtype = (
@@ -390,9 +390,9 @@ def compare(name: str, ours: Record | None, theirs: Record | None, tolerance: fl
     return Row(name, shape, dtype, largest, relative, inputs_off(ours, theirs), verdict)
 
 
-def weights(look: Look) -> str:
+def weights(spot: Spot) -> str:
     """The first weight beneath the module that is not the reference's, in words."""
-    ours, theirs = look.ours.get(look.name), look.theirs.get(look.name)
+    ours, theirs = spot.ours.get(spot.name), spot.theirs.get(spot.name)
     if not (ours and theirs and ours.module and theirs.module):
         return ""
     mine = {plain(name): weight for name, weight in ours.module.named_parameters()}
@@ -404,39 +404,39 @@ def weights(look: Look) -> str:
     return ""
 
 
-def replayed(look: Look) -> Look:
+def replayed(spot: Spot) -> Spot:
     """The same place with the reference's module run on our inputs: what is off now, it alone makes."""
-    ours, module = look.ours[look.name], look.module
+    ours, module = spot.ours[spot.name], spot.module
     again = Record(ours.inputs, module(ours.inputs[0]), module)
-    return replace(look, theirs={**look.theirs, look.name: again})
+    return replace(spot, theirs={**spot.theirs, spot.name: again})
 
 
 def judge(
-    rows: list[Row], tolerance: float, look_at: Callable[[str], Look]
+    rows: list[Row], tolerance: float, spot_of: Callable[[str], Spot]
 ) -> tuple[Row | None, str, int | None]:
     """The first row that is off although its inputs agree, the likely cause, the number of its trap."""
     for row in rows:
-        look = look_at(row.name)
+        spot = spot_of(row.name)
         blamed = row.verdict != "agrees" and (
             row.relative > JUMP * row.inputs or row.verdict == "dtype differs"
         )
         if blamed and "stopped" in row.verdict:
             return row, f"{row.name}: {row.verdict}", None
         # of dtype "float32/float16" the two programs' tensors differ
-        norm = isinstance(look.module, NORMS) and "/" not in row.dtype
+        norm = isinstance(spot.module, NORMS) and "/" not in row.dtype
         if norm and np.isfinite(row.max_abs + row.inputs):
-            look = replayed(look)
-            mine, theirs = look.outputs()
+            spot = replayed(spot)
+            mine, theirs = spot.outputs()
             suspect = mine is not None and off(mine, theirs)[1] > NOISE
         else:
             suspect = False
         if not blamed and not suspect:
             continue
-        cause, trap, untold = likely(look)
+        cause, trap, untold = likely(spot)
         if blamed and not cause:
             inside = [r.name for r in rows if r.name.startswith(f"{row.name}.") and r.relative > tolerance]
             where = f"look inside {row.name}" + (f", before {inside[0]}" if inside else "")
-            cause = weights(look) or f"unknown: {where}{untold}"
+            cause = weights(spot) or f"unknown: {where}{untold}"
         if cause:
             return row, f"{row.name}: {cause}", trap
     worst = max((row for row in rows if row.dtype != "uint8"), key=lambda row: row.relative)
@@ -482,10 +482,10 @@ def microscope(ours: Any, reference: Any, inputs: Any, tolerance: float = TOLERA
             names.insert(place, name)
             place += 1
     rows = [
-        compare(name, mine.records.get(name), theirs.records.get(name), tolerance)
+        row_of(name, mine.records.get(name), theirs.records.get(name), tolerance)
         for name in names
         if re.sub(r"^step \d+: | \(call \d+\)$", "", name) not in foreign
     ]
     places = mine.records, theirs.records
-    first, cause, trap = judge(rows, tolerance, lambda name: Look(name, *places, reference, options))
+    first, cause, trap = judge(rows, tolerance, lambda name: Spot(name, *places, reference, options))
     return Report(rows, first, cause, trap, *places)

@@ -1,6 +1,6 @@
 """The known traps of Stable Diffusion 1.x, and what each does to the tensors at its place.
 
-A guess is a function of a `Look` at the place where two programs part. It yields, for each wrong way it
+A guess is a function of a `Spot` at the place where two programs part. It yields, for each wrong way it
 knows, `(trap, what is said, tensor that this wrong way gives, our tensor, the reference's tensor)`. The
 guessed tensor is computed from the reference's inputs and weights; where it comes ten times nearer to ours
 than the reference's own tensor, ours does it that wrong way.
@@ -79,7 +79,7 @@ class Record:
 
 
 @dataclass
-class Look:
+class Spot:
     """The place where the programs part, with all that both recorded; `options` are the pipelines' own."""
 
     name: str
@@ -128,8 +128,8 @@ def distance(a: Tensor | None, b: Tensor | None) -> float:
 # ---- the text encoder
 
 
-def tokens(look: Look) -> Iterator[Guess]:
-    ours, ids = look.outputs()
+def tokens(spot: Spot) -> Iterator[Guess]:
+    ours, ids = spot.outputs()
     if ours is None or ours.shape != ids.shape:
         return
     end = ids.argmax(dim=-1, keepdim=True)  # EOS has the highest id, argmax finds the first
@@ -146,13 +146,13 @@ def tokens(look: Look) -> Iterator[Guess]:
         yield 4, "the ends are right and the words in between are split otherwise", ours, ours, ids
 
 
-def layer_norm(look: Look) -> Iterator[Guess]:
-    m = look.module
-    if look.name.endswith("final_layer_norm"):
-        yield 2, "ours leaves it out", look.inputs[0], *look.outputs()
+def layer_norm(spot: Spot) -> Iterator[Guess]:
+    m = spot.module
+    if spot.name.endswith("final_layer_norm"):
+        yield 2, "ours leaves it out", spot.inputs[0], *spot.outputs()
     for eps in {1e-12, 1e-6, 1e-5, 1e-3} - {m.eps}:
-        guess = F.layer_norm(look.inputs[0], m.normalized_shape, m.weight, m.bias, eps)
-        yield 1, f"ours behaves like eps {eps:g}, the reference has {m.eps:g}", guess, *look.outputs()
+        guess = F.layer_norm(spot.inputs[0], m.normalized_shape, m.weight, m.bias, eps)
+        yield 1, f"ours behaves like eps {eps:g}, the reference has {m.eps:g}", guess, *spot.outputs()
 
 
 ACTIVATIONS = {
@@ -165,29 +165,29 @@ ACTIVATIONS = {
 }
 
 
-def mlp(look: Look) -> Iterator[Guess]:
+def mlp(spot: Spot) -> Iterator[Guess]:
     for name, activation in ACTIVATIONS.items():
-        yield 1, f"ours computes {name}", activation(look.output("fc1")), *look.into("fc2")
+        yield 1, f"ours computes {name}", activation(spot.output("fc1")), *spot.into("fc2")
 
 
-def last_norm(look: Look) -> Iterator[Guess]:
-    yield 2, "ours leaves out final_layer_norm", look.into("final_layer_norm")[1], *look.outputs()
+def last_norm(spot: Spot) -> Iterator[Guess]:
+    yield 2, "ours leaves out final_layer_norm", spot.into("final_layer_norm")[1], *spot.outputs()
 
 
-def last_layer(look: Look) -> Iterator[Guess]:
-    last = max(n for n in range(len(look.theirs)) if look.has(f"layers.{n}"))
+def last_layer(spot: Spot) -> Iterator[Guess]:
+    last = max(n for n in range(len(spot.theirs)) if spot.has(f"layers.{n}"))
     if last:
-        yield 2, "ours stops one layer too early", look.output(f"layers.{last - 1}"), *look.outputs()
+        yield 2, "ours stops one layer too early", spot.output(f"layers.{last - 1}"), *spot.outputs()
 
 
 # ---- attention and its feed-forward
 
 
-def attention(look: Look) -> Iterator[Guess]:
-    clip = look.has("q_proj")
-    q, k, v = (look.output(f"{part}_proj" if clip else f"to_{part}") for part in "qkv")
+def attention(spot: Spot) -> Iterator[Guess]:
+    clip = spot.has("q_proj")
+    q, k, v = (spot.output(f"{part}_proj" if clip else f"to_{part}") for part in "qkv")
     out, width = "out_proj" if clip else "to_out.0", q.shape[-1]
-    heads = getattr(look.module, "num_heads", None) or look.module.heads
+    heads = getattr(spot.module, "num_heads", None) or spot.module.heads
 
     def attend(heads: int, **how: Any) -> Tensor:
         queries, keys, values = (rearrange(x, "b n (h d) -> b h n d", h=heads) for x in (q, k, v))
@@ -197,43 +197,43 @@ def attention(look: Look) -> Iterator[Guess]:
     number = 2 if clip else 6
     for h in (h for h in range(1, width + 1) if width % h == 0 and h != heads):
         said = f"ours has {h} heads of {width // h} channels, the reference {heads} of {width // heads}"
-        yield number, said, attend(h, is_causal=clip), *look.into(out)
-    yield number, "ours does not divide by sqrt(d)", attend(heads, is_causal=clip, scale=1.0), *look.into(out)
-    whole = look.theirs.get(look.name.split(".")[0])
-    if clip and whole and whole.inputs[0].ndim == 2:
-        ids = whole.inputs[0]
+        yield number, said, attend(h, is_causal=clip), *spot.into(out)
+    yield number, "ours does not divide by sqrt(d)", attend(heads, is_causal=clip, scale=1.0), *spot.into(out)
+    network = spot.theirs.get(spot.name.split(".")[0])
+    if clip and network and network.inputs[0].ndim == 2:
+        ids = network.inputs[0]
         place = torch.arange(ids.shape[1], device=ids.device)
         seen = (place <= ids.argmax(dim=-1, keepdim=True))[:, None, None]
-        yield 2, "ours has no causal mask", attend(heads), *look.into(out)
+        yield 2, "ours has no causal mask", attend(heads), *spot.into(out)
         causal = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device).tril()
-        yield 2, "ours hides the padding", attend(heads, attn_mask=seen & causal), *look.into(out)
+        yield 2, "ours hides the padding", attend(heads, attn_mask=seen & causal), *spot.into(out)
         said = "ours hides the padding and has no causal mask"
-        yield 2, said, attend(heads, attn_mask=seen), *look.into(out)
+        yield 2, said, attend(heads, attn_mask=seen), *spot.into(out)
 
 
-def geglu(look: Look) -> Iterator[Guess]:
-    first, second = look.output("proj").chunk(2, dim=-1)
-    yield 7, "ours takes the gate first and the value second", F.gelu(first) * second, *look.outputs()
+def geglu(spot: Spot) -> Iterator[Guess]:
+    first, second = spot.output("proj").chunk(2, dim=-1)
+    yield 7, "ours takes the gate first and the value second", F.gelu(first) * second, *spot.outputs()
     for name, activation in ACTIVATIONS.items():
-        yield 7, f"ours puts the gate through {name}", first * activation(second), *look.outputs()
+        yield 7, f"ours puts the gate through {name}", first * activation(second), *spot.outputs()
 
 
 # ---- norms, time, resampling
 
 
-def group_norm(look: Look) -> Iterator[Guess]:
-    m, x = look.module, look.inputs[0]
+def group_norm(spot: Spot) -> Iterator[Guess]:
+    m, x = spot.module, spot.inputs[0]
     for eps in {1e-8, 1e-6, 1e-5, 1e-3} - {m.eps}:
         guess = F.group_norm(x, m.num_groups, m.weight, m.bias, eps)
-        yield 5, f"ours behaves like eps {eps:g}, the reference has {m.eps:g}", guess, *look.outputs()
+        yield 5, f"ours behaves like eps {eps:g}, the reference has {m.eps:g}", guess, *spot.outputs()
     for groups in (g for g in (1, 2, 4, 8, 16, 32) if m.num_channels % g == 0 and g != m.num_groups):
         guess = F.group_norm(x, groups, m.weight, m.bias, m.eps)
-        yield 5, f"ours has {groups} groups, the reference {m.num_groups}", guess, *look.outputs()
+        yield 5, f"ours has {groups} groups, the reference {m.num_groups}", guess, *spot.outputs()
 
 
-def sinusoids(look: Look) -> Iterator[Guess]:
-    ours, theirs = look.into("time_embedding")
-    half, t = theirs.shape[-1] // 2, look.inputs[1].float()
+def sinusoids(spot: Spot) -> Iterator[Guess]:
+    ours, theirs = spot.into("time_embedding")
+    half, t = theirs.shape[-1] // 2, spot.inputs[1].float()
 
     def waves(shift: int = 0, t: Tensor = t) -> tuple[Tensor, Tensor]:
         frequencies = torch.exp(-np.log(10000.0) * torch.arange(half, device=t.device) / (half - shift))
@@ -247,29 +247,29 @@ def sinusoids(look: Look) -> Iterator[Guess]:
     yield 8, "ours embeds t + 1", torch.cat(waves(t=t + 1), dim=-1), ours, theirs
 
 
-def resnet_time(look: Look) -> Iterator[Guess]:
-    yield 8, "ours has no SiLU before time_emb_proj", look.inputs[1], *look.into("time_emb_proj")
-    yield 8, "ours never adds the time", look.output("conv1"), *look.into("norm2")
+def resnet_time(spot: Spot) -> Iterator[Guess]:
+    yield 8, "ours has no SiLU before time_emb_proj", spot.inputs[1], *spot.into("time_emb_proj")
+    yield 8, "ours never adds the time", spot.output("conv1"), *spot.into("norm2")
 
 
-def downsample(look: Look) -> Iterator[Guess]:
-    conv, x = getattr(look.module, "conv", look.module), look.inputs[0]
+def downsample(spot: Spot) -> Iterator[Guess]:
+    conv, x = getattr(spot.module, "conv", spot.module), spot.inputs[0]
     for said, pad in (
         ("right and below", (0, 1, 0, 1)),
         ("all sides", (1, 1, 1, 1)),
         ("left and above", (1, 0, 1, 0)),
     ):
         padded = F.conv2d(F.pad(x, pad), conv.weight, conv.bias, stride=2)
-        yield 9, f"ours pads {said}", padded, *look.outputs()
+        yield 9, f"ours pads {said}", padded, *spot.outputs()
 
 
-def upsample(look: Look) -> Iterator[Guess]:
-    x = look.inputs[0]
-    size = look.into("conv")[1].shape[2:]
+def upsample(spot: Spot) -> Iterator[Guess]:
+    x = spot.inputs[0]
+    size = spot.into("conv")[1].shape[2:]
     for mode in ("bilinear", "bicubic"):
         for align in (False, True):
             said = f"ours doubles with mode {mode}, align_corners={align}"
-            yield 9, said, F.interpolate(x, size=size, mode=mode, align_corners=align), *look.into("conv")
+            yield 9, said, F.interpolate(x, size=size, mode=mode, align_corners=align), *spot.into("conv")
 
 
 # ---- the pipeline
@@ -282,35 +282,35 @@ def factor(a: Tensor | None, b: Tensor) -> float:
     return ((a * b).sum() / (b * b).sum()).item()
 
 
-def euler_scale(look: Look) -> Iterator[Guess]:
-    ours, theirs = look.outputs()
+def euler_scale(spot: Spot) -> Iterator[Guess]:
+    ours, theirs = spot.outputs()
     f = factor(ours, theirs)
     yield 17, f"ours is {f:.6g} times the reference's", f * theirs, ours, theirs
 
 
-def latent_scale(look: Look) -> Iterator[Guess]:
-    ours, theirs = look.outputs()
-    latents = look.inputs[0]
+def latent_scale(spot: Spot) -> Iterator[Guess]:
+    ours, theirs = spot.outputs()
+    latents = spot.inputs[0]
     a, b = factor(ours, latents), factor(theirs, latents)
     yield 10, f"ours divides by {1 / a:.6g}, the reference by {1 / b:.6g}", a * latents, ours, theirs
 
 
-def log_variance(look: Look) -> Iterator[Guess]:
-    mean, logvar = look.inputs[0].chunk(2, dim=1)
-    yield 10, "ours does not clamp it", logvar, *look.outputs()
-    yield 10, "ours takes the mean's half for it", mean, *look.outputs()
+def log_variance(spot: Spot) -> Iterator[Guess]:
+    mean, logvar = spot.inputs[0].chunk(2, dim=1)
+    yield 10, "ours does not clamp it", logvar, *spot.outputs()
+    yield 10, "ours takes the mean's half for it", mean, *spot.outputs()
 
 
-def timesteps(look: Look) -> Iterator[Guess]:
+def timesteps(spot: Spot) -> Iterator[Guess]:
     ours, theirs = (
         [
             r.output.item()
             for name, r in records.items()
             if name.endswith(": timestep") and r.output is not None
         ]
-        for records in (look.ours, look.theirs)
+        for records in (spot.ours, spot.theirs)
     )
-    n, train = look.options["num_inference_steps"], 1000  # as many timesteps as every SD 1.x was trained with
+    n, train = spot.options["num_inference_steps"], 1000  # as many timesteps as every SD 1.x was trained with
     stride = train // n
     for number, said, guess in (
         (12, "ours stops too early", theirs),
@@ -330,9 +330,9 @@ def timesteps(look: Look) -> Iterator[Guess]:
             yield number, f"{said}: {ours[:3]} ...", both[0], *both
 
 
-def starting_noise(look: Look) -> Iterator[Guess]:
-    ours, theirs = look.outputs()
-    seed, shape = look.options["seed"], theirs.shape
+def starting_noise(spot: Spot) -> Iterator[Guess]:
+    ours, theirs = spot.outputs()
+    seed, shape = spot.options["seed"], theirs.shape
     half = [
         torch.randn(1, *shape[1:], generator=torch.Generator().manual_seed(seed + i), dtype=torch.float16)
         for i in range(shape[0])
@@ -344,15 +344,15 @@ def starting_noise(look: Look) -> Iterator[Guess]:
     yield 20, "ours is drawn by numpy", numpy.to(theirs), ours, theirs
 
 
-def batch_order(look: Look) -> Iterator[Guess]:
-    theirs = look.output()
+def batch_order(spot: Spot) -> Iterator[Guess]:
+    theirs = spot.output()
     if theirs.shape[0] % 2 == 0:
-        yield 18, "ours is [conditional, unconditional]", torch.cat(theirs.chunk(2)[::-1]), *look.outputs()
+        yield 18, "ours is [conditional, unconditional]", torch.cat(theirs.chunk(2)[::-1]), *spot.outputs()
 
 
-def guidance(look: Look) -> Iterator[Guess]:
-    both, s = look.inputs[0], look.options["guidance_scale"]
-    if both.shape[0] == 2 * look.output().shape[0]:
+def guidance(spot: Spot) -> Iterator[Guess]:
+    both, s = spot.inputs[0], spot.options["guidance_scale"]
+    if both.shape[0] == 2 * spot.output().shape[0]:
         u, c = both.chunk(2)
         for said, guess in (
             ("e_c + s (e_c - e_u)", c + s * (c - u)),
@@ -361,16 +361,16 @@ def guidance(look: Look) -> Iterator[Guess]:
             ("e_c alone", c),
             ("e_u alone", u),
         ):
-            yield 18, f"ours computes {said}", guess, *look.outputs()
+            yield 18, f"ours computes {said}", guess, *spot.outputs()
 
 
-def ddim(look: Look) -> Iterator[Guess]:
-    scheduler = getattr(look.reference, "scheduler", None)
+def ddim(spot: Spot) -> Iterator[Guess]:
+    scheduler = getattr(spot.reference, "scheduler", None)
     if scheduler is None or "DDIM" not in type(scheduler).__name__:
         return
-    (noise, x, t), eta, c = look.inputs, look.options.get("eta", 0.0), scheduler.config
+    (noise, x, t), eta, c = spot.inputs, spot.options.get("eta", 0.0), scheduler.config
     train, right, last = c.num_train_timesteps, scheduler.alphas_cumprod, scheduler.final_alpha_cumprod
-    jump, at = train // look.options["num_inference_steps"], int(t)
+    jump, at = train // spot.options["num_inference_steps"], int(t)
 
     def parts(
         ab: Tensor = right, clip: bool = False, last: Tensor | float = last
@@ -384,7 +384,7 @@ def ddim(look: Look) -> Iterator[Guess]:
     sigma = short * (1 - ab_t / ab_prev) ** 0.5
     fresh = torch.zeros_like(x)
     if eta:
-        fresh = (look.output() - kept - (1 - ab_prev - sigma**2) ** 0.5 * noise) / sigma
+        fresh = (spot.output() - kept - (1 - ab_prev - sigma**2) ** 0.5 * noise) / sigma
 
     def step(**how: Any) -> Tensor:
         _, ab_prev, kept = parts(**how)
@@ -392,28 +392,28 @@ def ddim(look: Look) -> Iterator[Guess]:
 
     for said, make in (("linear", NoiseSchedule.linear), ("scaled-linear", NoiseSchedule.scaled_linear)):
         betas = make(c.beta_start, c.beta_end, train)
-        yield 11, f"ours has {said} betas", step(ab=betas.alphas_cumprod), *look.outputs()
+        yield 11, f"ours has {said} betas", step(ab=betas.alphas_cumprod), *spot.outputs()
     papers = NoiseSchedule.linear(steps=train).alphas_cumprod
-    yield 11, "ours has DDPM's linear betas", step(ab=papers), *look.outputs()
-    yield 12, "ours reads alpha-bar one place too low", step(ab=right.roll(1)), *look.outputs()
-    yield 12, "ours reads alpha-bar one place too high", step(ab=right.roll(-1)), *look.outputs()
-    yield 13, "ours ends at 1", step(last=1.0), *look.outputs()
-    yield 14, "ours clamps x0", step(clip=True), *look.outputs()
+    yield 11, "ours has DDPM's linear betas", step(ab=papers), *spot.outputs()
+    yield 12, "ours reads alpha-bar one place too low", step(ab=right.roll(1)), *spot.outputs()
+    yield 12, "ours reads alpha-bar one place too high", step(ab=right.roll(-1)), *spot.outputs()
+    yield 13, "ours ends at 1", step(last=1.0), *spot.outputs()
+    yield 14, "ours clamps x0", step(clip=True), *spot.outputs()
     if eta:
         plain = kept + (1 - ab_prev) ** 0.5 * noise + sigma * fresh
-        yield 16, "ours has sqrt(1 - ab_prev) for the direction", plain, *look.outputs()
+        yield 16, "ours has sqrt(1 - ab_prev) for the direction", plain, *spot.outputs()
         guess = kept + (1 - ab_prev - short**2).clamp(min=0) ** 0.5 * noise + short * fresh
-        yield 16, "ours leaves out sigma's second root", guess, *look.outputs()
+        yield 16, "ours leaves out sigma's second root", guess, *spot.outputs()
 
 
-def eight_bits(look: Look) -> Iterator[Guess]:
-    ours, theirs = look.outputs()
-    levels = (look.inputs[0].float() / 2 + 0.5).permute(0, 2, 3, 1) * 255
+def eight_bits(spot: Spot) -> Iterator[Guess]:
+    ours, theirs = spot.outputs()
+    levels = (spot.inputs[0].float() / 2 + 0.5).permute(0, 2, 3, 1) * 255
     yield 21, "ours truncates", levels.clamp(0, 255).to(torch.uint8), ours, theirs
 
 
 # Where (a kind of module, or a pattern for the row's name), parts that the guess reads, what lives there.
-Place = tuple[str | type[nn.Module], tuple[str, ...], Callable[[Look], Iterator[Guess]], tuple[int, ...]]
+Place = tuple[str | type[nn.Module], tuple[str, ...], Callable[[Spot], Iterator[Guess]], tuple[int, ...]]
 PLACES: list[Place] = [
     (r"^tokens$", (), tokens, (3, 4)),
     (nn.LayerNorm, (), layer_norm, (1, 2)),
@@ -441,8 +441,8 @@ PLACES: list[Place] = [
 ]
 
 
-def likely(look: Look) -> tuple[str, int | None, str]:
-    """The trap that explains best what `look` sees.
+def likely(spot: Spot) -> tuple[str, int | None, str]:
+    """The trap that explains best what happened at a spot.
 
     Returns a sentence ("" where none does), the trap's number, and in words the traps to look for by hand.
     """
@@ -450,11 +450,11 @@ def likely(look: Look) -> tuple[str, int | None, str]:
     trap: int | None = None
     living: list[str] = []
     for where, parts, guess, numbers in PLACES:
-        named = re.search(where, look.name) if isinstance(where, str) else isinstance(look.module, where)
-        if not named or not all(look.has(part) for part in parts):
+        named = re.search(where, spot.name) if isinstance(where, str) else isinstance(spot.module, where)
+        if not named or not all(spot.has(part) for part in parts):
             continue
         living += map(str, numbers)
-        for number, said, guessed, ours, theirs in guess(look):
+        for number, said, guessed, ours, theirs in guess(spot):
             if ours is None:
                 continue
             now = min(distance(theirs, ours), distance(torch.zeros_like(ours), ours))  # finite, any shapes

@@ -65,9 +65,9 @@ def test_a_little_less_noise():
     def predict(latents, t):
         return torch.sin(latents) + 0.1
 
-    timesteps = ddim.timesteps(30, schedule)
-    step = next(ddim.run(predict, z, schedule, timesteps, 0.0, lambda: None))
-    assert timesteps[:2] == [958, 925]
+    way = ddim.way(schedule, 30)
+    step = next(way.walk(predict, z))
+    assert way.asked[:2] == [958, 925]
     expected = claim(BARS[925], step.predicted_original, step.noise)
     assert (expected - step.latents).abs().max() < 1e-6
 

@@ -534,10 +534,8 @@ def test_step_back():
     draws = torch.randn(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     table, given = bars(schedule.betas.double().numpy()), iter(draws)
     start = torch.full((4,), 0.7, dtype=torch.float64)
-    times = [600, 599, 1, 0]
-    steps = SAMPLERS["ddpm"].run(
-        lambda x, t: 0.3 * x + 0.001 * t, start, schedule, times, 0.0, lambda: next(given)
-    )
+    way = SAMPLERS["ddpm"].through(schedule, [600, 599, 1, 0])
+    steps = way.walk(lambda x, t: 0.3 * x + 0.001 * t, start, lambda: next(given))
     x_t = start.numpy()
     for i, (step, before) in enumerate(zip(steps, (600, 2, 1, 0))):
         ab, prev = table[step.t + 1], table[before]
