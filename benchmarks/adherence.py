@@ -153,7 +153,11 @@ def model_painter(pipe: StableDiffusion, scale: float, steps: int) -> Painter:
 
 def plan(n: int, scale_n: int, default: float, scales: list[float]) -> list[tuple[str, float | None, int]]:
     """All cells to fill: group, guidance scale (None for true renders), number of prompts."""
-    sizes = {None: n, default: n, **{scale: min(scale_n, n) for scale in scales if scale != default}}
+    sizes: dict[float | None, int] = {
+        None: n,
+        default: n,
+        **{scale: min(scale_n, n) for scale in scales if scale != default},
+    }
     return [(group, scale, size) for group in GROUPS for scale, size in sizes.items()]
 
 
