@@ -109,8 +109,8 @@ class TextTower(nn.Module):
 class TextEncoder(nn.Module):
     """What Stable Diffusion reads its prompts with: ids (batch, 77) -> context (batch, 77, width).
 
-    Causal mask only: the padding is not masked. `config` is a TextConfig or the dictionary of the checkpoint's
-    text_encoder/config.json.
+    Causal mask only: the padding is not masked. `config` is a TextConfig or the dictionary of the
+    checkpoint's text_encoder/config.json.
     """
 
     def __init__(self, config: Mapping | TextConfig):

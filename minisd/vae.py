@@ -41,7 +41,7 @@ class Posterior:
         return self.mean
 
     def kl(self) -> Tensor:
-        """KL(q(z | x) || N(0, 1)) in nats, summed over each picture's latents: (batch,) (the same, app. B)."""
+        """KL(q(z | x) || N(0, 1)) in nats, summed over a picture's latents: (batch,) (the same, app. B)."""
         return 0.5 * (self.mean.square() + self.logvar.exp() - 1 - self.logvar).sum(dim=(1, 2, 3))
 
 
