@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +13,11 @@ from types import SimpleNamespace
 import pytest
 
 import test_hub
-from minisd import hub
+from minisd import hub, transfer
 from test_hub import COMMIT, MODEL, PIECE, ROOT, UNET, Handler, assert_clean, contents, digests, wanted
 
 CONFIG = "unet/config.json"
+EVIL = str(Path(tempfile.gettempdir(), "minisd-evil"))  # a path that a hostile hub gives
 cache, files, server = test_hub.cache, test_hub.files, test_hub.server  # fixtures
 
 # ---- descriptions of a repository
@@ -67,7 +69,7 @@ LISTINGS = {
     "files without names": with_siblings([{}, {"rfilename": None}, {"rfilename": ["a"]}]),
     "files with nothing else": with_siblings([{"rfilename": name} for name in hub.needed((), None)]),
     "an id that is a path": changed(CONFIG, blobId="../../../../evil"),
-    "an id that is a path from the root": changed(CONFIG, blobId="/tmp/minisd-evil"),
+    "an id that is a path from the root": changed(CONFIG, blobId=EVIL),
     "an id that is an ending": changed(CONFIG, blobId=".."),
     "an id that is too short": changed(CONFIG, blobId="a" * 39),
     "an id of the other length": changed(CONFIG, blobId="a" * 64),
@@ -99,7 +101,7 @@ def test_a_description_that_makes_no_sense(server, tmp_path, kind):
     with pytest.raises(OSError) as error:
         hub.fetch(MODEL)
     assert "\n" not in str(error.value) and len(str(error.value)) < 500
-    assert evil.read_text() == "mine" and not Path("/tmp/minisd-evil").exists()
+    assert evil.read_text() == "mine" and not Path(EVIL).exists()
     assert list(tmp_path.rglob("*")) == [evil] and len(server.asked) == 1
 
 
@@ -199,9 +201,9 @@ def impatient(monkeypatch):
     """The limits of time a hundred times shorter; no waiting between tries, but a record of it."""
     waits = []
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=waits.append)
-    monkeypatch.setattr(hub, "time", clock)
-    monkeypatch.setattr(hub, "WINDOW", 0.6)
-    monkeypatch.setattr(hub, "PATIENCE", 0.6)
+    monkeypatch.setattr(transfer, "time", clock)
+    monkeypatch.setattr(transfer, "WINDOW", 0.6)
+    monkeypatch.setattr(transfer, "PATIENCE", 0.6)
     return waits
 
 
@@ -224,7 +226,7 @@ def test_an_answer_that_is_not_the_file(server, cache, part, impatient, kind):
         hub.fetch(MODEL)
     assert "\n" not in str(error.value) and len(str(error.value)) < 500
     assert part.read_bytes() == begun and not (cache / "snapshots").exists()
-    assert all(wait <= hub.LONGEST_WAIT for wait in impatient) and len(impatient) < hub.TRIES
+    assert all(wait <= transfer.LONGEST_WAIT for wait in impatient) and len(impatient) < transfer.TRIES
     server.says.clear()
     server.asked.clear()
     assert contents(hub.fetch(MODEL)) == wanted(server.files)
@@ -296,7 +298,7 @@ def test_a_failure_that_passes_is_waited_for(server, files, impatient):
 
     server.says[UNET] = at_first
     assert contents(hub.fetch(MODEL)) == wanted(files)
-    assert impatient == [3.0, hub.LONGEST_WAIT, hub.WAIT]
+    assert impatient == [3.0, transfer.LONGEST_WAIT, transfer.WAIT]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX only")
