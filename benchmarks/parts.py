@@ -23,7 +23,7 @@ from tqdm import tqdm
 from common import HERE, SEED, count, heading, model_folder, on_machine, table, with_interval, write_text
 from minisd import CLIP, StableDiffusion
 from minisd.checkpoint import TEXT_WEIGHTS, load_model, write_json
-from minisd.pipeline import to_pil
+from minisd.pictures import to_pil
 from minisd.scenes import Scene, caption, render_many, sample
 from minisd.scenes.judge import as_pictures
 from minisd.sheets import labelled_sheet
@@ -52,7 +52,7 @@ def reconstruct(pipe: StableDiffusion, pictures: np.ndarray) -> np.ndarray:
     return np.concatenate(found)
 
 
-def psnr(error: np.ndarray | float) -> np.ndarray | float:
+def psnr(error: np.ndarray | np.floating) -> np.ndarray | np.floating:
     """10 log10(1 / mean squared error), in dB, for values in [0, 1]."""
     return -10 * np.log10(error)
 
@@ -132,7 +132,8 @@ def measure_text(clip: CLIP, pipe: StableDiffusion, split: str, n: int) -> dict:
     scenes = [two_coloured(np.random.default_rng(seed), split) for seed in drawn]
     said = [captions_of(scene, seed) for scene, seed in zip(scenes, drawn)]
     pictures = render_many(scenes, drawn)
-    images, texts = [], {name: [] for name in ("true", *TWINS)}
+    images: list[Tensor] = []
+    texts: dict[str, list[Tensor]] = {name: [] for name in ("true", *TWINS)}
     with torch.inference_mode():
         for i in tqdm(range(0, n, BATCH), desc="text encoder", unit="batch"):
             images.append(clip.encode_image(as_pictures(pictures[i : i + BATCH]).to(pipe.device)))

@@ -8,11 +8,13 @@ Nothing is picked: every prompt gets the noise of seed 0, and `minisd paint PROM
 import argparse
 from pathlib import Path
 
+from PIL import Image
 from tqdm import tqdm
 
 from common import ROOT
 from minisd import StableDiffusion
 from minisd.files import whole
+from minisd.pictures import to_pil
 from minisd.scenes import HELD_OUT, parse
 from minisd.sheets import labelled_sheet
 
@@ -47,9 +49,11 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     pipe = StableDiffusion.from_pretrained(options.model, "cpu")
-    pictures = [
-        pipe(prompt, num_inference_steps=STEPS, seed=SEED)[0] for prompt in tqdm(PROMPTS, unit="picture")
-    ]
+    pictures: list[Image.Image] = []
+    for prompt in tqdm(PROMPTS, unit="picture"):
+        painting = pipe.stream(prompt, num_inference_steps=STEPS, seed=SEED)
+        *_, last = painting
+        pictures += to_pil(painting.decode(last.latents))
     with whole(options.out) as part:
         labelled_sheet(pictures, [label(prompt) for prompt in PROMPTS], COLUMNS, SCALE).save(
             part, format="PNG"
