@@ -8,13 +8,14 @@ import re
 import secrets
 import stat
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import filelock
+
+from .notes import note
 
 if TYPE_CHECKING:
     import numpy as np
@@ -164,7 +165,7 @@ def locked(path: Path, wait: bool = True, lock: Path | None = None) -> Iterator[
             raise BlockingIOError(
                 f"{path} is in use by another run of minisd; wait until it has ended, or take another place"
             ) from None
-        warnings.warn(f"{path} is in use by another process; waiting until it has ended", stacklevel=3)
+        note(f"{path} is in use by another process; waiting until it has ended")
         held.acquire()
     try:
         yield

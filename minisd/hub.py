@@ -21,7 +21,6 @@ import re
 import secrets
 import shutil
 import tomllib
-import warnings
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,6 +33,7 @@ from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import validate_repo_id
 
 from .files import locked, room_for, settle, whole
+from .notes import note
 from .transfer import File, Refusal, fill, small_body
 
 CONFIGS = (
@@ -263,7 +263,7 @@ def download(model: Published, fp16: bool | None, dest: Path | None) -> Path:
     commit, entries = listing(model)
     names = needed(entries, fp16)
     if half := [name for name in names if fp16 is None and ".fp16" in name]:
-        warnings.warn(f"{model.repo} has {half[0]} in half precision only: that is fetched", stacklevel=3)
+        note(f"{model.repo} has {half[0]} in half precision only: that is fetched")
     names += [name for name in OPTIONAL if name in entries]
     cache = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=model.repo, repo_type="model"))
     done: list[File] = []
@@ -361,7 +361,7 @@ def obtain(url: str, file: File, target: Path, own: bool) -> None:
                 return
             if not own:
                 raise other_bytes(file, found, f"remove {target} if you can spare it")
-            warnings.warn(f"{target} was damaged; it is fetched again", stacklevel=2)
+            note(f"{target} was damaged; it is fetched again")
         part = incomplete(target)
         if part.is_symlink():
             part.unlink()  # not ours, and never written through

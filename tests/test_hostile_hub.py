@@ -180,7 +180,7 @@ ANSWERS = {
     "patience of another kind": says(503, b"", Retry_After="-1e400"),
     "round and round": says(302, b"", Location=f"/store/{UNET}"),
     "to another protocol": says(302, b"", Location="ftp://localhost/x"),
-    "to a file": says(302, b"", Location="file:///etc/passwd"),
+    "to a file": says(302, b"", Location="file:/etc/passwd"),
     "to nowhere": says(302, b"", Location="http://[::1"),
     "to a port that is none": says(302, b"", Location="http://localhost:99999999/"),
     "a redirection without an aim": says(302, b""),

@@ -179,6 +179,7 @@ def server(files, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(transfer, "WAIT", 0.0)  # before a new try
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # slow; test_files.py sees that it is called
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     yield server
     server.shutdown()
