@@ -180,6 +180,7 @@ def test_sizes_that_do_not_fit_together_are_refused(tmp_path, values, said):
             TEXT.replace("seed = 0", "seed = 0\n" + "".join(f"k{i} = 1\n" for i in range(2_000))),
             "k0, k1, k2 (and",
         ),
+        ("".join(f"k{i} = 1\n" for i in range(20_000)), "has 208890 bytes; a recipe has 32768 at most"),
         (TEXT.replace("seed = 0", "seed = " + 5000 * "9"), "is not a TOML file"),
         (TEXT + TEXT, "is not a TOML file"),
         (b"\xff\xfe", "is not a TOML file"),

@@ -33,8 +33,8 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @st.composite
-def all_scenes(draw, number=st.sampled_from([1, 2])):
-    kinds = draw(st.permutations(KINDS))[: draw(number)]
+def all_scenes(draw, numbers=(1, 2)):
+    kinds = draw(st.permutations(KINDS))[: draw(st.sampled_from(numbers))]
     things = tuple(
         Thing(kind, draw(st.sampled_from(COLOURS)), draw(st.sampled_from((None, *SIZES)))) for kind in kinds
     )
@@ -42,7 +42,7 @@ def all_scenes(draw, number=st.sampled_from([1, 2])):
     return Scene(things, ground, hour, ordered=draw(st.booleans()))
 
 
-pairs = all_scenes(number=st.just(2))
+pairs = all_scenes(numbers=(2,))
 scene = parse("a small red house left of a big yellow tent on sand at sunset")
 
 
@@ -60,8 +60,11 @@ def test_a_completed_scene_keeps_what_was_stated(scene, seed):
 @given(all_scenes(), seeds)
 def test_an_altered_scene_differs_in_exactly_one_stated_attribute(scene, seed):
     other = scene.altered(np.random.default_rng(seed))
-    of_things = lambda s: [value for t in s.things for value in (t.kind, t.colour, t.size)]
-    values = lambda s: [*of_things(s), s.ground, s.hour, s.ordered]
+
+    def values(scene):
+        of_things = [value for thing in scene.things for value in (thing.kind, thing.colour, thing.size)]
+        return [*of_things, scene.ground, scene.hour, scene.ordered]
+
     changed = [(a, b) for a, b in zip(values(scene), values(other), strict=True) if a != b]
     assert len(changed) == 1 and None not in changed[0]
     full = Scene(scene.things, scene.ground, scene.hour).complete(np.random.default_rng(seed))
@@ -253,7 +256,7 @@ def test_things_keep_apart_and_in_the_frame(scene, seed):
     rng = np.random.default_rng(seed)
     placed = place(scene.complete(rng).things, rng)
     for one in placed:
-        assert -1 < one.x - one.half_width and one.x + one.half_width < 129
+        assert one.x - one.half_width > -1 and one.x + one.half_width < 129
     if len(placed) == 2:
         left, right = placed
         assert left.x + left.half_width < right.x - right.half_width
@@ -280,6 +283,26 @@ def test_other_sizes_show_the_same_picture(size):
     picture, full = render(scene, 5, size), render(scene, 5)
     assert picture.shape == (size, size, 3)
     assert np.abs(picture.mean((0, 1)) - full.mean((0, 1))).max() < 1.5
+
+
+@pytest.mark.parametrize("size", [24, 48, 96])
+def test_small_pictures_are_smooth_not_jagged(size):
+    """They are near to a large picture that was averaged down."""
+    large = render(scene, 5, 4 * size).astype(float)
+    averaged = large.reshape(size, 4, size, 4, 3).mean((1, 3))
+    wrong, jagged = (np.abs(small - averaged).mean() for small in (render(scene, 5, size), large[::4, ::4]))
+    assert wrong < 2.5 and wrong < 0.8 * jagged
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_a_picture_without_pixels_is_refused(size):
+    with pytest.raises(ValueError, match=f"a picture's size is {size}: give the pixels"):
+        render(scene, 5, size)
+
+
+def test_only_a_complete_scene_is_placed():
+    with pytest.raises(ValueError, match=r"call complete\(\) first"):
+        place((Thing("house", "red"),), np.random.default_rng(0))
 
 
 def test_rendering_is_fast():
