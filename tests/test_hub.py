@@ -20,7 +20,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from huggingface_hub import constants
+from huggingface_hub import constants, hf_hub_download
 
 from minisd import StableDiffusion, cli, hub, transfer
 from small import small_pipeline
@@ -273,6 +273,16 @@ def test_the_newest_revision_of_any_repository(server, cache, files):
     assert not server.requests("GET", f"/{REPO}/resolve/main/")
     asked = len(server.asked)
     assert hub.fetch(REPO) == folder and len(server.asked) == asked
+
+
+def test_other_programs_find_the_files_in_the_cache(server):
+    """Those with huggingface_hub, without a connection and with one."""
+    folder = hub.fetch(REPO)
+    before = len(server.gets(UNET))
+    for offline in (True, False):
+        found = hf_hub_download(REPO, UNET, cache_dir=constants.HF_HUB_CACHE, local_files_only=offline)
+        assert Path(found) == folder / UNET
+    assert len(server.gets(UNET)) == before
 
 
 def test_every_byte_comes_once_over_plain_http_and_no_token_leaves_the_hub(server):
