@@ -111,30 +111,26 @@ def kind_of(path: Path) -> str:
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file; of one that minisd wrote, checked against its checksum if small."""
+    if path.stat().st_size < CHEAP and intact(path) is False:
+        raise ValueError(f"{path} is damaged: its numbers are not those it was written with; {AGAIN}")
+    return open_safetensors(path)[0]
+
+
+def open_safetensors(path: Path, with_tensors: bool = True) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """A safetensors file's tensors, if they are wanted, and what it says of itself."""
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
-            wanted = (file.metadata() or {}).get(CHECKSUM)
+            names = list(file.keys()) if with_tensors else []
+            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     except Exception as error:  # noqa: BLE001, the library's own, or any of torch's
         raise ValueError(
             f"{path} is not a whole safetensors file ({one_line(error)}); fetch the file again"
         ) from None
-    if wanted is not None and path.stat().st_size < CHEAP and checksum(tensors) != wanted:
-        raise ValueError(f"{path} is damaged: its numbers are not those it was written with; {AGAIN}")
-    return tensors
 
 
 def read_metadata(path: Path) -> dict[str, str]:
     """What a safetensors file says of itself, text by text; of another file of tensors, nothing."""
-    if kind_of(path) != "safetensors":
-        return {}
-    try:
-        with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
-    except Exception as error:  # noqa: BLE001, as in read_safetensors
-        raise ValueError(
-            f"{path} is not a whole safetensors file ({one_line(error)}); fetch the file again"
-        ) from None
+    return open_safetensors(path, with_tensors=False)[1] if kind_of(path) == "safetensors" else {}
 
 
 def checksum(tensors: Mapping[str, Tensor]) -> str:
@@ -151,10 +147,7 @@ def intact(path: Path) -> bool | None:
     Reads all of the file. Raises as `read_tensors` does for one that can't be read at all.
     """
     wanted = read_metadata(path).get(CHECKSUM)
-    if wanted is None:
-        return None
-    with safe_open(path, framework="pt") as file:
-        return wanted == checksum({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    return None if wanted is None else wanted == checksum(open_safetensors(path)[0])
 
 
 def one_line(error: Exception) -> str:
