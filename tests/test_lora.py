@@ -11,11 +11,11 @@ import peft
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small import SENTENCES, assert_same, small_pipeline
 from torch import nn
 
 from minisd import StableDiffusion, TextEncoder, UNet
 from minisd.lora import LoRA, add_embedding, layers_of, one_name
+from small import SENTENCES, assert_same, small_pipeline
 
 SCALE = 0.7
 
@@ -238,8 +238,8 @@ def test_two_at_a_time_and_their_scales(pipe, theirs, tmp_path):
         loras.append(LoRA.from_file(tmp_path / f"{name}.safetensors").attach(pipe))
     for scales in ((1.0, 1.0), (0.3, -0.5)):
         theirs.set_adapters(["a", "b"], list(scales))
-        for lora, lora.scale in zip(loras, scales):
-            pass
+        for lora, scale in zip(loras, scales, strict=True):
+            lora.scale = scale
         assert_same_outputs(outputs(pipe), outputs(theirs))
     loras[0].remove()
     theirs.set_adapters(["b"], [-0.5])
@@ -382,7 +382,7 @@ BAD = [  # what a file may hold besides LoRA, or alone
 ]
 
 
-@pytest.mark.parametrize(("more", "message"), BAD, ids=[[*more][0] for more, _ in BAD])
+@pytest.mark.parametrize(("more", "message"), BAD, ids=[next(iter(more)) for more, _ in BAD])
 def test_more_than_a_lora(more, message, tmp_path):
     more = {key: torch.ones(() if key.endswith("alpha") else (4, 4)) for key in more}
     for tensors in (more, FILES["kohya"]() | more):

@@ -299,7 +299,7 @@ def test_round_trip(bpe):
 
 
 def test_files_round_trip(bpe, folder):
-    assert sorted(os.listdir(folder)) == [
+    assert sorted(path.name for path in folder.iterdir()) == [
         "merges.txt",
         "special_tokens_map.json",
         "tokenizer_config.json",
@@ -415,8 +415,10 @@ PROMPTS = """
 a photograph of an astronaut riding a horse
 A high tech solarpunk utopia in the Amazon rainforest
 masterpiece, best quality, 1girl, solo, long hair, looking at viewer, (smile:1.2), [blurry], <lora:style:0.7>
-portrait of a wizard, highly detailed, digital painting, artstation, concept art, sharp focus, 8k, by greg rutkowski
-lowres, bad anatomy, bad hands, text, error, missing fingers, extra digit, fewer digits, cropped, worst quality
+portrait of a wizard, highly detailed, digital painting, artstation, concept art, sharp focus, 8k, \
+by greg rutkowski
+lowres, bad anatomy, bad hands, text, error, missing fingers, extra digit, fewer digits, cropped, \
+worst quality
 a cat's cradle; it's 5 o'clock -- don't they'll I've you're he'd she's I'm
 Ein Foto von einem Hund im Schnee, 35mm f/1.8 bokeh, ISO-400, (c) 2022, 50% off, $9.99!!!
 une tasse de café à côté d'un gâteau, lumière du matin, très détaillé
@@ -432,12 +434,16 @@ Quick brown fox jumps over the lazy dog, 4K, HDR, unreal engine, octane render, 
 # What the generated strings are made of, by kind. What the tokenizers and the original CLIP's cleaning (ftfy
 # and html.unescape) do differently, they do to the kinds in DISPUTED alone.
 PIECES = {
-    "words": "a the red house photograph of astronaut cat Wizard rutkowski artstation UPPER iPhone xyzzy qwrtp".split(),
+    "words": (
+        "a the red house photograph of astronaut cat Wizard rutkowski artstation UPPER iPhone xyzzy qwrtp"
+    ).split(),
     "contractions": "it's don't they'LL I'VE you're I'm he'd 'tis rock'n'roll 's'd x'sy".split(),
     "digits": "0 7 42 1969 3.14 1,000,000 16:9 35mm 8k ½ ² Ⅻ ٣ 三 १२".split(),
     "symbols": [*"! !!! ... --ar ((( :1.2) a_b-c/d {x|y} #tag @ 50% $9 ^_^ ~ \\".split(), '"'],
     "emoji": ["🎈", "🚀🍄", "👩‍👩‍👧‍👦", "👍🏽", "❤️", "✨✨", "☃", "🧑‍🚀", "🇫🇷🇯🇵"],
-    "scripts": "雪の中の赤い家 一只柴犬 トトロ 한국어 красный σπίτι שלום سلام हिन्दी ไทย Ελλάδα ß ẞ ı İ ø Æ ŋ".split(),
+    "scripts": (
+        "雪の中の赤い家 一只柴犬 トトロ 한국어 красный σπίτι שלום سلام हिन्दी ไทย Ελλάδα ß ẞ ı İ ø Æ ŋ"
+    ).split(),
     "accents": "café naïve Ångström Zürich façade piñata Ünï đ Ễ".split(),
     "spaces": ["  ", "\t", "\n", "\r\n", "\x0b", "\xa0", "\u2003", "\u3000", "\u2028"],
     "decomposed": [
@@ -464,7 +470,9 @@ PIECES = {
     "quotes": ["\u201ccurly\u201d", "it\u2019s", "\u2018a\u2019"],
     "widths": ["ＡＢＣ", "１２３", "！", "ｶﾞ", "ﬁn", "ﬂy"],
     "controls": ["a\x00b", "c\x01d", "\x7f", "\x1f", "\x85", "\ufeff", "\x1b[31m"],
-    "specials": "<|endoftext|> <|startoftext|> <|ENDOFTEXT|> !<|endoftext|> <start_of_text> <end_of_text>".split(),
+    "specials": (
+        "<|endoftext|> <|startoftext|> <|ENDOFTEXT|> !<|endoftext|> <start_of_text> <end_of_text>"
+    ).split(),
 }
 DISPUTED = {"decomposed", "sigma", "entities", "mojibake", "quotes", "widths", "controls", "specials"}
 

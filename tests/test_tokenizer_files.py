@@ -6,9 +6,9 @@ import shutil
 import pytest
 import torch
 import transformers
-from small import SENTENCES
 
 from minisd.tokenizer import BPE
+from small import SENTENCES
 
 TEXTS = [
     "a <cat-toy> house, <CAT-TOY>! x<cat-toy>y",
