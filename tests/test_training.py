@@ -18,11 +18,13 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from minisd import AutoencoderKL, StableDiffusion, TextEncoder, UNet
+from minisd.cli import main
 from minisd.clip import LOGIT_SCALE, contrastive_loss
 from minisd.scenes import HELD_OUT, Scene, Thing, parse, render_many
 from minisd.scenes.judge import Judge
@@ -1077,6 +1079,13 @@ def test_the_exported_model_opens_and_paints(exported):
     picture = exported("a red house", num_inference_steps=2, output_type="np")
     assert picture.shape == (1, 48, 48, 3) and np.isfinite(picture).all()
     assert exported.guidance_scale == 3.0
+
+
+def test_the_command_paints_at_the_size_that_was_trained(finished, tmp_path):
+    words = ["paint", "a red house", "--model", str(finished / "model"), "--steps", "1", "--device", "cpu"]
+    assert main([*words, "--out", str(tmp_path / "house.png")]) == 0
+    with Image.open(tmp_path / "house.png") as picture:
+        assert picture.size == (48, 48)
 
 
 def test_diffusers_opens_the_exported_model_and_paints_the_same(finished, exported):

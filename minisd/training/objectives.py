@@ -34,8 +34,8 @@ class ReadingObjective(Objective):
     def forward(self, ids: Tensor, truth: Tensor) -> Tensor:
         """Cross-entropy summed over the questions; ids (batch, tokens), truth (batch, questions)."""
         logits = self.answers(end_of(self.net(ids), ids)).split(self.questions, dim=1)
-        losses = [F.cross_entropy(x, y) for x, y in zip(logits, truth.T, strict=True)]
-        return torch.stack(losses).sum()
+        losses = (F.cross_entropy(x, y) for x, y in zip(logits, truth.T, strict=True))
+        return sum(losses, start=torch.zeros(()))
 
 
 class CLIPObjective(Objective):

@@ -5,7 +5,6 @@ What is made once and read by all stages (pictures, tokenizer, latents) has a re
 settings it was made with, and the checksum of each of its files.
 """
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 
 from ..checkpoint import read_json, write_json
 from ..files import digest, whole
+from ..notes import note
 
 KEPT = (
     2  # checksums of earlier checkpoints: of the one before, and of a damaged one that it took the place of
@@ -95,7 +95,7 @@ def newest_checkpoint(path: Path) -> dict[str, Any] | None:
         if not path.exists() or not before.exists():
             raise ValueError(f"{error}; delete it to train from the start") from None
         state = use_previous(path)
-        warnings.warn(f"{error}; going on from the one before it, step {state['step']}", stacklevel=2)
+        note(f"{error}; going on from the one before it, step {state['step']}")
     else:
         if not path.exists():
             before.replace(path)
