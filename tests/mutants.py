@@ -44,23 +44,27 @@ GIGABYTES = 24  # of address space, of which torch alone takes several
 
 # Which tests concern a module, the likeliest to fail first.
 TESTS = {
-    "config.py": "config networks checkpoint",
-    "schedule.py": "schedule samplers",
-    "samplers.py": "samplers pipeline",
+    "config.py": "config networks",
+    "schedule.py": "schedule scheduler_configs samplers",
+    "samplers.py": "samplers scheduler_configs",
     "attention.py": "networks",
     "blocks.py": "networks",
     "unet.py": "networks",
     "vae.py": "networks pipeline",
-    "clip.py": "networks training",
-    "tokenizer.py": "tokenizer",
+    "clip.py": "networks pipeline training",
+    "tokenizer.py": "tokenizer tokenizer_files",
+    "tokenizer_files.py": "tokenizer_files words_hostile",
     "pictures.py": "pictures pipeline",
-    "checkpoint.py": "checkpoint pipeline",
-    "single_file.py": "single_file",
-    "lora.py": "lora",
-    "models.py": "pipeline single_file checkpoint",
+    "tensors.py": "checkpoint formats_hostile single_file",
+    "checkpoint.py": "checkpoint formats_hostile",
+    "single_file.py": "single_file export formats_hostile",
+    "lora_files.py": "lora_kinds lora words_hostile",
+    "embeddings.py": "embeddings words_hostile",
+    "lora.py": "lora lora_kinds",
+    "models.py": "pipeline checkpoint single_file",
     "pipeline.py": "pipeline",
     "training/objectives.py": "training",
-    "training/loop.py": "training",
+    "training/loop.py": "training training_faults",
 }
 
 COMPARED = {
