@@ -128,10 +128,12 @@ def test_opening_needs_no_lock(recipe, finished):
 
 
 def test_a_run_clears_away_what_killed_ones_have_left(recipe, run):
-    for name in (".pictures.npy.0123456789abcdef.part", "checkpoints/.unet.pt.0123456789abcdef.part"):
-        (run / name).write_bytes(b"half")
+    (run / "model" / "unet").mkdir(parents=True)
+    for name in (".pictures.npy", "checkpoints/.unet.pt", "model/unet/.config.json"):
+        (run / f"{name}.0123456789abcdef.part").write_bytes(b"half")
+    (run / "my.part").write_bytes(b"the user's own")
     Training(recipe, run, device="cpu").train("tokenizer")
-    assert not list(run.rglob("*.part"))
+    assert [path.name for path in run.rglob("*.part")] == ["my.part"]
 
 
 # ---- other settings than before

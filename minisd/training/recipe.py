@@ -145,11 +145,10 @@ class Recipe(Section):
 
     def _check_pictures(self) -> None:
         """The pictures' size against all that looks at pictures."""
-        check_multiple(
-            "size", self.size, self.downsampling, "vae.config.block_out_channels halves it so often"
-        )
+        halved = f"the VAE halves it {len(self.vae.config.block_out_channels) - 1} times"
+        check_multiple("size", self.size, self.downsampling, halved)
         for name, phase in (("corners", self.vae.corners), ("whole", self.vae.whole)):
-            check_multiple(f"vae.{name}.crop", phase.crop, self.downsampling, "what the VAE halves it to")
+            check_multiple(f"vae.{name}.crop", phase.crop, self.downsampling, halved)
             if phase.crop > self.size:
                 raise ValueError(
                     f"vae.{name}.crop is {phase.crop}; the pictures' size is {self.size}: give at most that"

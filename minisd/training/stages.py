@@ -116,7 +116,7 @@ class Training:
         first = self.processes.is_main_process
         with locked(self.out, wait=False) if first else nullcontext():
             if first:
-                remove_leftovers([self.out, *(folder for folder in self.out.glob("*/") if folder.is_dir())])
+                remove_leftovers(self.out)
             for i, name in enumerate(names):
                 for need in NEEDS[name]:
                     if need not in names[:i]:

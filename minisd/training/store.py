@@ -19,10 +19,11 @@ KEPT = (
 )
 
 
-def remove_leftovers(folders: list[Path]) -> None:
-    """Remove what killed writings have left in a run's folders; nobody else may be writing there."""
-    for folder in folders:
-        for part in folder.glob(".*.part"):
+def remove_leftovers(out: Path) -> None:
+    """Remove what killed writings have left in a run's folder; nobody else may be writing there."""
+    unfinished = f".*.{16 * '[0-9a-f]'}.part"  # as files.whole calls them
+    for folder in ("", "*/", "*/*/"):
+        for part in out.glob(folder + unfinished):
             part.unlink()
 
 
