@@ -9,7 +9,6 @@ a picture that carries one of these in its text                    AUTOMATIC1111
 
 import base64
 import json
-import warnings
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from .clip import TextEncoder
 from .lora_files import BUNDLE, role_of
+from .notes import note
 from .tensors import check_file, kind_of, plain, read_tensors, unpickle
 from .tokenizer import BPE
 from .unet import UNet
@@ -41,7 +41,7 @@ def add_embedding(pipe: Model, path: str | Path, token: str | None = None) -> st
     """Teach a model the learned word of a file; returns the word as prompts must hold it.
 
     `token` replaces the word of the file. Of AUTOMATIC1111's files both the word in the file and the file's
-    name, which its users type, are understood, as far as they are no tokens already; a warning says so. A
+    name, which its users type, are understood, as far as they are no tokens already; a note says so. A
     file of several words teaches all of them, and they come back in one string, with commas.
 
     Raises FileNotFoundError, or ValueError, in one line, for another file, for vectors of another width, and
@@ -68,10 +68,9 @@ def learn(pipe: Model, path: Path, word: str, vectors: Tensor) -> None:
     """Give a model's tokenizer a word and its text encoder the vectors, (count, width)."""
     room = pipe.tokenizer.max_length - 2
     if len(vectors) > room:
-        warnings.warn(
+        note(
             f"{path}: {word!r} has {len(vectors)} vectors, and a prompt has room for {room}: the others are "
-            "never read",
-            stacklevel=3,
+            "never read"
         )
     pipe.tokenizer.add(word, len(vectors))
     pipe.text_encoder.add_tokens(vectors)
@@ -80,7 +79,7 @@ def learn(pipe: Model, path: Path, word: str, vectors: Tensor) -> None:
 def spellings(tokenizer: BPE, path: Path, word: object, file_name: str | None) -> list[str]:
     """The ways in which prompts may hold a word, the best first; ValueError if there is none.
 
-    A warning tells of a word that can't be used, and of a second way.
+    A note tells of a word that can't be used, and of a second way.
     """
     usable: dict[str, str] = {}  # as cleaned -> as it is
     errors: list[str] = []
@@ -95,9 +94,9 @@ def spellings(tokenizer: BPE, path: Path, word: object, file_name: str | None) -
         raise ValueError(errors[0])
     first, *others = usable.values()
     if errors and first != word:
-        warnings.warn(f"{path}: {word!r} is a token already: write {first!r}, the file's name", stacklevel=3)
+        note(f"{path}: {word!r} is a token already: write {first!r}, the file's name")
     if others:
-        warnings.warn(f"{path}: write {first!r}, the word in it, or {others[0]!r}, its name", stacklevel=3)
+        note(f"{path}: write {first!r}, the word in it, or {others[0]!r}, its name")
     return [first, *others]
 
 

@@ -15,7 +15,6 @@ The same tensors go by many names:
 import json
 import math
 import re
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any
 
 from torch import Tensor
 
+from .notes import note
 from .tensors import check_file, read_metadata, read_tensors, some
 
 GIVE = "give a LoRA's file, or the folder of an adapter"
@@ -119,10 +119,9 @@ def read_lora(path: Path) -> dict[str, Part]:
         tensors = {f"{prefix}{key}": tensor for key, tensor in read_tensors(file).items()}
         words = sorted({key.split(".")[1] for key in tensors if key.startswith(BUNDLE)})
         if words:
-            warnings.warn(
+            note(
                 f"{file} holds learned words as well: {some(words)}; to use them, give the file as an "
-                "embedding, too (--embedding)",
-                stacklevel=3,
+                "embedding, too (--embedding)"
             )
         own = {
             key: tensor
@@ -204,10 +203,7 @@ def read_settings(file: Path, names: Iterable[str]) -> dict[str, dict]:
     beside = file.with_name("adapter_config.json")
     if file.name.startswith("adapter_model") or of_peft:
         if not beside.is_file():
-            warnings.warn(
-                f"{file} has no {beside.name} beside it, which says how strong it is: taken as it stands",
-                stacklevel=4,
-            )
+            note(f"{file} has no {beside.name} beside it, which says how strong it is: taken as it stands")
             return {}
         found, source = parsed(beside.read_bytes(), beside), beside
     else:

@@ -275,10 +275,11 @@ class BPE:
         names = {word.word: word.number for word in words}
         for word in sorted(words, key=lambda word: word.number):
             known = self.vocab.get(word.word)
-            if word.number != (len(self) if known is None else known):
+            due = len(self) if known is None else known
+            if word.number != due:
                 raise ValueError(
-                    f"The added word {word.word!r:.60} has the id {word.number}, where {known or len(self)} "
-                    "is due: fetch the tokenizer folder again."
+                    f"The added word {word.word!r:.60} has the id {word.number}, where {due} is due: "
+                    "fetch the tokenizer folder again."
                 )
             name = word.word if word.exact else clean(word.word)
             ids = (self._exact if word.exact else self._whole)[name] = [word.number]

@@ -77,7 +77,7 @@ CASES = [
     ("old", ("added_tokens.json", b'{"<a>": 3}'), "has the id 3, where 560 is due"),
     ("old", ("added_tokens.json", b'{"<a>": "560"}'), "the number '560'"),
     ("old", ("added_tokens.json", b'{" ": 560}'), "a word of spaces"),
-    ("old", ("added_tokens.json", b'{"!": 560}'), "'!' has the id 560"),
+    ("old", ("added_tokens.json", b'{"!": 560}'), "'!' has the id 560, where 0 is due"),
     ("old", ("added_tokens.json", b"[]"), "no JSON object"),
     ("old", top("tokenizer_config.json", tokenizer_class="T5Tokenizer"), "holds a T5Tokenizer"),
     ("old", top("tokenizer_config.json", tokenizer_class="BertTokenizer"), "holds a BertTokenizer"),
