@@ -23,6 +23,7 @@ import ast
 import copy
 import importlib.abc
 import importlib.util
+import itertools
 import os
 import random
 import re
@@ -93,14 +94,14 @@ COMPUTED = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """`path` is within minisd; `before` and `after` are the code about the change; `tree` is all, broken."""
+    """The `number`th mutant of the file `path` in minisd; `before` and `after` are the code about the change."""
 
     path: str
+    number: int
     line: int
     within: str
     before: str
     after: str
-    tree: ast.Module
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -184,22 +185,37 @@ def as_code(node: ast.AST) -> str:
     return " ".join(ast.unparse(node).split())
 
 
-def mutants(path: str) -> list[Mutant]:
-    """Every mutant of a module, in the order of its lines."""
-    tree = ast.parse((ROOT / "minisd" / path).read_text(encoding="utf-8"))
-    found: list[Mutant] = []
+def broken(tree: ast.Module) -> Iterator[tuple[int, str, str, str]]:
+    """Breaks a module in one way after the other, and tells line, function, code before, code after.
+
+    While a description is out, the tree is broken in that way; then it is mended.
+    """
     for parent, field, i, node, within in list(places(tree)):
         old = getattr(parent, field)
         for new in changed(node):
             before, about = as_code(node), as_code(parent)
             setattr(parent, field, new if i is None else [*old[:i], new, *old[i + 1 :]])
-            broken = ast.fix_missing_locations(copy.deepcopy(tree))
             after, about_after = as_code(new), as_code(parent)
-            setattr(parent, field, old)
             if isinstance(parent, (ast.expr, ast.arguments, ast.keyword)) and len(about) < WIDE:
                 before, after = about, about_after  # a lone 1 -> 2 says little
-            found.append(Mutant(path, node.lineno, within, before, after, broken))
-    return found
+            yield node.lineno, within, before, after
+            setattr(parent, field, old)
+
+
+def parsed(path: str) -> ast.Module:
+    return ast.parse((ROOT / "minisd" / path).read_text(encoding="utf-8"))
+
+
+def mutants(path: str) -> list[Mutant]:
+    """Every mutant of a module."""
+    return [Mutant(path, number, *told) for number, told in enumerate(broken(parsed(path)))]
+
+
+def tree_of(mutant: Mutant) -> ast.Module:
+    """Its module, broken."""
+    tree = parsed(mutant.path)
+    next(itertools.islice(broken(tree), mutant.number, None))
+    return ast.fix_missing_locations(tree)
 
 
 def sample(paths: list[str], number: int, seed: int) -> list[Mutant]:
@@ -223,7 +239,7 @@ class Broken(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     def __init__(self, mutant: Mutant):
         self.file = ROOT / "minisd" / mutant.path
         self.name = "minisd." + mutant.path.removesuffix(".py").replace("/", ".")
-        self.tree = mutant.tree
+        self.tree = tree_of(mutant)
 
     def find_spec(self, name, path=None, target=None):
         if name == self.name:

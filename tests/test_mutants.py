@@ -30,7 +30,7 @@ def test_each_mutant_has_one_change(code, broken, tmp_path, monkeypatch):
     (tmp_path / "minisd").mkdir()
     (tmp_path / "minisd" / "some.py").write_text(code, encoding="utf-8")
     monkeypatch.setattr(mutants, "ROOT", tmp_path)
-    made = [ast.unparse(mutant.tree) for mutant in mutants.mutants("some.py")]
+    made = [ast.unparse(mutants.tree_of(mutant)) for mutant in mutants.mutants("some.py")]
     assert sorted(made) == sorted(broken)
 
 
