@@ -55,6 +55,7 @@ LEFTOVERS = re.compile(
 QUANTISED = re.compile(
     r".*\.(absmax|quant_map|quant_state\..*|SCB|qweight|qzeros|weight_scale|_data|scale_weight)"
 )
+LAYER = re.compile(r"text_model\.encoder\.layers\.(\d+)\.")
 Net = TypeVar("Net", bound=nn.Module)
 
 
@@ -262,6 +263,7 @@ def load_model(
     tensors = own_names(read_weights(path), own, path)
     if more:
         tensors |= own_names(read_weights(more), own, more)
+    tensors = without_later_layers(tensors, own)
     fill(model, tensors, path, device, dtype)
     return model
 
@@ -283,6 +285,17 @@ def own_names(tensors: Mapping[str, Tensor], own: Collection[str], source: Path 
             raise ValueError(f"{source} holds {new} twice, under several spellings: fetch the model again")
         renamed[new] = tensor
     return renamed
+
+
+def without_later_layers(tensors: Mapping[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:
+    """The tensors less those of layers beyond a CLIP tower's last: a config may ask for fewer (clip skip).
+
+    transformers leaves them out, too.
+    """
+    layers = [match[1] for name in own if (match := LAYER.match(name))]
+    most = max(map(int, layers), default=-1)
+    beyond = {name for name in tensors if (match := LAYER.match(name)) and int(match[1]) > most >= 0}
+    return {name: tensor for name, tensor in tensors.items() if name not in beyond}
 
 
 def bare(name: str, heads: Collection[str]) -> str:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from minisd import StableDiffusion, TextEncoder, checkpoint
 from minisd.checkpoint import TEXT_WEIGHTS, WEIGHTS, load_model, save_model, write_json
-from small import SCHEDULER, small_pipeline
+from small import SCHEDULER, assert_same, small_pipeline
 
 UNET, VAE, TEXT = f"unet/{WEIGHTS}", f"vae/{WEIGHTS}", f"text_encoder/{TEXT_WEIGHTS}"
 SDXL = {
@@ -423,3 +423,18 @@ def test_a_text_encoders_config_survives_the_way_there_and_back(saved):
     assert net.config == small_pipeline().text_encoder.config
     written = json.loads((saved / "text_encoder/config.json").read_text())
     assert written == {**net.config.to_dict(), "architectures": ["CLIPTextModel"]}
+
+
+def test_a_text_encoder_may_be_asked_for_fewer_layers_than_its_file_holds(saved, tmp_path):
+    """Clip skip by the config, as transformers reads it: the last layer is left out."""
+    import transformers
+
+    shutil.copytree(saved / "text_encoder", tmp_path / "text_encoder")
+    path = tmp_path / "text_encoder/config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_hidden_layers": 1}))
+    ours = load_model(TextEncoder, path.parent, TEXT_WEIGHTS, "cpu", torch.float32)
+    theirs = transformers.CLIPTextModel.from_pretrained(path.parent).eval()
+    ids = torch.arange(5, 15)[None]
+    assert len(ours.text_model.encoder.layers) == 1
+    with torch.no_grad():
+        assert_same(ours(ids), theirs(ids).last_hidden_state)
