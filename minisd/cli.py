@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from . import __version__, console
 from .commands import book, check, completion, models, paint, train
@@ -54,8 +55,17 @@ def run(arguments: Sequence[str] | None, args: argparse.Namespace) -> int:
     if unknown and args.command != "book":
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     args.flags = unknown
+    check_folder()
     with console.warnings_as_notes() as notes:
         return args.run(args, notes)
+
+
+def check_folder() -> None:
+    """Raise FileNotFoundError in a folder that was removed: neither torch nor Jupyter starts there."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise FileNotFoundError("the folder that you are in was removed; change to another") from None
 
 
 def build_parser() -> Parser:

@@ -125,6 +125,24 @@ def is_expected(error: Exception) -> bool:
 # Signals
 
 
+def signals_that_end() -> list[signal.Signals]:
+    """Those of STOPS that this system has."""
+    return [getattr(signal, name) for name in STOPS if hasattr(signal, name)]
+
+
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Let signals that ask the program to end wait until the block is done (not on Windows)."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals_that_end())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @contextmanager
 def stoppable() -> Iterator[list[int]]:
     """Let every signal that asks a program to end raise KeyboardInterrupt, so that it clears up.
@@ -144,13 +162,12 @@ def stoppable() -> Iterator[list[int]]:
         received.append(number)
         raise KeyboardInterrupt
 
-    numbers = [getattr(signal, name) for name in STOPS if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    ours = [number for number in numbers if before[number] in (signal.SIG_DFL, signal.default_int_handler)]
+    before = {number: signal.getsignal(number) for number in signals_that_end()}
+    ours = {n: now for n, now in before.items() if now in (signal.SIG_DFL, signal.default_int_handler)}
     for number in ours:
         signal.signal(number, stop)
     try:
         yield received
     finally:
-        for number in ours:
-            signal.signal(number, before[number])
+        for number, handler in ours.items():
+            signal.signal(number, handler)

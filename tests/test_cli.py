@@ -1,12 +1,10 @@
 """The `minisd` command: what it writes and prints, and that bad input ends in one line and no file."""
 
 import errno
-import functools
 import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tomllib
@@ -655,17 +653,6 @@ def test_a_bug_keeps_its_traceback(paint, monkeypatch):
 # ---- as a program of its own
 
 
-def run_minisd(*words, **options):
-    return subprocess.Popen(
-        [sys.executable, "-m", "minisd", *words],
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-        stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
-        **options,
-    )
-
-
 def test_help_and_typing_errors_need_no_torch():
     code = (
         "import sys\nfrom minisd.cli import main\n"
@@ -682,21 +669,6 @@ def test_loading_does_not_import_the_compiler(model):
         "assert 'torch._dynamo' not in sys.modules, 'a second and a half for nothing'"
     )
     subprocess.run([sys.executable, "-c", code, str(model)], check=True, env=ENVIRONMENT)
-
-
-def test_ctrl_c_while_painting(model, here):
-    # A shell starts its background jobs deaf to SIGINT, and their children with them: hear it again.
-    hearing = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    process = run_minisd(
-        "paint", "a dragon", "--model", str(model), "--steps", "1000", "--grid", "100", preexec_fn=hearing
-    )
-    while "try" not in process.stderr.readline():  # the note on the dragon ends here; painting comes next
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, "")
-    assert err == "minisd: stopped; no picture was written\n"
-    assert files(here) == []
 
 
 def test_every_sampler_is_in_the_help(capsys):

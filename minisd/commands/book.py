@@ -42,11 +42,7 @@ def checkout() -> Path:
 
     Raises FileNotFoundError where there is none.
     """
-    try:
-        here = Path.cwd()
-    except FileNotFoundError:  # it was removed
-        here = ROOT
-    for folder in (ROOT, here, *here.parents):
+    for folder in (ROOT, Path.cwd(), *Path.cwd().parents):
         if (folder / "book.toml").is_file() and (folder / "exercises").is_dir():
             return folder
     raise FileNotFoundError(

@@ -90,9 +90,13 @@ def executed(path: Path) -> Any:
         notebook = nbformat.read(path, as_version=4)
     except (ValueError, AttributeError, nbformat.ValidationError, nbformat.reader.NotJSONError) as error:
         raise ValueError(f"{path} is no notebook ({console.printable(str(error))[:80]})") from None
-    here = {"metadata": {"path": str(path.parent)}}
     client = NotebookClient(
-        notebook, timeout=LONGEST_CELL, allow_errors=True, kernel_name="python3", resources=here
+        notebook,
+        timeout=LONGEST_CELL,
+        allow_errors=True,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+        extra_arguments=["--log-level=ERROR"],
     )
     try:
         return client.execute()

@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import __version__, console
 from .hints import ASTRONAUT, command_line
-from .options import DTYPES, checked_device, chosen_dtype, computing, number, reporting
+from .options import DTYPES, checked_device, chosen_dtype, computing, load_torch, number, reporting
 
 RELEASES = ("v1-1", "v1-2", "v1-3", "v1-4", "v1-5")  # of Stable Diffusion, for `minisd verify --as`
 FAULT = 1  # the exit code of a command that found one
@@ -150,6 +150,7 @@ def export(args: argparse.Namespace, notes: list[str]) -> int:
         raise FileExistsError(f"{path} is there already; name another file, or replace it with --force")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent}; make it first")
+    load_torch()
     from ..pipeline import StableDiffusion
 
     pipe = StableDiffusion.from_pretrained(args.model, device="cpu", tokenizer=args.tokenizer, vae=args.vae)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from .. import console
 from ..config import LARGEST_SEED
 
 if TYPE_CHECKING:
@@ -52,6 +53,14 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
     return read
 
 
+def words(text: str) -> str:
+    """An argparse type: text in UTF-8, whatever the locale takes the typed bytes for."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no UTF-8 text; type it anew") from None
+
+
 def number(text: str) -> float:
     """An argparse type: a number that is neither infinite nor NaN."""
     try:
@@ -81,8 +90,15 @@ def file_and_scale(text: str) -> tuple[Path, float]:
         return Path(text), 1.0
 
 
+def load_torch() -> None:
+    """Import torch; a signal waits so long, because torch's C++ code aborts if its import is interrupted."""
+    with console.signals_held_back():
+        import torch  # noqa: F401
+
+
 def checked_device(args: argparse.Namespace) -> str | None:
     """--device; ValueError if this machine does not have it."""
+    load_torch()
     import torch
 
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}

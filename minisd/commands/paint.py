@@ -19,10 +19,12 @@ from .options import (
     chosen_dtype,
     computing,
     file_and_scale,
+    load_torch,
     number,
     reporting,
     seed,
     whole_number,
+    words,
 )
 from .picture_file import Settings, check_out, default_name, place, save_png
 from .threads import limit_threads
@@ -55,7 +57,11 @@ def add_parser(commands: Any) -> None:
         f'settings. Try: minisd paint "{EXAMPLE}"',
     )
     parser.add_argument(
-        "prompt", nargs="+", metavar="PROMPT", help="the sentence to paint; several make a labelled sheet"
+        "prompt",
+        nargs="+",
+        type=words,
+        metavar="PROMPT",
+        help="the sentence to paint; several make a labelled sheet",
     )
     add_options_of_the_model(parser.add_argument_group("the model").add_argument)
     add_options_of_the_painting(parser.add_argument_group("the painting").add_argument)
@@ -127,7 +133,7 @@ def add_options_of_the_painting(add: Callable[..., Any]) -> None:
         metavar="S",
         help="how closely to follow the prompt; 1: no guidance (default: the model's own)",
     )
-    add("--negative", default="", metavar="TEXT", help="what to stay away from")
+    add("--negative", type=words, default="", metavar="TEXT", help="what to stay away from")
     names = ", ".join(SAMPLER_NAMES)
     add("--sampler", choices=SAMPLER_NAMES, metavar="NAME", help=f"{names} (default: the model's own)")
     add(
@@ -203,11 +209,12 @@ def paint(args: argparse.Namespace, notes: list[str]) -> int:
     """Paint what was asked for, save one PNG file, say where it is and how long it took."""
     seeds = chosen_seeds(args)
     name = default_name(args, seeds)
-    check_words(args)
+    check_options(args)
     check_out(args.out or Path(name))
     alone = "torch" not in sys.modules  # else the threads are those of the program that called this one
     clock = Clock()
     with clock.time("import"):
+        load_torch()
         from ..pipeline import StableDiffusion  # noqa: F401  the first import takes a second
         from ..sheets import labelled_sheet  # noqa: F401  used further down; its time belongs here
     given = given_pictures(args)
@@ -237,18 +244,13 @@ def chosen_seeds(args: argparse.Namespace) -> range:
     return seeds
 
 
-def check_words(args: argparse.Namespace) -> None:
-    """Raise ValueError for options without a meaning, and for words that are no text."""
+def check_options(args: argparse.Namespace) -> None:
+    """Raise ValueError for options that have no meaning without another."""
     for option in ("strength", "mask"):
         if getattr(args, option) is not None and args.image is None:
             raise ValueError(f"--{option} has no meaning without --image; name the picture to paint over")
     if args.no_paste and args.mask is None:
         raise ValueError("--no-paste has no meaning without --mask; name the part to repaint")
-    for text in (*args.prompt, args.negative):
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError:
-            raise ValueError(f"the prompt {text!r} is no UTF-8 text; type it anew") from None
 
 
 def given_pictures(args: argparse.Namespace) -> dict[str, Any]:

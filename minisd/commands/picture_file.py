@@ -130,20 +130,8 @@ def default_name(args: argparse.Namespace, seeds: range) -> str:
     return "-".join(parts) + ".png"
 
 
-def current_folder() -> Path:
-    """Where the command was given; FileNotFoundError if that folder was removed meanwhile."""
-    try:
-        return Path.cwd()
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            "this folder was removed; change to another, or name a place with --out"
-        ) from None
-
-
 def check_out(path: Path) -> None:
     """Raise, before any work is done, if no PNG file can be written there."""
-    if not path.is_absolute():
-        current_folder()
     if path.suffix.lower() != ".png":
         raise ValueError(f"--out {path}: pictures are written as PNG; give a name that ends in .png")
     if path.is_dir():
@@ -164,7 +152,7 @@ def place(out: Path | None, name: str) -> Iterator[Path]:
     if out:
         yield out
         return
-    path = reserved(current_folder() / name)
+    path = reserved(Path.cwd() / name)
     try:
         yield path
     finally:

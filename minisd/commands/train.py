@@ -20,7 +20,12 @@ def add_parser(commands: Any) -> None:
         "training that was stopped goes on from its last checkpoint when the same command is given again.",
     )
     add = parser.add_argument
-    add("stage", choices=STAGES, metavar="|".join(STAGES), help="what to train; each needs those before it")
+    add(
+        "stage",
+        choices=tuple(STAGES),
+        metavar="|".join(STAGES),
+        help="what to train; each needs those before it",
+    )
     add(
         "--config",
         type=Path,
