@@ -62,7 +62,8 @@ Net = TypeVar("Net", bound=nn.Module)
 class Network(Protocol):
     """What `save_model` asks of a network: its config, and its tensors."""
 
-    config: Config
+    @property
+    def config(self) -> Config: ...
 
     def state_dict(self) -> dict[str, Any]: ...
 

@@ -3,7 +3,6 @@
 Nothing here needs torch, so the command line and a training recipe can look before anything heavy is loaded.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Self
@@ -20,7 +19,7 @@ MOST = {
     "num_hidden_layers": 64,
     "max_position_embeddings": 2**16,
 }
-MOST_OTHERS, MOST_LEVELS = 2**14, 8
+MOST_OTHERS, MOST_LEVELS, MOST_FLOAT = 2**14, 8, 1e6
 # What training tools leave in a network's config; it changes nothing about the network.
 OF_TRAINING = frozenset(
     "decay min_decay optimization_step update_after_step use_ema_warmup inv_gamma power update_every".split()
@@ -91,6 +90,8 @@ class Config:
                 raise ValueError(
                     f"{cls.NAME}: {key} must be a list of 1 to {MOST_LEVELS}, got {shown(value)}"
                 )
+            if any(isinstance(one, (list, tuple)) for one in value):
+                raise ValueError(f"{cls.NAME}: {key} must be a plain list, got {shown(value)}")
             return tuple(cls._read(key, one, default[0]) for one in value)
         if isinstance(default, Config):
             return type(default).from_dict(value)
@@ -99,8 +100,10 @@ class Config:
         if isinstance(default, str):
             right, wanted = isinstance(value, str), "a text"
         elif isinstance(default, float):
-            right = isinstance(value, (int, float)) and not isinstance(value, bool)
-            right, wanted = right and math.isfinite(value) and value > 0, "a number above 0"
+            right = (
+                isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= MOST_FLOAT
+            )
+            wanted = f"a number above 0 and at most {MOST_FLOAT:g}"
         else:
             most = MOST.get(key, MOST_OTHERS)
             right = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most

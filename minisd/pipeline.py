@@ -55,6 +55,11 @@ class StableDiffusion:
                 f"the tokenizer has {len(tokenizer)} tokens, the text encoder knows "
                 f"{text_encoder.config.vocab_size}; take both from one model"
             )
+        if tokenizer.max_length > text_encoder.config.max_position_embeddings:
+            raise ValueError(
+                f"the tokenizer makes rows of {tokenizer.max_length} tokens, the text encoder reads "
+                f"{text_encoder.config.max_position_embeddings}; take both from one model"
+            )
         if unet.config.cross_attention_dim != text_encoder.config.hidden_size:
             raise ValueError(
                 f"the U-Net reads vectors of {unet.config.cross_attention_dim} numbers, the text encoder "
@@ -126,6 +131,11 @@ class StableDiffusion:
                 note(f"the prompt is too long; the model does not see its end: {rest!r}")
             for remark in other_syntax(prompt):
                 note(remark)
+        learned: dict[int, str] = {}  # a word's first id, and its first spelling
+        for word, own in self.tokenizer.added.items():
+            learned.setdefault(own[0], word)
+        if unused := [word for i, word in learned.items() if i not in ids]:
+            note(f"no prompt has the learned word {', '.join(map(repr, unused))}: write it to use it")
         return self.text_encoder(ids.to(self.device), clip_skip)
 
     def noise_predictor(self, context: Tensor, scale: float, beside: Tensor | None = None) -> PredictNoise:
@@ -250,9 +260,6 @@ class StableDiffusion:
             note(
                 "at guidance 1 the negative prompt has no effect; raise --guidance (guidance_scale) to use it"
             )
-        said = " ".join([*prompts, *negative]).lower()
-        if unused := [word for word in self.tokenizer.added if word not in said]:
-            note(f"no prompt has the learned word {', '.join(map(repr, unused))}: write it to use it")
         wanted = prompts if scale == 1 else [*negative, *prompts]
         with torch.inference_mode():
             return self.encode_prompt(wanted, clip_skip).repeat_interleave(each, dim=0)

@@ -396,10 +396,6 @@ class BPE:
             text += b" " if token.endswith(WORD_END) else b""
         return text.decode("utf-8", errors="replace").strip(" ")
 
-    def cut(self, text: str) -> str:
-        """The end of `text` that a row has no room for, decoded; '' if all of it fits."""
-        return self._rest(self.encode(text))
-
     def _rest(self, ids: list[int]) -> str:
         """The end of a text's ids that a row has no room for, decoded; a word that is cut stands in it."""
         first = self.max_length - 2

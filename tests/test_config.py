@@ -124,11 +124,15 @@ REFUSED = [
     ),
     ("unet", {"layers_per_block": [1, 2, 2, 2]}, "layers_per_block must be a whole number"),
     ("unet", {"cross_attention_dim": "768"}, "must be a whole number from 1 to 16384, got '768'"),
-    ("unet", {"norm_eps": float("nan")}, "norm_eps must be a number above 0, got nan"),
+    ("unet", {"norm_eps": float("nan")}, "norm_eps must be a number above 0 and at most 1e.06, got nan"),
     ("unet", {"norm_eps": 0}, "norm_eps must be a number above 0"),
     ("unet", {"in_channels": True}, "in_channels must be a whole number"),
     ("vae", {"block_out_channels": [128, 256]}, "down_block_types must be 2 times 'DownEncoderBlock2D'"),
-    ("vae", {"scaling_factor": float("nan")}, "scaling_factor must be a number above 0, got nan"),
+    (
+        "vae",
+        {"scaling_factor": float("nan")},
+        "scaling_factor must be a number above 0 and at most 1e.06, got nan",
+    ),
     ("vae", {"scaling_factor": float("inf")}, "scaling_factor must be a number above 0"),
     ("vae", {"scaling_factor": -0.18}, "scaling_factor must be a number above 0"),
     ("vae", {"shift_factor": 0.1159}, "shift_factor=0.1159, which minisd does not know"),
@@ -178,6 +182,8 @@ def test_towers_share_their_checks():
 
 
 ODD = [
+    10**400,
+    [1, [2]],
     None,
     True,
     False,
