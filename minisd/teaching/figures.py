@@ -1,74 +1,59 @@
-"""The look of the book's figures, pictures in rows, and a progress bar that a printed notebook leaves out.
+"""The book's figures: its style, pictures in rows, sliders, and every drawing that the chapters share.
 
 from minisd.teaching import figures
 figures.use()
+
+A function whose first argument is `axes` draws into them and returns them; the others make a figure of their
+own and return its axes. A cell that draws ends with plt.show().
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from PIL import Image
 
-# Okabe and Ito's colours for the colour-blind, without their yellow, which is lost on white. Neighbours
-# differ in lightness and every line has its own dashes, so that a figure printed in grey can still be read.
-COLOURS = {
-    "blue": "#0072B2",
-    "orange": "#E69F00",
-    "green": "#009E73",
-    "black": "#000000",
-    "purple": "#CC79A7",
-    "vermillion": "#D55E00",
-    "sky": "#56B4E9",
-}
-DASHES = [
-    "-",
-    (0, (5, 2)),
-    (0, (1, 1.2)),
-    (0, (5, 1.5, 1, 1.5)),
-    (0, (9, 2)),
-    (0, (3, 1, 1, 1, 1, 1)),
-    (0, (2, 4)),
+from .drawings import algorithms, chain, one_step, shadows
+from .network import network
+from .palette import COLOURS, DASHES, DPI, SIZE, panels, plain_log, use
+from .plots import arrows, band, curves, density, direct_labels, field, grid, heat, histogram, walks
+
+__all__ = [
+    "COLOURS",
+    "DASHES",
+    "DPI",
+    "QUIET",
+    "SIZE",
+    "algorithms",
+    "arrows",
+    "as_array",
+    "band",
+    "chain",
+    "curves",
+    "density",
+    "direct_labels",
+    "field",
+    "grid",
+    "heat",
+    "histogram",
+    "network",
+    "one_step",
+    "panels",
+    "picture_rows",
+    "pictures",
+    "plain_log",
+    "progress",
+    "shadows",
+    "slider",
+    "use",
+    "walks",
 ]
-SIZE = (6.4, 3.2)  # inches: one figure across a notebook's column
-DPI = 100  # enough for a screen; the notebooks stay small
+
 QUIET = "MINISD_QUIET"  # environment variable: set while a script runs the notebooks
-
-
-def use() -> None:
-    """Set the book's style for every figure from here on. Figures carry no date and no version, so they
-    repeat.
-    """
-    import matplotlib.pyplot as plt
-    from cycler import cycler
-
-    plt.rcParams.update(
-        {
-            "figure.figsize": SIZE,
-            "figure.dpi": DPI,
-            "savefig.dpi": DPI,
-            "figure.constrained_layout.use": True,
-            "axes.prop_cycle": cycler(color=list(COLOURS.values()), linestyle=DASHES),
-            "lines.linewidth": 1.6,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.titlesize": 10,
-            "axes.labelsize": 10,
-            "xtick.labelsize": 9,
-            "ytick.labelsize": 9,
-            "legend.fontsize": 9,
-            "legend.frameon": False,
-            "axes.axisbelow": True,
-            "image.cmap": "gray",
-            "image.interpolation": "nearest",
-        }
-    )
-    if "inline" in plt.get_backend():
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-
-        set_matplotlib_formats("png", metadata={"Software": None})
 
 
 def as_array(image: Any) -> np.ndarray:
@@ -102,8 +87,6 @@ def pictures(
     a row (all of them, up to 8, unless told). scale: of the whole figure, whose width is the column's at 1.
     Raises ValueError for no pictures, and where there is not one title for each.
     """
-    import matplotlib.pyplot as plt
-
     arrays = (
         [as_array(image) for image in images] if isinstance(images, (list, tuple)) else list(as_array(images))
     )
@@ -127,6 +110,74 @@ def pictures(
         if titles is not None:
             axes.set_title(titles[i], fontsize=9, pad=3)
     plt.show()
+
+
+def picture_rows(rows: Mapping[str, Any], columns: Sequence[str] | None = None, scale: float = 1) -> None:
+    """Rows of pictures, {name of the row: pictures}, with the names at the left and column titles above.
+
+    Every row holds as many pictures, as `as_array` takes them; None leaves a place empty. scale: of the whole
+    figure, whose width is the page's at 1. Raises ValueError where rows or columns do not match.
+    """
+    lists = {name: list(images) for name, images in rows.items()}
+    count = max(map(len, lists.values()), default=0)
+    if count == 0 or any(len(images) != count for images in lists.values()):
+        raise ValueError(f"rows need as many pictures each, got {[len(images) for images in lists.values()]}")
+    if columns is not None and len(columns) != count:
+        raise ValueError(f"{count} pictures a row need {count} column titles, got {len(columns)}")
+    first = next(as_array(image) for images in lists.values() for image in images if image is not None)
+    width = SIZE[0] * scale
+    each = (width - 0.8) / count * first.shape[0] / first.shape[1]
+    made = panels(count * len(rows), columns=count, width=width, height=each * len(rows) + 0.35)
+    plt.gcf().set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    for i, axes in enumerate(made):
+        name, images = list(lists.items())[i // count]
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        if images[i % count] is not None:
+            show_picture(axes, images[i % count])
+        if i % count == 0:
+            axes.set_ylabel(name, rotation=0, ha="right", va="center")
+        if columns is not None and i < count:
+            axes.set_title(columns[i], fontsize=9, pad=3)
+    plt.show()
+
+
+def show_picture(axes: Axes, image: Any) -> None:
+    """One picture into axes."""
+    array = as_array(image)
+    axes.imshow(array, vmin=0, vmax=255 if array.dtype == np.uint8 else 1)
+
+
+def slider(
+    draw: Callable[[Axes, Any], Any],
+    name: str,
+    values: Sequence[Any],
+    start: Any = None,
+    shown: Sequence[Any] | None = None,
+) -> None:
+    """A slider over `values`: draw(axes, value) draws what one value shows.
+
+    Above it stands a strip of what `shown` show (by default six of the values), so that a page on which
+    nothing runs has the picture as well. A script that runs the notebooks gets the strip alone.
+    """
+    options = list(values)
+    every = max((len(options) - 1) / 5, 1)
+    chosen = [options[round(i * every)] for i in range(min(6, len(options)))] if shown is None else shown
+    for axes, value in zip(panels(len(chosen), columns=6, width=9.0, height=1.9), chosen):
+        draw(axes, value)
+        axes.set_title(f"{name} = {value}", fontsize=9)
+    plt.show()
+    if os.environ.get(QUIET):
+        return
+    from ipywidgets import SelectionSlider, interact  # type: ignore[import-untyped]
+
+    def one(**chosen: Any) -> None:
+        axes = panels(1, [f"{name} = {chosen[name]}"], width=4.2, height=3.8)[0]
+        draw(axes, chosen[name])
+        plt.show()
+
+    first = options[0] if start is None else start
+    interact(one, **{name: SelectionSlider(options=options, value=first, continuous_update=False)})
 
 
 def progress(iterable: Iterable, desc: str = "", total: int | None = None) -> Iterable:

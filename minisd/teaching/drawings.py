@@ -1,0 +1,280 @@
+"""Drawings of ideas: boxes and arrows, a chain, algorithms, the geometry of a step, a network on a page."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon
+
+from .palette import COLOURS, GREY, INK, PAPER, numbers, own, panels
+
+Point = tuple[float, float]
+KEYWORDS = ("repeat", "until", "for", "while", "if", "else", "return", "take", "draw")
+LINES = 10  # of an algorithm
+FORWARD = {(2, 3): r"$q(x_t\,|\,x_{t-1})$"}
+BACKWARD = {(2, 3): r"$p_\theta(x_{t-1}\,|\,x_t)$"}
+CHAIN = ("$x_0$", "...", "$x_{t-1}$", "$x_t$", "...", "$x_T$")
+
+
+# ---- boxes and arrows
+
+
+def canvas(width: float, height: float, axes: Axes | None = None) -> Axes:
+    """Axes without ticks on which one unit is one inch."""
+    axes = own(axes, width, height)
+    axes.set(xlim=(0, width), ylim=(0, height), aspect="equal")
+    axes.axis("off")
+    return axes
+
+
+def box(
+    axes: Axes,
+    corner: Point,
+    size: Point,
+    title: str,
+    below: str = "",
+    colour: str = PAPER,
+    dashed: bool = False,
+    fontsize: float = 10,
+) -> None:
+    """A rounded box with a title, and a smaller line below it. corner: the lower left one."""
+    (x, y), (width, height) = corner, size
+    style = "round,pad=0,rounding_size=0.08"
+    frame = FancyBboxPatch(
+        corner, width, height, style, facecolor=colour, edgecolor=INK, linewidth=1.1, zorder=3
+    )
+    if dashed:
+        frame.set_linestyle((0, (4, 2)))
+    axes.add_patch(frame)
+    middle, lift = x + width / 2, 0.09 if below else 0.0
+    words: dict[str, Any] = {"ha": "center", "va": "center", "color": INK, "zorder": 4}
+    axes.text(middle, y + height / 2 + lift, title, fontsize=fontsize, fontweight="bold", **words)
+    if below:
+        axes.text(middle, y + height / 2 - 0.12, below, fontsize=fontsize - 2, **words)
+
+
+def arrow(
+    axes: Axes,
+    points: Sequence[Point],
+    label: str = "",
+    at: Point | None = None,
+    dashed: bool = False,
+    head: bool = True,
+    fontsize: float = 9,
+) -> None:
+    """A line through the points with an arrow's head at its end; `label` is centred at `at`.
+
+    It has a white edge, so that of two lines that cross one is seen to pass over the other.
+    """
+    x, y = zip(*points)
+    dashes = (0, (4, 2)) if dashed else "-"
+    axes.plot(x, y, color=PAPER, linewidth=5, linestyle="-", solid_capstyle="butt", zorder=1.5)
+    axes.plot(x, y, color=INK, linewidth=1.3, linestyle=dashes, zorder=1.6)
+    if head:
+        look: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 11, "shrinkA": 0, "shrinkB": 0}
+        tip = FancyArrowPatch(points[-2], points[-1], color=INK, linewidth=0, zorder=2, **look)
+        axes.add_patch(tip)
+    if label and at is not None:
+        axes.text(*at, label, fontsize=fontsize, ha="center", va="center", color=INK, zorder=4)
+
+
+# ---- a chain
+
+
+def chain(
+    nodes: Sequence[str] = CHAIN,
+    forward: Mapping[tuple[int, int], str] = FORWARD,
+    backward: Mapping[tuple[int, int], str] = BACKWARD,
+    pictures: Sequence[Any] | None = None,
+    axes: Axes | None = None,
+) -> Axes:
+    """A row of variables with arrows from left to right above it and from right to left below it.
+
+    forward, backward: the labels of arrows, {(left node, right node): label}; nodes need not be neighbours.
+    Neighbours that have no label get a plain arrow, unless the whole direction is empty ({}). pictures: one
+    for each node, below it, or None.
+    """
+    gap, radius = 1.0, 0.25
+    longest = max((b - a for a, b in [*forward, *backward]), default=1)
+    top, bottom = 0.45 + 0.2 * longest, 0.45 + (0.2 * longest if backward else 0)
+    low = bottom + (0.85 if pictures is not None else 0)
+    axes = canvas(gap * len(nodes), top + low, axes)
+    axes.set(xlim=(-gap / 2, gap * (len(nodes) - 0.5)), ylim=(-low, top))
+    for i, name in enumerate(nodes):
+        hidden = name == "..."
+        face, edge = ("none", "none") if hidden else ("#e8eef4", INK)
+        axes.plot(i * gap, 0, "o", markersize=144 * radius, color=face, markeredgecolor=edge, zorder=3)
+        shown = r"$\cdots$" if hidden else name
+        axes.text(i * gap, 0, shown, ha="center", va="center", fontsize=12, zorder=4)
+        if pictures is not None and pictures[i] is not None:
+            picture = axes.inset_axes((i * gap - 0.4, -low + 0.02, 0.8, 0.8), transform=axes.transData)
+            picture.imshow(pictures[i], vmin=0)
+            picture.axis("off")
+    for labels, side in ((forward, 1), (backward, -1)):
+        plain = {(i, i + 1): "" for i in range(len(nodes) - 1)} if labels else {}
+        for (a, b), label in {**plain, **labels}.items():
+            bend(axes, (a * gap, b * gap), side, radius, label)
+    return axes
+
+
+def bend(axes: Axes, ends: Point, side: int, radius: float, label: str) -> None:
+    """A bent arrow between two nodes at height 0: above and to the right (1), or below and to the left (-1).
+
+    The way back is dashed, so that the two can be told apart.
+    """
+    left, right = ends
+    start, end = (left, right) if side > 0 else (right, left)
+    up, bow = side * radius * 0.75, 0.24
+    reach = radius * 0.85 * side
+    tip = FancyArrowPatch(
+        (start + reach, up),
+        (end - reach, up),
+        connectionstyle=f"arc3,rad={-bow}",
+        arrowstyle="-|>",
+        mutation_scale=11,
+        color=INK,
+        linewidth=1.2,
+        linestyle="-" if side > 0 else (0, (4, 2)),
+    )
+    axes.add_patch(tip)
+    height = up + side * (bow * abs(end - start) / 2 + 0.13)
+    axes.text((left + right) / 2, height, label, ha="center", va="center", fontsize=10.5)
+
+
+# ---- algorithms
+
+
+def algorithms(boxes: Mapping[str, Sequence[str]]) -> list[Axes]:
+    """Algorithms as numbered lines in boxes side by side, {title: lines}.
+
+    Leading spaces indent a line, a first word of KEYWORDS is bold, $...$ is mathematics. Raises ValueError
+    for more than ten lines, and for a line that does not fit into its box.
+    """
+    longest = max(len(lines) for lines in boxes.values())
+    if longest > LINES:
+        raise ValueError(f"an algorithm has at most {LINES} lines, got {longest}")
+    width, height = 4.4, 0.65 + 0.27 * longest
+    made = panels(len(boxes), width=width * len(boxes), height=height)
+    for axes, (title, lines) in zip(made, boxes.items()):
+        axes.set(xlim=(0, width), ylim=(0, height), xticks=[], yticks=[])
+        axes.spines[:].set_visible(True)
+        axes.text(0.12, height - 0.2, title, fontweight="bold", fontsize=11, va="center")
+        axes.axhline(height - 0.4, color=INK, linewidth=0.8, linestyle="-")
+        for n, line in enumerate(lines):
+            write_line(axes, n + 1, line, height - 0.65 - 0.27 * n)
+    plt.gcf().draw_without_rendering()  # it settles how wide the letters are
+    for axes in made:
+        for text in axes.texts:
+            if text.get_window_extent().x1 > axes.get_window_extent().x1:
+                raise ValueError(f"a line of the algorithm is too long for its box: {text.get_text()!r}")
+    return made
+
+
+def write_line(axes: Axes, number: int, line: str, y: float) -> None:
+    """One line of an algorithm, with its number in grey."""
+    words = line.strip()
+    indent = 0.42 + 0.07 * (len(line) - len(line.lstrip()))
+    first, _, rest = words.partition(" ")
+    if first.rstrip(":") in KEYWORDS:
+        words = rf"$\mathbf{{{first}}}$ {rest}"
+    look: dict[str, Any] = {"fontsize": 10.5, "va": "baseline", "math_fontfamily": "dejavusans"}
+    axes.text(0.3, y, f"{number}", ha="right", color=GREY, **look)
+    axes.text(indent, y, words, **look)
+
+
+# ---- the geometry of one step
+
+
+def one_step(
+    x_t: Any,
+    guess: Any,
+    x_s: Any,
+    axes: Axes | None = None,
+    labels: Sequence[str] = ("$x_t$", "$D(x_t)$", "$x_s$"),
+    noise: str = r"$\sigma\hat\epsilon$",
+) -> Axes:
+    """Three points of the plane, (2,) each: where we are, where the picture is guessed, where the step ends.
+
+    A thin arrow leads from the guess to x_t: the noise that the guess implies. The thick one is the step.
+    """
+    axes = own(axes, 5.0, 3.4)
+    here, there, after = (numbers(p).astype(float) for p in (x_t, guess, x_s))
+    side = 0.05 * np.array([there[1] - here[1], here[0] - there[0]])  # off the line on which all three lie
+    straight(axes, there - side, here - side, GREY, 1.3, 4)
+    straight(axes, here, after, COLOURS["vermillion"], 3, 5)
+    axes.plot(*np.stack([here, there]).T, ":", color=INK, linewidth=1.2, zorder=1)
+    middle: dict[str, Any] = {"ha": "center", "va": "center", "color": INK}
+    axes.text(*pair((here + there) / 2 - 3.2 * side), noise, fontsize=12, **middle)
+    axes.text(*pair((here + after) / 2 + 3.2 * side), "the step", fontsize=10, **middle)
+    for point, name, face in zip((here, there, after), labels, ("white", INK, GREY)):
+        axes.plot(*point, "o", markersize=8, markerfacecolor=face, markeredgecolor=INK, zorder=4)
+        axes.annotate(name, pair(point), (7, 7), textcoords="offset points", fontsize=12)
+    axes.set(aspect="equal", xticks=[], yticks=[])
+    axes.margins(0.2)
+    return axes
+
+
+def straight(
+    axes: Axes, start: np.ndarray, end: np.ndarray, colour: str, width: float, short: float = 0
+) -> None:
+    """A straight arrow, `short` points shorter at both ends."""
+    axes.add_patch(
+        FancyArrowPatch(
+            pair(start),
+            pair(end),
+            arrowstyle="-|>",
+            mutation_scale=10 + 3 * width,
+            color=colour,
+            linewidth=width,
+            shrinkA=short,
+            shrinkB=short,
+            zorder=2.5,
+        )
+    )
+
+
+def pair(point: np.ndarray) -> Point:
+    return float(point[0]), float(point[1])
+
+
+def shadows(
+    arrows: Mapping[str, Any],
+    point: Any = None,
+    axes: Axes | None = None,
+    xlabel: str = "picture",
+    ylabel: str = "noise",
+) -> Axes:
+    """Arrows from the origin, {label: its end}; with a point, its shadow on the line of each arrow.
+
+    The shadow is the foot of the perpendicular, marked with a right angle.
+    """
+    axes = own(axes, 4.6, 4.2)
+    ends = {label: numbers(end).astype(float) for label, end in arrows.items()}
+    dot = None if point is None else numbers(point).astype(float)
+    reach = 1.15 * max(float(np.abs(end).max()) for end in [*ends.values(), *([] if dot is None else [dot])])
+    for (label, end), colour in zip(ends.items(), COLOURS.values()):
+        unit = end / np.linalg.norm(end)
+        axes.plot(*np.outer([-0.1, 1.4], reach * unit).T, "-", color=GREY, linewidth=0.6, zorder=1)
+        straight(axes, 0 * end, end, colour, 2)
+        axes.annotate(label, pair(end), (8, -4), textcoords="offset points", fontsize=13, color=INK)
+        if dot is not None:
+            right_angle(axes, dot, unit, 0.05 * reach)
+    if dot is not None:
+        axes.plot(*dot, "o", markersize=7, color=INK, zorder=4)
+    axes.axhline(0, color=INK, linewidth=0.8, linestyle="-")
+    axes.axvline(0, color=INK, linewidth=0.8, linestyle="-")
+    axes.set(xlim=(-0.1 * reach, reach), ylim=(-0.1 * reach, reach), aspect="equal", xticks=[], yticks=[])
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    return axes
+
+
+def right_angle(axes: Axes, point: np.ndarray, unit: np.ndarray, size: float) -> None:
+    """The perpendicular from a point to the line along `unit`, and the mark of its right angle."""
+    foot = (point @ unit) * unit
+    axes.plot(*np.stack([point, foot]).T, linestyle=(0, (3, 2)), color=INK, linewidth=1, zorder=2)
+    axes.plot(*foot, "o", markersize=5, markerfacecolor="white", markeredgecolor=INK, zorder=4)
+    away = (point - foot) / max(float(np.linalg.norm(point - foot)), 1e-9)
+    corner = [foot - size * unit, foot - size * unit + size * away, foot + size * away]
+    axes.add_patch(Polygon(corner, closed=False, fill=False, edgecolor=INK, linewidth=0.8))

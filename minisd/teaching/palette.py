@@ -1,0 +1,130 @@
+"""The book's colours, sizes and matplotlib settings, and the empty axes that every figure begins with."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+
+# Okabe and Ito's colours for the colour-blind, without their yellow, which is lost on white. Neighbours
+# differ in lightness and every line has its own dashes, so that a figure printed in grey can still be read.
+COLOURS = {
+    "blue": "#0072B2",
+    "orange": "#E69F00",
+    "green": "#009E73",
+    "black": "#000000",
+    "purple": "#CC79A7",
+    "vermillion": "#D55E00",
+    "sky": "#56B4E9",
+}
+DASHES = [
+    "-",
+    (0, (5, 2)),
+    (0, (1, 1.2)),
+    (0, (5, 1.5, 1, 1.5)),
+    (0, (9, 2)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (2, 4)),
+]
+INK, PAPER, GREY = "#222222", "#ffffff", "#8c8c8c"
+SIZE = (6.4, 3.2)  # inches: one figure across a notebook's column
+TALLEST = 6.2  # inches: what a screen of 1440 x 900 shows below JupyterLab's menus
+DPI = 100  # enough for a screen; the notebooks stay small
+SMALL = 9  # points: tick labels, names of lines
+
+
+def use() -> None:
+    """Set the book's style for every figure from here on.
+
+    Figures carry no date and no version, so that they repeat.
+    """
+    from cycler import cycler
+
+    plt.rcParams.update(
+        {
+            "figure.figsize": SIZE,
+            "figure.dpi": DPI,
+            "savefig.dpi": DPI,
+            "figure.constrained_layout.use": True,
+            "axes.prop_cycle": cycler(color=list(COLOURS.values()), linestyle=DASHES),
+            "lines.linewidth": 1.6,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": 10,
+            "axes.labelsize": 10,
+            "xtick.labelsize": SMALL,
+            "ytick.labelsize": SMALL,
+            "legend.fontsize": SMALL,
+            "legend.frameon": False,
+            "axes.axisbelow": True,
+            "image.cmap": "gray",
+            "image.interpolation": "nearest",
+        }
+    )
+    if "inline" in plt.get_backend():
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("png", metadata={"Software": None})
+
+
+def numbers(values: Any) -> np.ndarray:
+    """A tensor, an array or a list as an array for matplotlib."""
+    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+
+
+def panels(
+    count: int = 1,
+    titles: Sequence[str] | None = None,
+    columns: int | None = None,
+    height: float | None = None,
+    width: float | None = None,
+    square: bool = False,
+) -> list[Axes]:
+    """Empty axes side by side in one figure, `columns` (by default up to 4) in a row.
+
+    height and width, in inches, are the whole figure's; by default a figure is as wide as the page, wider
+    from three panels on. square: for points of the plane, both axes to one scale and without ticks. Raises
+    ValueError where there is not one title for each panel.
+    """
+    if titles is not None and len(titles) != count:
+        raise ValueError(f"{count} panels need {count} titles, got {len(titles)}")
+    columns = min(columns or 4, count)
+    rows = -(-count // columns)
+    width = width or (SIZE[0] if columns < 3 else 9.0)
+    each = width / columns + 0.2 if square else SIZE[1] if rows == 1 else 2.6
+    size = (width, height or min(rows * each, TALLEST))
+    grid = plt.subplots(rows, columns, figsize=size, squeeze=False)[1]
+    for axes in list(grid.flat)[count:]:
+        axes.remove()
+    made: list[Axes] = list(grid.flat)[:count]
+    for axes, title in zip(made, titles or [""] * count):
+        axes.set_title(title)
+        if square:
+            axes.set(aspect="equal", xticks=[], yticks=[])
+            axes.spines[:].set_visible(True)
+    return made
+
+
+def own(axes: Axes | None, width: float = SIZE[0], height: float = SIZE[1]) -> Axes:
+    """`axes`, or those of a new figure of this size where there are none."""
+    return panels(1, width=width, height=height)[0] if axes is None else axes
+
+
+def plain_log(axes: Axes, which: str = "x", ticks: Iterable[float] | None = None) -> Axes:
+    """A logarithmic scale with ticks written as plain numbers: 0.01, 1, 50, 1,000.
+
+    which: "x", "y" or "xy". ticks: where to write numbers; by default at the powers of ten.
+    """
+    from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+
+    for name in which:
+        axes.set(**{f"{name}scale": "log"})
+        axis = axes.xaxis if name == "x" else axes.yaxis
+        if ticks is not None:
+            axis.set_ticks(list(ticks))
+            axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        axis.set_minor_formatter(NullFormatter())
+    return axes
