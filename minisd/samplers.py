@@ -24,6 +24,7 @@ from torch import Tensor
 from .config import shown
 from .schedule import NoiseSchedule, jump_posterior
 
+MOST_OFFSET = 1000  # of a scheduler config's steps_offset, which is 0 or 1
 PredictNoise = Callable[[Tensor, float], Tensor]  # of x_t and a timestep: what the network does
 NoiseOf = Callable[[Tensor, float], Tensor]  # of a loop's latents and a level of its list
 Keep = Callable[[Tensor, int], Tensor]  # of latents after a step, and its number: what to go on from
@@ -327,8 +328,10 @@ class Sampler:
                     f"{self.name} does not compute; choose another sampler"
                 )
         offset, spacing = config.get("steps_offset", 0), config.get("timestep_spacing")
-        if type(offset) is not int or not isinstance(spacing, str | None):
-            raise ValueError("the scheduler config's steps_offset must be whole, its timestep_spacing a word")
+        if type(offset) is not int or not 0 <= offset <= MOST_OFFSET or not isinstance(spacing, str | None):
+            raise ValueError(
+                "the scheduler config's steps_offset must be a small whole number, its timestep_spacing a word"
+            )
         options: dict[str, Any] = {"offset": offset, "spacing": spacing}
         if self.karras and self.class_name != "EulerAncestralDiscreteScheduler":
             options["use_karras_sigmas"] = bool(config.get("use_karras_sigmas", False))

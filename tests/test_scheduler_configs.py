@@ -199,10 +199,19 @@ def test_a_sampler_that_does_not_fit_names_those_that_do(pipe):
 
 
 @pytest.mark.parametrize(
-    "bad", [{"steps_offset": "1"}, {"steps_offset": 1.5}, {"timestep_spacing": ["leading"]}]
+    "bad",
+    [
+        {"steps_offset": "1"},
+        {"steps_offset": 1.5},
+        {"steps_offset": 10**400},
+        {"steps_offset": -1},
+        {"timestep_spacing": ["leading"]},
+    ],
 )
 def test_settings_of_the_wrong_kind_are_refused_in_one_line(pipe, bad):
-    with pytest.raises(ValueError, match="steps_offset must be whole, its timestep_spacing a word"):
+    with pytest.raises(
+        ValueError, match="steps_offset must be a small whole number, its timestep_spacing a word"
+    ):
         with_config(pipe, **bad).way(10)
 
 
