@@ -1,6 +1,8 @@
 """The bank of wrong and right answers (tests/mistakes/bank_NN.py) against the checks of the exercises.
 
-BANK = {"1.3": {"wrong": [(function, "part of what the check says"), ...], "right": [function, ...]}}
+BANK = {"1.3": {"wrong": [(answer, "part of what the check says"), ...], "right": [answer, ...]}}
+
+An answer is what the reader hands to `check`: a function, numbers, a formula, by the kind of the exercise.
 """
 
 import importlib
@@ -12,9 +14,13 @@ from pathlib import Path
 import pytest
 import torch
 
+import judge_bank
 from agreement import definitions
 from minisd.teaching import check
-from minisd.teaching.checks import CheckFailed, behaviour, difference, find, verdict
+from minisd.teaching.checks import CheckFailed, exercises, find
+from minisd.teaching.differences import difference, repeats
+from minisd.teaching.kinds import RIGHT, WRONG, Build, FindTheBug, Predict
+from minisd.teaching.running import behaviour
 
 ROOT = Path(__file__).parent.parent
 SOLUTIONS = sorted((ROOT / "solutions").glob("[0-9][0-9]_*.ipynb"))
@@ -32,14 +38,23 @@ def bank(number: str) -> dict:
 
 @cache
 def solved(path: Path) -> dict:
-    """Each exercise's number and the function that the solution hands to `check`."""
+    """Each exercise's number, and the name and the value of what the solution hands to `check`."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     text = "\n".join("".join(cell["source"]) for cell in cells)
     answers = dict(re.findall(r'^check\("(\d+\.\d+)", (\w+)\)$', text, re.M))
     headings = re.findall(r"^## (\d+\.\d+) ", text, re.M)
     assert list(answers) == headings, f"{path.name}: one check for each heading `## N.k Title`"
     names = definitions(path, list(answers.values()))
-    return {number: names[name] for number, name in answers.items()}
+    return {number: (name, names[name]) for number, name in answers.items()}
+
+
+@cache
+def minutes(path: Path) -> dict[str, int]:
+    """How long each exercise takes, by its notebook."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    text = "\n".join("".join(cell["source"]) for cell in cells)
+    found = re.findall(r"^## (\d+\.\d+) .*?^Difficulty \d of 5, (\d+) minutes", text, re.M | re.S)
+    return {number: int(time) for number, time in found}
 
 
 EXERCISES = [(path.name[:2], number) for path in SOLUTIONS for number in solved(path)]
@@ -50,10 +65,10 @@ def test_every_chapter_with_solutions_has_a_bank_and_checks():
     assert chapters == list(BANKS) == list(CHECKS)
     for path in SOLUTIONS:
         number = path.name[:2]
-        exercises = importlib.import_module(f"minisd.teaching.exercises.ch{number}").EXERCISES
-        numbers = [exercise.number for exercise in exercises]
+        numbers = [exercise.number for exercise in exercises(int(number))]
         assert numbers == list(solved(path)) == list(bank(number))
         assert numbers == [f"{int(number)}.{i + 1}" for i in range(len(numbers))]
+        assert minutes(path) == {exercise.number: exercise.minutes for exercise in exercises(int(number))}
 
 
 @pytest.mark.parametrize(("chapter", "number"), EXERCISES)
@@ -61,20 +76,22 @@ def test_an_exercise(chapter, number):
     exercise, entry = find(number), bank(chapter)[number]
     assert len(entry["wrong"]) >= LEAST_WRONG and len(entry["right"]) >= LEAST_RIGHT
 
-    solution = next(solved(path)[number] for path in SOLUTIONS if path.name.startswith(chapter))
-    assert solution.__name__ == exercise.name
-    for answer in (exercise.right, solution, *entry["right"]):
-        assert verdict(exercise, answer) is None, verdict(exercise, answer).says
+    name, solution = next(solved(path)[number] for path in SOLUTIONS if path.name.startswith(chapter))
+    assert name == exercise.name
+    references = [exercise.right] if isinstance(exercise, Build) and exercise.right else []
+    for answer in (*references, solution, *entry["right"]):
+        assert exercise.judge(answer).result == RIGHT, exercise.judge(answer).says
         check(number, answer)
 
     said = {}
     for answer, words in entry["wrong"]:
-        wrong = verdict(exercise, answer)
-        assert wrong is not None and not wrong.unanswered, f"{number}: {answer.__name__} passes"
-        assert words in wrong.says, f"{number}: {answer.__name__} should hear {words!r}, hears {wrong.says!r}"
-        assert wrong.says not in said, f"{number}: {answer.__name__} and {said[wrong.says]} hear the same"
-        said[wrong.says] = answer.__name__
-        with pytest.raises(CheckFailed, match=re.escape(wrong.says)):
+        verdict = exercise.judge(answer)
+        name = judge_bank.named(answer)
+        assert verdict.result == WRONG, f"{number}: {name}: {verdict.says}"
+        assert words in verdict.says, f"{number}: {name} should hear {words!r}, hears {verdict.says!r}"
+        assert verdict.says not in said, f"{number}: {name} and {said[verdict.says]} hear the same"
+        said[verdict.says] = name
+        with pytest.raises(CheckFailed, match=re.escape(verdict.says)):
             check(number, answer)
 
 
@@ -82,23 +99,24 @@ def test_an_exercise(chapter, number):
 def test_every_known_mistake_is_told_by_its_own_words(chapter, number):
     """And none hides behind one named before it; each is met by an answer of the bank."""
     exercise, entry = find(number), bank(chapter)[number]
-    heard = [verdict(exercise, answer).says for answer, _ in entry["wrong"]]
+    heard = [exercise.judge(answer).says for answer, _ in entry["wrong"]]
     for mistake in exercise.mistakes:
         assert any(mistake.says in says for says in heard), (
             f"{number}: no answer of the bank hears {mistake.says!r}"
         )
-        if mistake.wrong is not None:
-            wrong = verdict(exercise, mistake.wrong)
-            assert wrong is not None and mistake.says in wrong.says, f"{number}: {mistake.says!r}"
+        if mistake.wrong is not None and not isinstance(exercise, Predict):  # whose numbers may be a part
+            assert mistake.says in exercise.judge(mistake.wrong).says, f"{number}: {mistake.says!r}"
 
 
 @pytest.mark.parametrize(("chapter", "number"), EXERCISES)
 def test_the_cases_are_several_and_the_reference_keeps_the_rules(chapter, number):
     exercise = find(number)
+    if not isinstance(exercise, Build) or (isinstance(exercise, FindTheBug) and exercise.symptoms_alone):
+        return
     cases = exercise.cases(torch.Generator().manual_seed(0))
     assert len(cases) >= 3
     for outcome in behaviour(exercise.right, cases):
-        assert not outcome.changed and outcome.repeats, f"{number}: the reference itself"
+        assert not outcome.changed and repeats(outcome, 0.0), f"{number}: the reference itself"
         assert difference(outcome, outcome, exercise.tolerance) is None, f"{number}: its result holds NaN"
 
 
@@ -106,6 +124,17 @@ def test_no_answer_stands_twice_in_the_bank():
     """A second copy would count as one more mistake that is recognised."""
     for number in BANKS:
         for exercise, entry in bank(number).items():
-            codes = [answer.__code__ for answer, _ in entry["wrong"]] + [f.__code__ for f in entry["right"]]
-            told = [(code.co_code, code.co_consts, code.co_names) for code in codes]
+            answers = [answer for answer, _ in entry["wrong"]] + entry["right"]
+            told = [written(answer) for answer in answers]
             assert len(set(told)) == len(told), f"{exercise} holds the same answer twice"
+
+
+def written(answer) -> str:
+    """What stands in an answer, but for its name."""
+    code = getattr(answer, "__code__", None)
+    return repr((code.co_code, code.co_consts, code.co_names) if code is not None else answer)
+
+
+def test_the_banks_are_counted(capsys):
+    assert judge_bank.main([str(BANKS["00"])]) == 0
+    assert re.search(r"judged rightly: (\d+) of \1, 100.0 %", capsys.readouterr().out)

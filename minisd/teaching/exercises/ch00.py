@@ -2,7 +2,7 @@
 
 import torch
 
-from ..checks import Exercise, Mistake
+from ..kinds import Build, Mistake
 
 
 def guide(unconditional, conditional, scale):
@@ -25,9 +25,10 @@ def sizes(rng):
 
 
 EXERCISES = [
-    Exercise(
+    Build(
         number="0.1",
         name="guide",
+        minutes=5,
         right=guide,
         cases=guesses,
         section="0.6",
@@ -51,9 +52,10 @@ EXERCISES = [
             Mistake(lambda u, c, s: u - s * (c - u), "The sign leads away from the words."),
         ),
     ),
-    Exercise(
+    Build(
         number="0.2",
         name="times_fewer",
+        minutes=5,
         right=times_fewer,
         cases=sizes,
         section="0.4",

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from ..checks import Exercise, Mistake
+from ..kinds import Build, Mistake
 
 
 def random_table(rng: torch.Generator, steps: int) -> torch.Tensor:
@@ -132,9 +132,10 @@ def last_one_only(alphas_cumprod):
 
 
 EXERCISES = [
-    Exercise(
+    Build(
         number="1.1",
         name="width_of_sum",
+        minutes=5,
         right=width_of_sum,
         cases=sums,
         section="1.3",
@@ -169,9 +170,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="1.2",
         name="one_dose",
+        minutes=5,
         right=one_dose,
         cases=doses,
         section="1.4",
@@ -204,9 +206,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="1.3",
         name="add_noise",
+        minutes=10,
         right=add_noise,
         cases=batches,
         section="1.6",
@@ -258,9 +261,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="1.4",
         name="scaled_linear",
+        minutes=10,
         right=scaled_linear,
         cases=settings,
         section="1.7",
@@ -305,9 +309,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="1.5",
         name="jump_from",
+        minutes=10,
         right=jump_from,
         cases=jumps,
         section="1.5",
@@ -352,9 +357,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="1.6",
         name="first_below",
+        minutes=10,
         right=first_below,
         cases=levels,
         section="1.7",
@@ -396,9 +402,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="1.7",
         name="end_in_noise",
+        minutes=20,
         right=end_in_noise,
         cases=tables,
         section="1.9",

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from ..checks import Exercise, Mistake
+from ..kinds import Build, Mistake
 from .ch01 import random_table
 
 
@@ -282,9 +282,10 @@ def walks(rng):
 
 
 EXERCISES = [
-    Exercise(
+    Build(
         number="2.1",
         name="posterior",
+        minutes=10,
         right=posterior,
         cases=pairs_at,
         section="2.2",
@@ -316,9 +317,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="2.2",
         name="predict_original",
+        minutes=5,
         right=predict_original,
         cases=noisy,
         section="2.4",
@@ -347,9 +349,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="2.3",
         name="noise_of",
+        minutes=5,
         right=noise_of,
         cases=batches,
         section="2.4",
@@ -382,9 +385,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="2.4",
         name="kl_of_gaussians",
+        minutes=10,
         right=kl_of_gaussians,
         cases=gaussians,
         section="2.5",
@@ -415,9 +419,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="2.5",
         name="guess_of_two",
+        minutes=20,
         right=guess_of_two,
         cases=points,
         section="2.7",
@@ -456,9 +461,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="2.6",
         name="simple_loss",
+        minutes=10,
         right=simple_loss,
         cases=losses,
         section="2.6",
@@ -498,9 +504,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="2.7",
         name="step_back",
+        minutes=15,
         right=step_back,
         cases=steps,
         section="2.9",
@@ -563,9 +570,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="2.8",
         name="walk_back",
+        minutes=15,
         right=walk_back,
         cases=walks,
         section="2.9",

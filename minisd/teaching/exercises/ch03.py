@@ -2,7 +2,7 @@
 
 import torch
 
-from ..checks import Exercise, Mistake
+from ..kinds import Build, Mistake
 
 # 3.1
 
@@ -167,9 +167,10 @@ def factors(rng):
 
 
 EXERCISES = [
-    Exercise(
+    Build(
         number="3.1",
         name="timesteps",
+        minutes=10,
         right=timesteps,
         cases=counts,
         section="3.10",
@@ -210,9 +211,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="3.2",
         name="predict_original",
+        minutes=5,
         right=predict_original,
         cases=guesses,
         section="3.4",
@@ -250,9 +252,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="3.3",
         name="sigma_of",
+        minutes=5,
         right=sigma_of,
         cases=slides,
         section="3.3",
@@ -286,9 +289,10 @@ EXERCISES = [
             Mistake(lambda eta, t, s: float(eta), "sigma is not eta: eta only scales what (3.9) says."),
         ),
     ),
-    Exercise(
+    Build(
         number="3.4",
         name="ddim_step",
+        minutes=10,
         right=ddim_step,
         cases=steps,
         section="3.4",
@@ -334,9 +338,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="3.5",
         name="slerp",
+        minutes=10,
         right=slerp,
         cases=pairs,
         section="3.8",
@@ -372,9 +377,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="3.6",
         name="invert_one",
+        minutes=10,
         right=invert_one,
         cases=ups,
         section="3.9",
@@ -409,9 +415,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="3.7",
         name="marginal",
+        minutes=15,
         right=marginal,
         cases=factors,
         section="3.2",

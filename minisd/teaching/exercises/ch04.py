@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from ..checks import Exercise, Mistake
+from ..kinds import Build, Mistake
 
 # 4.1
 
@@ -173,9 +173,10 @@ def asked(rng):
 
 
 EXERCISES = [
-    Exercise(
+    Build(
         number="4.1",
         name="sigma_of",
+        minutes=5,
         right=sigma_of,
         cases=bars,
         section="4.3",
@@ -206,9 +207,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="4.2",
         name="score_of",
+        minutes=5,
         right=score_of,
         cases=noises,
         section="4.2",
@@ -239,9 +241,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="4.3",
         name="euler_for_x_t",
+        minutes=15,
         right=euler_for_x_t,
         cases=downs,
         section="4.4",
@@ -274,9 +277,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="4.4",
         name="down_and_up",
+        minutes=10,
         right=down_and_up,
         cases=levels,
         section="4.9",
@@ -313,9 +317,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="4.5",
         name="two_weights",
+        minutes=15,
         right=two_weights,
         cases=threes,
         section="4.6",
@@ -353,9 +358,10 @@ EXERCISES = [
             Mistake(lambda b, s, n: (float(n - s), 0.0), "This is Euler: the value before is not used."),
         ),
     ),
-    Exercise(
+    Build(
         number="4.6",
         name="order_of",
+        minutes=10,
         right=order_of,
         cases=runs,
         section="4.5",
@@ -385,9 +391,10 @@ EXERCISES = [
             ),
         ),
     ),
-    Exercise(
+    Build(
         number="4.7",
         name="back_from_v",
+        minutes=10,
         right=back_from_v,
         cases=asked,
         section="4.11",
