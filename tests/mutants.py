@@ -31,9 +31,10 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,7 +95,7 @@ COMPUTED = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """The `number`th mutant of the file `path` in minisd; `before` and `after` are the code about the change."""
+    """The `number`th mutant of minisd's file `path`; `before` and `after` are the code about the change."""
 
     path: str
     number: int
@@ -283,27 +284,39 @@ def start(files: list[str], mutant: Mutant | None) -> int:
     return pid
 
 
-def survivors(chosen: list[Mutant], jobs: int) -> list[Mutant]:
-    """Runs every mutant, `jobs` at a time; those that no test noticed."""
-    waiting, running, alive, done = list(reversed(chosen)), {}, [], 0
-    began = time.monotonic()
-    while waiting or running:
-        while waiting and len(running) < jobs:
-            mutant = waiting.pop()
-            running[start(files_of(mutant.path), mutant)] = mutant
+def results(waiting: Iterable[tuple[Any, list[str], Mutant | None]], jobs: int) -> Iterator[tuple[Any, bool]]:
+    """Runs (name, test files, mutant) for (name, whether the tests passed), `jobs` at a time."""
+    waiting, running = iter(waiting), {}
+    while True:
+        for name, files, mutant in itertools.islice(waiting, jobs - len(running)):
+            running[start(files, mutant)] = name
+        if not running:
+            return
         pid, status = os.wait()
-        mutant, done = running.pop(pid), done + 1
-        if status == 0:
-            alive.append(mutant)
-        said = "LIVES" if status == 0 else "killed"
+        yield running.pop(pid), status == 0
+
+
+def unsound(files: list[str], jobs: int) -> list[str]:
+    """The test files that fail on the unbroken package."""
+    return [file for file, passed in results(((file, [file], None) for file in files), jobs) if not passed]
+
+
+def survivors(chosen: list[Mutant], jobs: int) -> list[Mutant]:
+    """The mutants that no test noticed."""
+    alive, began = [], time.monotonic()
+    runs = ((mutant, files_of(mutant.path), mutant) for mutant in chosen)
+    for done, (mutant, passed) in enumerate(results(runs, jobs), 1):
+        alive += [mutant] * passed
         where = f"{mutant.path}:{mutant.line} {mutant.before} -> {mutant.after}"
-        print(f"{done}/{len(chosen)} {time.monotonic() - began:5.0f} s  {said}  {where}"[:160], flush=True)
+        said = f"{done}/{len(chosen)} {time.monotonic() - began:5.0f} s  {'LIVES' if passed else 'killed'}"
+        print(f"{said}  {where}"[:160], flush=True)
     return sorted(alive, key=chosen.index)
 
 
 def load_libraries() -> None:
     """What nearly every test imports and what takes seconds; not minisd itself."""
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ |= {"OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    sys.dont_write_bytecode = False  # or else every process compiles every test
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
     os.chdir(ROOT)
     import diffusers
@@ -376,13 +389,9 @@ def main() -> int:
     chosen = sample(paths, options.number, SEED)
     load_libraries()
     began = time.monotonic()
-    for path in paths:
-        seconds = time.monotonic()
-        _, status = os.waitpid(start(files_of(path), None), 0)
-        print(f"unbroken, the tests of {path}: {time.monotonic() - seconds:.0f} s", flush=True)
-        if status:
-            print(f"the tests of {path} fail without a mutant: {' '.join(files_of(path))}")
-            return 2
+    if failing := unsound(sorted({file for path in paths for file in files_of(path)}), options.jobs):
+        print("these tests fail without a mutant:", *failing)
+        return 2
     alive = survivors(chosen, options.jobs)
     if options.files or options.number != NUMBER:
         print(*[f"{m.path}:{m.line} in {m.within}: {m.before} -> {m.after}" for m in alive], sep="\n")
