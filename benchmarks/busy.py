@@ -25,9 +25,14 @@ from common import HERE, ROOT, on_machine, table, write_text
 from minisd.training.machine import cores, machine
 
 PROMPT = "a red house left of a yellow tent in the snow at night"
-NEIGHBOUR = "import torch\na = torch.randn(600, 600)\nwhile True: a @ a"  # keeps one core busy
+# Keeps one core busy, as long as the program that started it lives.
+NEIGHBOUR = """
+import os, torch
+parent, a = os.getppid(), torch.randn(600, 600)
+while os.getppid() == parent: a @ a
+"""
 SETTLE = 3  # seconds that a neighbour takes until it computes
-SLOWEST = 60  # seconds; a run that takes longer is stopped and counted as that long
+SLOWEST = 15  # seconds; a run that takes longer, with its start, is stopped and counted as that long
 # Python's arguments, and more environment. The second loads torch before minisd can tell OpenMP anything.
 WAYS: dict[str, tuple[list[str], dict[str, str]]] = {
     "minisd paint": (["-m", "minisd"], {}),
