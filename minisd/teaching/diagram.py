@@ -1,137 +1,181 @@
-"""The machine as a drawing: boxes for the networks, and the shapes that passed through them."""
+"""The whole machine as one drawing, with the shapes that passed through a pipeline's own modules."""
 
-import html
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-import torch
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Circle, FancyBboxPatch
+from torch import Tensor, nn
 
 from ..pipeline import StableDiffusion
+from .drawings import Point, arrow, box, canvas
+from .palette import GREY, INK, PAPER
 
-INK, PAPER, BOX, LATENT = "#222222", "#ffffff", "#e8eef4", "#fbeeda"
 STEPS = 30
-WIDTH, HEIGHT = 760, 290
+NETWORK, LATENT, LOOP = "#dce8f3", "#fbeeda", "#f5f5f5"  # what has weights, what is painted, what repeats
+SIZE = (9.0, 5.7)  # inches
 
 
-class Drawing:
-    """SVG text that a notebook shows as a picture."""
+@dataclass(frozen=True)
+class Seen:
+    """What passed through a pipeline's modules while it painted."""
 
-    def __init__(self, svg: str):
-        self.svg = svg
-
-    def _repr_svg_(self) -> str:
-        return self.svg
-
-    def __repr__(self) -> str:
-        return "<drawing>"
+    shapes: dict[str, list[tuple[int, ...]]]  # outputs of text encoder, U-Net, decoder
+    timesteps: list[int]  # that the U-Net was told
+    noise: np.ndarray  # the first latents, (4, height, width)
+    picture: np.ndarray  # (height, width, 3) in [0, 1]
 
 
-def shapes_seen(pipe: StableDiffusion, prompt: str, steps: int) -> dict[str, list[tuple[int, ...]]]:
-    """The shape of every network's first output while a picture is painted, and how often each was called."""
-    seen: dict[str, list[tuple[int, ...]]] = {
-        name: [] for name in ("text_encoder", "unet", "encoder", "decoder")
-    }
-    modules = {
-        "text_encoder": pipe.text_encoder,
-        "unet": pipe.unet,
-        "encoder": pipe.vae.encoder,
-        "decoder": pipe.vae.decoder,
-    }
-    hooks = [
-        module.register_forward_hook(lambda m, i, out, name=name: seen[name].append(tuple(out.shape)))
-        for name, module in modules.items()
-    ]
-    try:
-        pipe(prompt, num_inference_steps=steps, output_type="np")
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return seen
+def watch(pipe: StableDiffusion, prompt: str, steps: int) -> Seen:
+    """Paint `prompt` and note what passes by."""
+    parts = {"text": pipe.text_encoder, "unet": pipe.unet, "decoder": pipe.vae.decoder}
+    shapes: dict[str, list[tuple[int, ...]]] = {name: [] for name in parts}
+    given: list[tuple[Tensor, int]] = []  # latents and timestep of the U-Net's calls
+    with ExitStack() as hooks:
+        for name, part in parts.items():
+            note = partial(lambda name, module, args, out: shapes[name].append(tuple(out.shape)), name)
+            hooks.enter_context(part.register_forward_hook(note))
+        before = pipe.unet.register_forward_pre_hook(lambda unet, args: given.append((args[0], int(args[1]))))
+        hooks.enter_context(before)
+        picture = np.asarray(pipe(prompt, num_inference_steps=steps, output_type="np"))[0]
+    return Seen(shapes, [t for _, t in given], given[0][0][0].float().cpu().numpy(), picture)
 
 
-class Sheet:
-    """The pieces of a drawing, in SVG."""
-
-    def __init__(self) -> None:
-        self.parts: list[str] = []
-
-    def text(self, x: float, y: float, words: str, size: int = 13, weight: str = "normal") -> None:
-        self.parts.append(
-            f'<text x="{x}" y="{y}" font-size="{size}" font-weight="{weight}" text-anchor="middle" '
-            f'fill="{INK}">{html.escape(words)}</text>'
-        )
-
-    def box(
-        self,
-        x: float,
-        y: float,
-        width: float,
-        height: float,
-        title: str,
-        below: str,
-        colour: str = BOX,
-        dash: str = "",
-    ) -> None:
-        self.parts.append(
-            f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="8" fill="{colour}" stroke="{INK}" '
-            f'stroke-dasharray="{dash}"/>'
-        )
-        self.text(x + width / 2, y + height / 2 - 3, title, 14, "bold")
-        self.text(x + width / 2, y + height / 2 + 14, below, 11)
-
-    def arrow(
-        self, points: Sequence[tuple[float, float]], label: str = "", at: tuple[float, float] = (0, 0)
-    ) -> None:
-        path = " ".join(f"{x},{y}" for x, y in points)
-        self.parts.append(
-            f'<polyline points="{path}" fill="none" stroke="{INK}" stroke-width="1.6" '
-            'marker-end="url(#tip)"/>'
-        )
-        if label:
-            self.text(*at, label, 11)
-
-    def svg(self) -> str:
-        tip = (
-            '<defs><marker id="tip" markerWidth="9" markerHeight="9" refX="7" refY="3.5" orient="auto">'
-            f'<path d="M0,0 L8,3.5 L0,7 z" fill="{INK}"/></marker></defs>'
-        )
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
-            f'font-family="sans-serif"><rect width="{WIDTH}" height="{HEIGHT}" fill="{PAPER}"/>{tip}'
-            f"{''.join(self.parts)}</svg>"
-        )
+def by(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))
 
 
-def diagram(pipe: StableDiffusion, prompt: str, steps: int = STEPS) -> Drawing:
-    """Latent diffusion as boxes and arrows (Rombach et al. 2022, figure 3), with `pipe`'s own shapes.
+def millions(module: nn.Module) -> str:
+    count = sum(p.numel() for p in module.parameters())
+    return f"{count / 1e6:.3g} million weights" if count >= 10**6 else f"{count:,} weights"
 
-    It paints `prompt` once, to see what passes through the modules.
+
+def diagram(pipe: StableDiffusion, prompt: str, steps: int = STEPS) -> Axes:
+    """Latent diffusion on one page (after Rombach et al. 2022, figure 3), with `pipe`'s own shapes.
+
+    It paints `prompt` once, to see what passes through the modules. The U-Net's output is a guess of the
+    noise; the step, which has no weights, makes the next latents of the latents, that guess and the timestep.
     """
-    seen = shapes_seen(pipe, prompt, steps)
-    ids = tuple(pipe.tokenizer([prompt]).shape)
-    context, latents, pixels = seen["text_encoder"][0][1:], seen["unet"][0][1:], seen["decoder"][0][1:]
-    calls = len(seen["unet"])
-    sheet = Sheet()
+    seen = watch(pipe, prompt, steps)
+    axes = canvas(*SIZE)
+    draw_words(axes, pipe, seen)
+    draw_loop(axes, pipe, seen)
+    draw_start(axes, pipe, seen)
+    draw_end(axes, pipe, seen)
+    return axes
 
-    def by(shape: tuple[int, ...]) -> str:
-        return " x ".join(map(str, shape))
 
-    def size(module: torch.nn.Module) -> str:
-        return f"{sum(p.numel() for p in module.parameters()):,} weights"
+def draw_words(axes: Axes, pipe: StableDiffusion, seen: Seen) -> None:
+    """At the left: two texts, the tokenizer, the text encoder, and the contexts that it makes of them."""
+    _, tokens, width = seen.shapes["text"][0]
+    box(axes, (0.1, 5.1), (1.04, 0.45), "your words", "a sentence")
+    box(axes, (1.18, 5.1), (0.82, 0.45), "no words", "“”")
+    box(axes, (0.1, 4.25), (1.9, 0.5), "tokenizer", f"{len(pipe.tokenizer):,} tokens")
+    box(axes, (0.1, 3.15), (1.9, 0.72), "text encoder", millions(pipe.text_encoder), NETWORK)
+    for x in (0.57, 1.57):
+        arrow(axes, [(x, 5.1), (x, 4.75)])
+        arrow(axes, [(x, 4.25), (x, 3.87)])
+    write(axes, (1.07, 4.06), f"{tokens} ids")
+    route(axes, [(2.0, 3.7), (2.2, 3.7), (2.2, 4.72), (4.0, 4.72)])
+    route(axes, [(2.0, 3.45), (4.0, 3.45)])
+    write(axes, (2.75, 4.86), "$c$", 12)
+    write(axes, (2.75, 3.59), r"$\varnothing$", 12)
+    write(axes, (1.05, 3.02), f"each {tokens} × {width}, read once")
 
-    sheet.box(10, 20, 130, 46, "your words", "a sentence", PAPER)
-    sheet.box(10, 110, 130, 46, "tokenizer", f"{len(pipe.tokenizer):,} tokens")
-    sheet.box(10, 200, 130, 46, "text encoder", size(pipe.text_encoder))
-    sheet.box(300, 90, 170, 76, "U-Net", size(pipe.unet))
-    sheet.box(300, 220, 170, 46, "noise", by(latents), LATENT)
-    sheet.box(590, 60, 150, 46, "decoder", size(pipe.vae.decoder))
-    sheet.box(590, 150, 150, 46, "your picture", by(pixels), PAPER)
-    sheet.box(590, 225, 150, 46, "encoder", f"called {len(seen['encoder'])} times", BOX, "4 4")
-    sheet.arrow([(75, 66), (75, 108)])
-    sheet.arrow([(75, 156), (75, 198)], f"ids {by(ids[1:])}", (112, 182))
-    sheet.arrow([(140, 223), (220, 223), (220, 140), (298, 140)], f"context {by(context)}", (205, 245))
-    sheet.arrow([(385, 220), (385, 168)], "once", (408, 198))
-    round_again = [(470, 110), (520, 110), (520, 45), (270, 45), (270, 112), (298, 112)]
-    sheet.arrow(round_again, f"{calls} times: a little less noise", (395, 36))
-    sheet.arrow([(520, 83), (588, 83)], f"latents {by(latents)}", (552, 128))
-    sheet.arrow([(665, 106), (665, 148)])
-    return Drawing(sheet.svg())
+
+def draw_loop(axes: Axes, pipe: StableDiffusion, seen: Seen) -> None:
+    """In the middle: two calls of the U-Net, the guidance, the step, and the way round."""
+    frame: dict[str, Any] = {"boxstyle": "round,pad=0,rounding_size=0.15", "zorder": 0}
+    axes.add_patch(FancyBboxPatch((2.35, 1.3), 5.15, 4.3, facecolor=LOOP, edgecolor=GREY, **frame))
+    first, second, *_, last = seen.timesteps
+    rounds = f"for $t$ = {first}, {second}, ..., {last}   ({len(seen.timesteps)} rounds)"
+    axes.text(2.5, 5.38, rounds, fontsize=10, va="center", fontweight="bold")
+    shape = by(seen.shapes["unet"][0][1:])
+    box(axes, (2.51, 2.0), (0.92, 0.55), "$z_t$", shape, LATENT, fontsize=10.5)
+    box(axes, (4.0, 4.2), (1.35, 0.72), "U-Net", "with your words", NETWORK)
+    box(axes, (4.0, 2.95), (1.35, 0.72), "U-Net", "without words", NETWORK)
+    write(axes, (4.68, 3.935), f"the same network:\n{millions(pipe.unet)}")
+    box(axes, (5.8, 3.45), (1.5, 0.9), "")
+    axes.text(6.55, 4.17, "guidance", fontsize=10, fontweight="bold", ha="center", va="center", zorder=4)
+    box(axes, (5.8, 1.9), (1.5, 0.75), "step", r"$z_{t'}$ from $z_t$, $\hat\epsilon$ and $t$")
+    formula = r"$\hat\epsilon = \hat\epsilon_\varnothing + s\,(\hat\epsilon_c - \hat\epsilon_\varnothing)$"
+    write(axes, (6.55, 3.87), f"{formula}\n$s$ = {pipe.guidance_scale:g}", 9.5)
+    for bend, height in ((3.15, 2.28), (4.4, 3.15)):
+        route(axes, [(3.7, height), (3.7, bend), (4.0, bend)])
+    route(axes, [(3.43, 2.28), (5.8, 2.28)])
+    route(axes, [(5.35, 4.55), (5.55, 4.55), (5.55, 4.1), (5.8, 4.1)])
+    route(axes, [(5.35, 3.3), (5.55, 3.3), (5.55, 3.7), (5.8, 3.7)])
+    route(axes, [(6.55, 3.45), (6.55, 2.65)])
+    route(axes, [(7.4, 2.28), (7.4, 1.45), (3.15, 1.45), (3.15, 2.0)])
+    write(axes, (5.63, 4.73), r"$\hat\epsilon_c$", 12)
+    write(axes, (5.63, 3.12), r"$\hat\epsilon_\varnothing$", 12)
+    write(axes, (6.65, 3.05), "$\\hat\\epsilon$: the noise,\nguessed", ha="left")
+    write(axes, (4.75, 1.6), "$z_{t'}$ has a little less noise: it is the next round's $z_t$")
+    for junction in ((3.7, 2.28), (3.7, 3.15), (7.4, 2.28)):
+        axes.plot(*junction, "o", color=INK, markersize=4.5, zorder=2)
+    for place, end in (((4.68, 5.17), 4.92), ((4.68, 2.7), 2.95), ((6.55, 1.73), 1.95)):
+        clock(axes, place, end)
+
+
+def draw_start(axes: Axes, pipe: StableDiffusion, seen: Seen) -> None:
+    """At the lower left: where the loop begins, with noise alone or with a picture under noise."""
+    paste(axes, (0.15, 1.93), 0.7, (seen.noise[:3].transpose(1, 2, 0) / 4 + 0.5).clip(0, 1))
+    write(axes, (0.5, 1.83), "noise")
+    arrow(axes, [(0.87, 2.28), (2.51, 2.28)])
+    axes.text(1.62, 2.38, "text to image", fontsize=9, fontweight="bold", ha="center")
+    write(axes, (1.62, 2.15), "$z_t$ is noise at first")
+    paste(axes, (0.15, 0.25), 0.7, seen.picture)
+    write(axes, (0.5, 0.14), "a picture of yours")
+    axes.text(0.15, 1.05, "image to image", fontsize=9, fontweight="bold")
+    box(axes, (1.2, 0.32), (1.3, 0.55), "encoder", millions(pipe.vae.encoder), NETWORK, dashed=True)
+    box(axes, (2.85, 0.32), (1.3, 0.55), "add noise", "up to the first $t$", dashed=True)
+    for x, end in ((0.87, 1.2), (2.5, 2.85)):
+        arrow(axes, [(x, 0.6), (end, 0.6)], dashed=True)
+    arrow(axes, [(2.95, 0.87), (2.95, 2.0)], dashed=True)
+    write(axes, (2.67, 0.72), "$z$", 10)
+    write(
+        axes,
+        (4.35, 0.75),
+        "The lower the strength, the lower the first $t$ and the fewer the rounds.",
+        ha="left",
+    )
+    write(axes, (4.35, 0.44), "Blue: networks, with learned weights. White: rules, without.", ha="left")
+    write(axes, (4.35, 0.26), "Dashed: only where one starts from a picture.", ha="left")
+
+
+def draw_end(axes: Axes, pipe: StableDiffusion, seen: Seen) -> None:
+    """At the right: the decoder and the picture that it made."""
+    arrow(axes, [(7.3, 2.28), (7.72, 2.28)])
+    box(axes, (7.72, 1.98), (1.15, 0.6), "decoder", millions(pipe.vae.decoder), NETWORK)
+    write(axes, (8.3, 1.72), "after the last round")
+    arrow(axes, [(8.3, 2.58), (8.3, 3.0)])
+    paste(axes, (7.72, 3.0), 1.15, seen.picture)
+    axes.text(8.3, 4.4, "your picture", fontsize=10, fontweight="bold", ha="center")
+    write(axes, (8.3, 4.28), by(seen.shapes["decoder"][0][1:]))
+
+
+def route(axes: Axes, points: Sequence[Point]) -> None:
+    """An arrow inside the loop."""
+    arrow(axes, points, paper=LOOP)
+
+
+def clock(axes: Axes, at: Point, end: float) -> None:
+    """The timestep, told to the box whose edge lies at the height `end`."""
+    axes.add_patch(Circle(at, 0.13, facecolor=PAPER, edgecolor=INK, zorder=3))
+    write(axes, at, "$t$", 10)
+    route(axes, [(at[0], at[1] + (0.13 if end > at[1] else -0.13)), (at[0], end)])
+
+
+def paste(axes: Axes, corner: Point, side: float, picture: np.ndarray) -> None:
+    """A square picture, (height, width, 3), with its lower left corner there."""
+    inset = axes.inset_axes((*corner, side, side), transform=axes.transData)
+    inset.imshow(picture)
+    inset.axis("off")
+
+
+def write(axes: Axes, at: Point, words: str, fontsize: float = 8, ha: str = "center") -> None:
+    axes.text(*at, words, fontsize=fontsize, ha=ha, va="center", color=INK, zorder=4)

@@ -6,13 +6,14 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Polygon
 
 from .palette import COLOURS, GREY, INK, PAPER, numbers, own, panels
 
 Point = tuple[float, float]
 KEYWORDS = ("repeat", "until", "for", "while", "if", "else", "return", "take", "draw")
 LINES = 10  # of an algorithm
+RADIUS = 0.27  # of a node
 FORWARD = {(2, 3): r"$q(x_t\,|\,x_{t-1})$"}
 BACKWARD = {(2, 3): r"$p_\theta(x_{t-1}\,|\,x_t)$"}
 CHAIN = ("$x_0$", "...", "$x_{t-1}$", "$x_t$", "...", "$x_T$")
@@ -63,14 +64,16 @@ def arrow(
     dashed: bool = False,
     head: bool = True,
     fontsize: float = 9,
+    paper: str = PAPER,
 ) -> None:
     """A line through the points with an arrow's head at its end; `label` is centred at `at`.
 
-    It has a white edge, so that of two lines that cross one is seen to pass over the other.
+    It has an edge in the colour of the paper, so that of two lines that cross one is seen to pass over the
+    other.
     """
     x, y = zip(*points)
     dashes = (0, (4, 2)) if dashed else "-"
-    axes.plot(x, y, color=PAPER, linewidth=5, linestyle="-", solid_capstyle="butt", zorder=1.5)
+    axes.plot(x, y, color=paper, linewidth=6, linestyle="-", solid_capstyle="butt", zorder=1.6)
     axes.plot(x, y, color=INK, linewidth=1.3, linestyle=dashes, zorder=1.6)
     if head:
         look: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 11, "shrinkA": 0, "shrinkB": 0}
@@ -96,51 +99,58 @@ def chain(
     Neighbours that have no label get a plain arrow, unless the whole direction is empty ({}). pictures: one
     for each node, below it, or None.
     """
-    gap, radius = 1.0, 0.25
-    longest = max((b - a for a, b in [*forward, *backward]), default=1)
-    top, bottom = 0.45 + 0.2 * longest, 0.45 + (0.2 * longest if backward else 0)
+    top, bottom = room(forward), room(backward)
     low = bottom + (0.85 if pictures is not None else 0)
-    axes = canvas(gap * len(nodes), top + low, axes)
-    axes.set(xlim=(-gap / 2, gap * (len(nodes) - 0.5)), ylim=(-low, top))
+    axes = canvas(len(nodes), top + low, axes)
+    axes.set(xlim=(-0.5, len(nodes) - 0.5), ylim=(-low, top))
     for i, name in enumerate(nodes):
-        hidden = name == "..."
-        face, edge = ("none", "none") if hidden else ("#e8eef4", INK)
-        axes.plot(i * gap, 0, "o", markersize=144 * radius, color=face, markeredgecolor=edge, zorder=3)
-        shown = r"$\cdots$" if hidden else name
-        axes.text(i * gap, 0, shown, ha="center", va="center", fontsize=12, zorder=4)
+        if name == "...":
+            axes.text(i, 0, r"$\cdots$", ha="center", va="center", fontsize=14)
+        else:
+            axes.add_patch(Circle((i, 0), RADIUS, facecolor="#e8eef4", edgecolor=INK, zorder=3))
+            axes.text(i, 0, name, ha="center", va="center", fontsize=12, zorder=4)
         if pictures is not None and pictures[i] is not None:
-            picture = axes.inset_axes((i * gap - 0.4, -low + 0.02, 0.8, 0.8), transform=axes.transData)
+            picture = axes.inset_axes((i - 0.4, -low + 0.02, 0.8, 0.8), transform=axes.transData)
             picture.imshow(pictures[i], vmin=0)
             picture.axis("off")
     for labels, side in ((forward, 1), (backward, -1)):
         plain = {(i, i + 1): "" for i in range(len(nodes) - 1)} if labels else {}
         for (a, b), label in {**plain, **labels}.items():
-            bend(axes, (a * gap, b * gap), side, radius, label)
+            bend(axes, a, b, side, label)
     return axes
 
 
-def bend(axes: Axes, ends: Point, side: int, radius: float, label: str) -> None:
-    """A bent arrow between two nodes at height 0: above and to the right (1), or below and to the left (-1).
+def height(jump: int) -> float:
+    """How high an arrow over so many nodes rises: a long one passes over the labels of short ones."""
+    return RADIUS * 0.75 + 0.08 if jump == 1 else 0.5 + 0.12 * jump
 
-    The way back is dashed, so that the two can be told apart.
+
+def room(labels: Mapping[tuple[int, int], str]) -> float:
+    """The height that a chain needs on the side of these arrows."""
+    return height(max(b - a for a, b in labels)) + 0.35 if labels else RADIUS + 0.08
+
+
+def bend(axes: Axes, left: int, right: int, side: int, label: str) -> None:
+    """An arrow between two nodes at height 0: above and to the right (1), or below and to the left (-1).
+
+    Between neighbours it is bent, over others it has corners. The way back is dashed, so that the two can be
+    told apart.
     """
-    left, right = ends
     start, end = (left, right) if side > 0 else (right, left)
-    up, bow = side * radius * 0.75, 0.24
-    reach = radius * 0.85 * side
-    tip = FancyArrowPatch(
-        (start + reach, up),
-        (end - reach, up),
-        connectionstyle=f"arc3,rad={-bow}",
-        arrowstyle="-|>",
-        mutation_scale=11,
-        color=INK,
-        linewidth=1.2,
-        linestyle="-" if side > 0 else (0, (4, 2)),
-    )
-    axes.add_patch(tip)
-    height = up + side * (bow * abs(end - start) / 2 + 0.13)
-    axes.text((left + right) / 2, height, label, ha="center", va="center", fontsize=10.5)
+    top = side * height(right - left)
+    if right - left > 1:
+        foot = side * RADIUS
+        corners = [(start, foot), (start, top), (end, top), (end, foot)]
+        arrow(axes, corners, dashed=side < 0)
+    else:
+        up, reach = side * RADIUS * 0.75, side * RADIUS * 0.85
+        look: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 11, "linewidth": 1.2, "color": INK}
+        tip = FancyArrowPatch(
+            (start + reach, up), (end - reach, up), connectionstyle="arc3,rad=-0.24", **look
+        )
+        tip.set_linestyle("-" if side > 0 else (0, (4, 2)))
+        axes.add_patch(tip)
+    axes.text((left + right) / 2, top + side * 0.17, label, ha="center", va="center", fontsize=10.5)
 
 
 # ---- algorithms
@@ -207,11 +217,13 @@ def one_step(
     axes.plot(*np.stack([here, there]).T, ":", color=INK, linewidth=1.2, zorder=1)
     middle: dict[str, Any] = {"ha": "center", "va": "center", "color": INK}
     axes.text(*pair((here + there) / 2 - 3.2 * side), noise, fontsize=12, **middle)
-    axes.text(*pair((here + after) / 2 + 3.2 * side), "the step", fontsize=10, **middle)
+    axes.text(*pair((here + after) / 2 + 2 * side), "the step", fontsize=10, **middle)
+    away = 15 * side / np.linalg.norm(side)
     for point, name, face in zip((here, there, after), labels, ("white", INK, GREY)):
         axes.plot(*point, "o", markersize=8, markerfacecolor=face, markeredgecolor=INK, zorder=4)
-        axes.annotate(name, pair(point), (7, 7), textcoords="offset points", fontsize=12)
-    axes.set(aspect="equal", xticks=[], yticks=[])
+        axes.annotate(name, pair(point), pair(away), textcoords="offset points", fontsize=12, **middle)
+    axes.set_aspect("equal")
+    axes.axis("off")
     axes.margins(0.2)
     return axes
 
@@ -258,15 +270,20 @@ def shadows(
         unit = end / np.linalg.norm(end)
         axes.plot(*np.outer([-0.1, 1.4], reach * unit).T, "-", color=GREY, linewidth=0.6, zorder=1)
         straight(axes, 0 * end, end, colour, 2)
-        axes.annotate(label, pair(end), (8, -4), textcoords="offset points", fontsize=13, color=INK)
+        left = np.array([-unit[1], unit[0]])
+        away = 13 * left if dot is None or dot @ left < 0 else -13 * left  # not where the perpendicular is
+        where: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "center"}
+        axes.annotate(label, pair(end), pair(away), fontsize=13, color=INK, **where)
         if dot is not None:
             right_angle(axes, dot, unit, 0.05 * reach)
     if dot is not None:
         axes.plot(*dot, "o", markersize=7, color=INK, zorder=4)
-    axes.axhline(0, color=INK, linewidth=0.8, linestyle="-")
-    axes.axvline(0, color=INK, linewidth=0.8, linestyle="-")
-    axes.set(xlim=(-0.1 * reach, reach), ylim=(-0.1 * reach, reach), aspect="equal", xticks=[], yticks=[])
-    axes.set(xlabel=xlabel, ylabel=ylabel)
+    for along in np.eye(2):
+        straight(axes, -0.1 * reach * along, reach * along, INK, 0.8)
+    axes.text(reach, -0.03 * reach, xlabel, ha="right", va="top")
+    axes.text(-0.03 * reach, reach, ylabel, ha="right", va="top", rotation=90)
+    axes.set(xlim=(-0.12 * reach, 1.02 * reach), ylim=(-0.12 * reach, 1.02 * reach), aspect="equal")
+    axes.axis("off")
     return axes
 
 

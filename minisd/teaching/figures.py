@@ -163,7 +163,7 @@ def slider(
     options = list(values)
     every = max((len(options) - 1) / 5, 1)
     chosen = [options[round(i * every)] for i in range(min(6, len(options)))] if shown is None else shown
-    for axes, value in zip(panels(len(chosen), columns=6, width=9.0, height=1.9), chosen):
+    for axes, value in zip(panels(len(chosen), columns=6, width=9.0, height=1.75), chosen):
         draw(axes, value)
         axes.set_title(f"{name} = {value}", fontsize=9)
     plt.show()

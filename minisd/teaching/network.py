@@ -6,22 +6,23 @@ from typing import Any
 
 import torch
 from matplotlib.axes import Axes
+from matplotlib.patches import FancyArrowPatch
 from torch import Tensor, nn
 
 from .drawings import Point, arrow, box, canvas
 from .palette import GREY, INK
 
-MOST = 40  # boxes that a page has room for
+MOST = 32  # boxes that a page has room for
 
 
 @dataclass(frozen=True)
 class Part:
-    """A module that was called: its name, its weights, its first output's shape, and whose output it read."""
+    """A module that was called: its name and weights, its first output's shape, whose outputs it read."""
 
     name: str
     weights: int
     shape: tuple[int, ...]
-    skips: tuple[int, ...]
+    reads: tuple[int, ...]
 
     @property
     def size(self) -> int:
@@ -51,8 +52,8 @@ def tensors(value: Any) -> list[Tensor]:
 def calls(module: nn.Module, inputs: tuple[Any, ...], depth: int) -> list[Part]:
     """What happens in one forward pass, in order.
 
-    A part skips back to every earlier one whose output it reads, the last but for which came between. A
-    tensor in a list counts as read by the part that takes it off the list.
+    A part reads an earlier one if it is given one of its tensors unchanged. A tensor in a list counts as
+    read by the part that takes it off the list.
     """
     given: list[list[Tensor]] = []  # the tensors before the running part's call
     made: list[list[Tensor]] = []  # the outputs so far, kept so that none of them is mistaken for another
@@ -64,10 +65,11 @@ def calls(module: nn.Module, inputs: tuple[Any, ...], depth: int) -> list[Part]:
     def after(part: nn.Module, args: tuple, out: Any, name: str) -> None:
         kept = [id(x) for arg in args if isinstance(arg, list) for x in tensors(arg)]
         read = {id(x) for x in given.pop() if id(x) not in kept}
-        skips = tuple(i for i, outs in enumerate(made[:-1]) if any(id(x) in read for x in outs))
+        sources = tuple(i for i, outs in enumerate(made) if any(id(x) in read for x in outs))
         made.append(tensors(out))
         weights = sum(p.numel() for p in part.parameters())
-        seen.append(Part(name, weights, tuple(made[-1][0].shape), skips))
+        called = type(part).__name__ if name.isdigit() else name
+        seen.append(Part(called, weights, tuple(made[-1][0].shape), sources))
 
     hooks = []
     for name, part in parts_of(module, depth):
@@ -83,47 +85,51 @@ def calls(module: nn.Module, inputs: tuple[Any, ...], depth: int) -> list[Part]:
 
 
 def network(module: nn.Module, *inputs: Any, depth: int = 1, axes: Axes | None = None) -> Axes:
-    """Draw what module(*inputs) calls, from left to right.
+    """Draw what module(*inputs) calls, from left to right in that order.
 
-    The smaller the picture a part makes, the lower its box; the more channels, the darker. A part that makes
-    no picture, in a network that makes one, stands above the others. Dashed lines are skips. Raises
-    ValueError where there are more parts than a page has room for.
+    The smaller the picture a part makes, the lower its box; the more channels, the darker. Dashed lines are
+    skips: a picture that a later part reads, too. Of a part that makes no picture, in a network that makes
+    one, a note says how many parts read it. Raises ValueError where there are more parts than fit on a page.
     """
     parts = calls(module, inputs, depth)
     if len(parts) > MOST:
         raise ValueError(f"{len(parts)} parts at depth {depth} do not fit on a page; take a lower depth")
     wide = len(parts) <= 12
-    width, tall = (0.98, 0.66) if wide else (0.3, 1.25)
+    width, tall = (0.98, 0.66) if wide else (0.36, 1.85)
     sizes = sorted({part.size for part in parts} - {0}, reverse=True)
-    level = {size: -(tall + 0.3) * i for i, size in enumerate(sizes)} | {0: tall + 0.3 if sizes else 0.0}
-    low, high = (choose(level[part.size] for part in parts) for choose in (min, max))
-    axes = canvas(width * len(parts) + 0.1, high - low + tall + 0.2, axes)
-    axes.set(xlim=(-0.05, width * len(parts) + 0.05), ylim=(low - 0.1, high + tall + 0.1))
+    level = {size: -(tall + 0.3) * i for i, size in enumerate(sizes)} | {0: 0.0}
+    low = min(level[part.size] for part in parts)
+    skips = [(i, j) for j, part in enumerate(parts) for i in part.reads if parts[i].size and i < j - 1]
+    head = 0.4 if skips else 0.1
+    axes = canvas(width * len(parts) + 0.1, tall - low + head + 0.1, axes)
+    axes.set(xlim=(-0.05, width * len(parts) + 0.05), ylim=(low - 0.1, tall + head))
     corners = [(i * width + 0.05, level[part.size]) for i, part in enumerate(parts)]
-    most = max(part.shape[1] for part in parts)
-    for part, corner in zip(parts, corners):
-        one_part(axes, part, corner, (width - 0.1, tall), wide, part.shape[1] / most)
-    main = [corner for part, corner in zip(parts, corners) if part.size or not sizes]
-    for (x, y), (x_next, y_next) in zip(main, main[1:]):
+    pictures = [i for i, part in enumerate(parts) if part.size or not sizes]
+    most = max(parts[i].shape[1] for i in pictures)
+    for i, (part, (x, y)) in enumerate(zip(parts, corners)):
+        share = part.shape[1] / most if i in pictures else 0
+        one_part(axes, part, (x, y), (width - 0.1, tall), wide, share)
+        readers = sum(i in other.reads for other in parts)
+        if i not in pictures and readers > 1:
+            note = f"read by {readers} parts"
+            axes.text(x + width / 2 - 0.05, y - 0.1, note, fontsize=7.5, ha="center", va="top", color=INK)
+    for (x, y), (x_next, y_next) in zip(*([corners[i] for i in part] for part in (pictures, pictures[1:]))):
         follow(axes, (x + width - 0.1, y + tall / 2), (x_next, y_next + tall / 2))
-    for part, (x, y) in zip(parts, corners):
-        for x_from, y_from in (corners[i] for i in part.skips if len(parts[i].shape) == len(part.shape)):
-            skip(axes, (x_from + width - 0.1, y_from + tall - 0.12), (x, y + tall - 0.12))
+    for i, j in skips:
+        skip(axes, *((corners[k][0] + width / 2 - 0.05, corners[k][1] + tall) for k in (i, j)))
     return axes
 
 
 def one_part(axes: Axes, part: Part, corner: Point, size: Point, wide: bool, share: float) -> None:
     """A box with the part's name, the shape of what it makes and its weights; darker for a larger share."""
     (x, y), (width, height) = corner, size
-    shade = 0.97 - 0.3 * share
-    box(axes, corner, size, "", colour=str(shade))
-    shape = " × ".join(map(str, part.shape[1:]))
-    words = [part.name, shape, f"{short(part.weights)} weights"] if part.weights else [part.name, shape]
-    look: dict[str, Any] = {"ha": "center", "va": "center", "color": INK, "zorder": 4}
-    if wide:
-        axes.text(x + width / 2, y + height / 2, "\n".join(words), fontsize=7.5, **look)
-    else:
-        axes.text(x + width / 2, y + height / 2, "\n".join(words[:2]), fontsize=6, rotation=90, **look)
+    box(axes, corner, size, "", colour=str(0.97 - 0.3 * share))
+    words = [part.name, " × ".join(map(str, part.shape[1:]))]
+    if part.weights and wide:
+        words.append(f"{short(part.weights)} weights")
+    turned = {"fontsize": 7.5, "rotation": 0 if wide else 90, "linespacing": 1.3}
+    look: dict[str, Any] = {"ha": "center", "va": "center", "color": INK, "zorder": 4, **turned}
+    axes.text(x + width / 2, y + height / 2, "\n".join(words), **look)
 
 
 def short(number: int) -> str:
@@ -142,4 +148,9 @@ def follow(axes: Axes, start: Point, end: Point) -> None:
 
 
 def skip(axes: Axes, start: Point, end: Point) -> None:
-    axes.plot(*zip(start, end), color=GREY, linewidth=1, linestyle=(0, (4, 2)), zorder=1.2)
+    """A dashed arc from the top of one box to the top of another."""
+    look: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 9, "shrinkA": 0, "shrinkB": 0}
+    rad = -0.35 / max(end[0] - start[0], 0.7)
+    line = FancyArrowPatch(start, end, connectionstyle=f"arc3,rad={rad}", linestyle=(0, (4, 2)), **look)
+    line.set(color=GREY, linewidth=1, zorder=5)
+    axes.add_patch(line)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from ..files import whole
 from .book import ROOT
+from .captions import describe
 from .figures import QUIET
 
 if TYPE_CHECKING:
@@ -91,7 +92,9 @@ def failure(path: Path, book: "NotebookNode", index: int, said: str) -> str:
 
 
 def as_text(book: "NotebookNode") -> str:
-    """The notebook's file without what differs from run to run or machine to machine."""
+    """The notebook's file without what differs from run to run or machine to machine, its figures described
+    by their captions.
+    """
     import nbformat
 
     book.metadata = {
@@ -101,8 +104,9 @@ def as_text(book: "NotebookNode") -> str:
     for cell in book.cells:
         cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
         if cell.cell_type == "code":
-            # A widget's id is random and its state is not kept: the figure below it shows the same.
+            # A widget's id is random and its state is not kept: the strip of pictures by it shows the same.
             cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+    describe(book)
     nbformat.validate(book)
     return nbformat.writes(book, version=4).rstrip("\n") + "\n"
 

@@ -36,7 +36,7 @@ def direct_labels(axes: Axes) -> Axes:
         last = np.flatnonzero(np.isfinite(x) & np.isfinite(y))[-1]
         ends.append(to_axes.transform((x[last], y[last])))
     height = axes.get_window_extent().height * 72 / axes.figure.dpi  # points, before the layout
-    places = spread([float(np.clip(y, 0, 1)) for _, y in ends], 1.35 * SMALL / height)
+    places = spread([float(y) for _, y in ends], 1.35 * SMALL / height)
     for line, (x, y), place in zip(lines, ends, places):
         colour = darker(line.get_color())
         joined = {"arrowstyle": "-", "linewidth": 0.6, "color": colour, "shrinkA": 0, "shrinkB": 0}
@@ -56,10 +56,15 @@ def direct_labels(axes: Axes) -> Axes:
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
-    """Places as near as possible to the wanted ones, no two nearer to each other than `gap`."""
+    """Places in [0, 1] as near as possible to the wanted ones, no two nearer to each other than `gap`.
+
+    Where there are too many for that, they share the room evenly.
+    """
+    gap = min(gap, 1 / max(len(wanted) - 1, 1))
     order = np.argsort(wanted, kind="stable")
     places = np.array(wanted, dtype=float)[order]
     for _ in range(50 * len(places)):
+        places = places.clip(0, 1)
         for i in range(len(places) - 1):
             overlap = max(gap - (places[i + 1] - places[i]), 0)
             places[i] -= overlap / 2
