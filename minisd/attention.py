@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool = False) -> Tensor:
-    """softmax(Q K^T / sqrt(d)) V in each head, d = width / heads (Vaswani et al. 2017, eq. 1 and section
-    3.2.2).
+    """softmax(Q K^T / sqrt(d)) V in each head, d = width / heads (Vaswani et al. 2017, section 3.2.2).
 
     q (batch, tokens, width), k and v (batch, other tokens, width) -> q's shape. `causal` lets every token see
     only itself and those before it.
@@ -59,9 +58,7 @@ class PictureAttention(Attention):
 
 
 class GEGLU(nn.Module):
-    """value * GELU(gate), both from one linear layer, value first (Shazeer 2020, eq. 5, writes the gate
-    first).
-    """
+    """value * GELU(gate), both from one linear layer, value first (Shazeer 2020, eq. 5: gate first)."""
 
     def __init__(self, width: int, inner: int):
         super().__init__()

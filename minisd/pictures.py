@@ -1,6 +1,4 @@
-"""Pictures in and out: files, PIL images, arrays and tensors, of any mode, depth, orientation and
-transparency.
-"""
+"""Pictures in and out: files, PIL images, arrays and tensors, of any mode, depth and transparency."""
 
 import math
 import stat
@@ -175,9 +173,7 @@ def prepare(
 
 
 def note_size(height: int, width: int, native: int) -> None:
-    """Warn of a picture far larger than those that the model was trained on; ValueError for one beyond
-    reason.
-    """
+    """Warn of a picture far larger than those that the model was trained on; refuse one beyond reason."""
     if height * width > MOST_PIXELS:
         raise ValueError(
             f"a picture of {width}x{height} pixels needs too much memory; ask for at most 4096x4096 with "

@@ -82,8 +82,7 @@ class StableDiffusion:
         tokenizer: str | Path | None = None,
         vae: str | Path | None = None,
     ) -> "StableDiffusion":
-        """Load "tiny", which ships with minisd; a folder in diffusers layout; a .safetensors or .ckpt file; a
-        hub id.
+        """Load "tiny", a folder in diffusers layout, a .safetensors or .ckpt file, or a model of the hub.
 
         A hub id, "sd15" or "owner/name", is looked for in the hub's cache on this machine, else downloaded.
         device: "cpu", "cuda", "mps"; by default CUDA where there is one, else the CPU. dtype: float32 by
@@ -385,9 +384,7 @@ class Painting:
         yield from way.walk(predict_noise, start, draw, keep)
 
     def decode(self, latents: Tensor) -> np.ndarray:
-        """Latents of a step -> float pictures (batch, height, width, 3) in [0, 1], with what is kept of an
-        image.
-        """
+        """Latents of a step -> float pictures (batch, height, width, 3) in [0, 1], kept pixels included."""
         pictures = self.pipe.decode(latents)
         if self.mask is None or self.image is None or not self.paste_back:
             return pictures
@@ -417,9 +414,7 @@ class Painting:
 
 
 def keep_outside(way: Way, x0: Tensor, noise: Tensor, mask: Tensor) -> Keep:
-    """What inpainting goes on from after each step: outside the mask x0, noised for that step (RePaint, eq.
-    8).
-    """
+    """What inpainting goes on from after each step: outside the mask x0, noised for it (RePaint, eq. 8)."""
 
     def keep(latents: Tensor, index: int) -> Tensor:
         last = index == len(way) - 1

@@ -1,5 +1,4 @@
-"""From noise to latents: the samplers as pure steps, the loops made of them, and the way that a painting
-takes.
+"""From noise to latents: the samplers as pure steps, the loops made of them, and a painting's way.
 
 A loop is a generator of latents. Those of chapters 2 and 3 (ddpm, ddim) count noise in alpha-bar: they get
 x_t = sqrt(alpha-bar_t) x_0 + sqrt(1 - alpha-bar_t) noise and the list of alpha-bars to pass. Those of chapter
@@ -129,7 +128,7 @@ def ddpm(
 
     No noise is added in a step to the clean picture, where alpha-bar is 1.
     """
-    for i, (ab_t, ab_prev) in enumerate(zip(bars, bars[1:], strict=False)):
+    for i, (ab_t, ab_prev) in enumerate(zip(bars, bars[1:])):
         x0 = predict_original(noise_of(x_t, ab_t), x_t, ab_t)
         mean, variance = jump_posterior(bars, x0, x_t, i, i + 1)
         x_t = keep(mean + variance**0.5 * draw() if variance > 0 else mean, ab_prev)
@@ -145,7 +144,7 @@ def ddim(
     keep: KeepX = unchanged,
 ) -> Iterator[Tensor]:
     """DDIM: deterministic at eta 0, as random as DDPM at eta 1 (Song et al. 2021)."""
-    for ab_t, ab_prev in zip(bars, bars[1:], strict=False):
+    for ab_t, ab_prev in zip(bars, bars[1:]):
         noise = noise_of(x_t, ab_t)
         x0 = predict_original(noise, x_t, ab_t)
         fresh = draw() if draw is not None and eta > 0 else None
@@ -156,8 +155,7 @@ def ddim(
 def pndm_late(
     noise_of: NoiseOf, x_t: Tensor, bars: Sequence[float], places: Sequence[int], keep: KeepX = unchanged
 ) -> Iterator[Tensor]:
-    """`pndm` begun on the way, as image to image needs it, with a slip of diffusers that we repeat to be
-    equal.
+    """`pndm` begun on the way, as image to image needs it, with a slip of diffusers' repeated.
 
     `places` are the rest of pndm's calls 0, 1, 1, 2, 3, ...: which of `bars` each is for. The second call is
     taken for the repeated one even where that has gone by, so from then on the latents lag one place behind
@@ -185,7 +183,7 @@ def pndm_late(
 
 def euler(noise_of: NoiseOf, x: Tensor, sigmas: Sequence[float], keep: KeepX = unchanged) -> Iterator[Tensor]:
     """Euler's method in sigma (Karras et al. 2022, algorithm 1): DDIM at eta 0 in other units."""
-    for sigma, sigma_next in zip(sigmas, sigmas[1:], strict=False):
+    for sigma, sigma_next in zip(sigmas, sigmas[1:]):
         x = keep(euler_step(x, noise_of(x, sigma), sigma, sigma_next), sigma_next)
         yield x
 
@@ -193,10 +191,8 @@ def euler(noise_of: NoiseOf, x: Tensor, sigmas: Sequence[float], keep: KeepX = u
 def euler_a(
     noise_of: NoiseOf, x: Tensor, sigmas: Sequence[float], draw: Draw, keep: KeepX = unchanged
 ) -> Iterator[Tensor]:
-    """Euler steps too far down and fresh noise up again (k-diffusion's ancestral sampler): DDPM in other
-    units.
-    """
-    for sigma, sigma_next in zip(sigmas, sigmas[1:], strict=False):
+    """Euler steps too far down and fresh noise up again (k-diffusion): DDPM in other units."""
+    for sigma, sigma_next in zip(sigmas, sigmas[1:]):
         down, up = ancestral_sigmas(sigma, sigma_next)
         x = euler_step(x, noise_of(x, sigma), sigma, down)
         x = keep(x + up * draw(), sigma_next)
@@ -206,14 +202,14 @@ def euler_a(
 def lms(
     noise_of: NoiseOf, x: Tensor, sigmas: Sequence[float], order: int = 4, keep: KeepX = unchanged
 ) -> Iterator[Tensor]:
-    """Linear multistep: x plus the integral over sigma of the noise, a cubic through the last four
-    (k-diffusion).
+    """Linear multistep: x plus the integral over sigma of a cubic through the last four noises.
 
+    This is k-diffusion's.
     It warms up: order 1, 2, 3, 4. diffusers' image to image takes the weights of order 4 at once, without the
     noise that three of them belong to: its first step is more than twice too long. There we differ.
     """
     history: list[tuple[Tensor, float]] = []  # (noise, sigma), newest first
-    for sigma, sigma_next in zip(sigmas, sigmas[1:], strict=False):
+    for sigma, sigma_next in zip(sigmas, sigmas[1:]):
         history = [(noise_of(x, sigma), sigma), *history[: order - 1]]
         noises, levels = zip(*history, strict=True)
         x = keep(x + combine(noises, levels, sigma_next), sigma_next)
@@ -228,7 +224,7 @@ def pndm(noise_of: NoiseOf, x: Tensor, sigmas: Sequence[float], keep: KeepX = un
     two ends (Heun's method), and both outcomes are yielded.
     """
     history: list[Tensor] = []
-    for sigma, sigma_next in zip(sigmas, sigmas[1:], strict=False):
+    for sigma, sigma_next in zip(sigmas, sigmas[1:]):
         noise = noise_of(x, sigma)
         history = [noise, *history[:3]]
         if len(history) == 1 and len(sigmas) > 2:
@@ -249,7 +245,7 @@ def dpmpp_2m(
     A step to the clean picture, where lambda is infinite, is of first order, as the first one.
     """
     bars, last_x0 = [1 / (1 + sigma**2) for sigma in sigmas], None
-    for i, (sigma, sigma_next) in enumerate(zip(sigmas, sigmas[1:], strict=False)):
+    for i, (sigma, sigma_next) in enumerate(zip(sigmas, sigmas[1:])):
         x0 = target = x - sigma * noise_of(x, sigma)
         if last_x0 is not None and sigma_next > 0:
             target = extrapolate(x0, last_x0, *bars[i - 1 : i + 2])
@@ -268,9 +264,7 @@ def sigmas_of(schedule: NoiseSchedule, timesteps: Sequence[float]) -> list[float
 
 
 def karras_sigmas(number: int, sigma_max: float, sigma_min: float, rho: float = 7.0) -> list[float]:
-    """`number` levels from sigma_max to sigma_min, close together where sigma is small (Karras et al., eq.
-    5).
-    """
+    """`number` levels from sigma_max to sigma_min, closest where sigma is small (Karras et al., eq. 5)."""
     ramp = np.linspace(0, 1, number)
     return (
         (sigma_max ** (1 / rho) + ramp * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))) ** rho
@@ -288,9 +282,7 @@ def timestep_of(schedule: NoiseSchedule, sigma: float) -> float:
 
 @dataclass(frozen=True)
 class Sampler:
-    """A method of getting from noise to latents: the loop, and what diffusers' class of that name does around
-    it.
-    """
+    """A method of getting from noise to latents: the loop, and how diffusers' class of that name uses it."""
 
     loop: Callable[..., Iterator[Tensor]]
     class_name: str  # in diffusers
@@ -371,7 +363,7 @@ class Sampler:
             )
         chosen: list[float] = [int(t) if t == int(t) else t for t in grid.tolist()[:number]]
         stride = total // number
-        if self.strided and any(a - b != stride for a, b in zip(chosen, chosen[1:], strict=False)):
+        if self.strided and any(a - b != stride for a, b in zip(chosen, chosen[1:])):
             fitting = ", ".join(name for name, sampler in SAMPLERS.items() if not sampler.strided)
             raise ValueError(
                 f"{self.name} takes strides of {stride} timesteps, {spacing} spacing does not at {number} "
@@ -430,8 +422,7 @@ class Sampler:
 
 @dataclass(frozen=True)
 class Way:
-    """A painting's plan: the noise levels from the first to the end, and what the network is asked on the
-    way.
+    """A painting's plan: the noise levels from the first to the end, and what the network is asked.
 
     `sigmas` has an entry more than `timesteps`: the end. `places` tells for each call of the network which of
     them it is for; every call makes a step.
@@ -498,7 +489,7 @@ class Way:
         in_sigma = self.sampler.in_sigma and not late
         levels = self.sigmas if in_sigma else tuple(1 / (1 + sigma**2) for sigma in self.sigmas)
         widths = {level: (sigma**2 + 1) ** 0.5 for level, sigma in zip(levels, self.sigmas, strict=True)}
-        told = dict(zip(levels, self.timesteps, strict=False))  # the end is told to nobody
+        told = dict(zip(levels, self.timesteps))  # the end is told to nobody
         converts = in_sigma and not self.sampler.exploding  # the loop's x is x_t / sqrt(alpha-bar_t)
         calls, believed = 0, (latents, latents)  # so far; what the last one made of it, x_0 and noise
 
