@@ -5,7 +5,7 @@ import warnings
 
 
 def note(text: str) -> None:
-    """Warn with one line, pointing at the line outside minisd that led here. The command shows it as a note."""
+    """Warn with one line, as of the line outside minisd that led here. The command shows it as a note."""
     level, frame = 1, inspect.currentframe()
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "minisd":
         level, frame = level + 1, frame.f_back

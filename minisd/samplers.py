@@ -204,8 +204,7 @@ def lms(
 ) -> Iterator[Tensor]:
     """Linear multistep: x plus the integral over sigma of a cubic through the last four noises.
 
-    This is k-diffusion's.
-    It warms up: order 1, 2, 3, 4. diffusers' image to image takes the weights of order 4 at once, without the
+    k-diffusion's method. It warms up: order 1, 2, 3, 4. diffusers' image to image takes the weights of order 4 at once, without the
     noise that three of them belong to: its first step is more than twice too long. There we differ.
     """
     history: list[tuple[Tensor, float]] = []  # (noise, sigma), newest first
@@ -322,7 +321,8 @@ class Sampler:
         offset, spacing = config.get("steps_offset", 0), config.get("timestep_spacing")
         if type(offset) is not int or not 0 <= offset <= MOST_OFFSET or not isinstance(spacing, str | None):
             raise ValueError(
-                "the scheduler config's steps_offset must be a small whole number, its timestep_spacing a word"
+                "the scheduler config's steps_offset must be a small whole number, its timestep_spacing "
+                "a word"
             )
         options: dict[str, Any] = {"offset": offset, "spacing": spacing}
         if self.karras and self.class_name != "EulerAncestralDiscreteScheduler":
