@@ -83,13 +83,11 @@ def verify(
         return
     for part, table in tables.items():
         yield compared(part, getattr(pipe, part), table)
-    exact = dtype == torch.float32 and not any(map(in_half, digests))
-    known = goldens or read_json(GOLDENS)
     release, why = (release, "by --as") if release else recognised(place, digests)
-    yield Line(
-        "", "model", f"taken for {release}, {why}" if release else "not known which; name it with --as"
-    )
-    yield from painted_cases(pipe, known, release, exact, end, seconds)
+    taken = f"taken for {release}, {why}" if release else "not known which; name it with --as"
+    yield Line("", "model", taken)
+    exact = dtype == torch.float32 and not any(map(in_half, digests))
+    yield from painted_cases(pipe, goldens or read_json(GOLDENS), release, exact, end, seconds)
 
 
 # ---- the files
