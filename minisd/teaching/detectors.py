@@ -59,12 +59,8 @@ class Answer:
 def found(answer: Answer) -> str | None:
     """What the first detector that recognises something says."""
     for detector in DETECTORS:
-        try:
-            said = detector(answer)
-        # A detector that stumbles over an unusual result has recognised nothing.
-        except Exception:  # noqa: BLE001
-            continue
-        if said is not None:
+        said, error = called(detector, (answer,))  # one that stumbles has recognised nothing
+        if error is None and said is not None:
             return said
     return None
 
@@ -103,11 +99,11 @@ def same(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
 
 
 def named(factor: float) -> str:
-    """A factor as one would say it: 2, 1/2, pi, the root of 2."""
-    for word, unit in (("", 1.0), (" pi", math.pi), (" times the root of 2", math.sqrt(2))):
+    """A factor as one would say it: 2, 1/2, pi, 3 times the root of 2."""
+    for word, unit in (("", 1.0), ("pi", math.pi), ("the root of 2", math.sqrt(2))):
         simple = Fraction(factor / unit).limit_denominator(12)
         if simple and abs(simple - Fraction(factor / unit)) < 1e-4 * abs(simple):
-            return word.strip() if word and simple == 1 else f"{simple}{word}"
+            return str(simple) if not word else word if simple == 1 else f"{simple} times {word}"
     return f"{factor:.4g}"
 
 
@@ -408,18 +404,36 @@ POWERS = (
 )
 
 
+def depends_on_one_input(answer: Answer) -> str | None:
+    """The ratio to the right result changes with one input and with no other."""
+    if not all(answer.wrong):
+        return None
+    numbers_ = [i for i in floats(answer.cases[0]) if type(answer.cases[0][i]) is float]
+    before = answer.asks(answer.cases)
+    for i in numbers_ if len(floats(answer.cases[0])) > 1 else []:
+        rest = [j for j in floats(answer.cases[0]) if j != i]
+        others = [changed(case, **{f"_{j}": another(case[j]) for j in rest}) for case in answer.cases]
+        after = answer.asks(others)
+        with np.errstate(all="ignore"):
+            ratios = [(a / b, c / d) for (a, b), (c, d) in zip(before, after)]
+        if ratios and all(same(x, y, answer.tolerance) for x, y in ratios):
+            return f"your result is off by a factor that depends on {name_of(answer, i)} alone"
+    return None
+
+
 # ---- which cases, which places
 
 
 def features(answer: Answer) -> Iterator[tuple[str, list[float]]]:
     """What may tell the cases apart: small numbers among the inputs, shapes."""
-    for i in range(len(answer.cases[0])):
-        values = [case[i] for case in answer.cases]
+    columns = [(name_of(answer, i), list(column)) for i, column in enumerate(zip(*answer.cases))]
+    for name, values in columns:
         if all(type(value) in (int, float) for value in values):
-            yield name_of(answer, i), [float(value) for value in values]
+            yield name, [float(value) for value in values]
+    for name, values in columns:
         if all(isinstance(value, Tensor) and value.ndim for value in values):
-            yield f"the first axis of {name_of(answer, i)}", [float(value.shape[0]) for value in values]
-            yield f"the number of axes of {name_of(answer, i)}", [float(value.ndim) for value in values]
+            yield f"the first axis of {name}", [float(value.shape[0]) for value in values]
+            yield f"the number of axes of {name}", [float(value.ndim) for value in values]
 
 
 def which_cases(answer: Answer) -> str | None:
@@ -469,7 +483,7 @@ def which_rows(answer: Answer) -> str | None:
             return "all rows of your result are right but the last: where does the loop or the slice end?"
         if rows == [False] + [True] * (len(rows) - 1):
             return "all rows of your result are right but the first: where does it begin?"
-        return by_index(answer, case, rows) or f"{sum(rows)} of the {len(rows)} rows of your result are right"
+        return by_index(answer, case, rows)
     return None
 
 
@@ -502,14 +516,11 @@ def other_order(answer: Answer) -> str | None:
 
 def constant(answer: Answer) -> str | None:
     """The same number whatever is put in."""
-    results = [a for a, _ in answer.pairs]
-    if len(results) < 2 or not all(len(row) for row in results):
+    if len(answer.pairs) < 2:
         return None
-    first = results[0][0]
-    if all((row == first).all() for row in results) and any(
-        (b != b[0]).any() for _, b in answer.pairs if len(b)
-    ):
-        return f"your result is {first.real:.6g} everywhere, whatever is put in"
+    results, right = (np.concatenate(rows) for rows in zip(*answer.pairs))
+    if len(results) >= FEWEST and (results == results[0]).all() and (right != right[0]).any():
+        return f"your result is {results[0].real:.6g} everywhere, whatever is put in"
     return None
 
 
@@ -523,8 +534,9 @@ DETECTORS: tuple[Callable[[Answer], str | None], ...] = (
     turned_input,
     size_of_the_input,
     scaled_by_one_input,
+    depends_on_one_input,
+    which_rows,
     parts,
     which_cases,
-    which_rows,
     other_order,
 )

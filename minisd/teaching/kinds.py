@@ -19,9 +19,9 @@ import torch
 
 from .detectors import Answer, found
 from .differences import described as inputs_of
-from .differences import difference, parameters, where
+from .differences import difference, parameters, text_of, where
 from .progress import RIGHT, TO_DO, WRONG
-from .running import Outcome, TooLong, behaviour, clean_state, copied, quiet, time_limit
+from .running import Outcome, TooLong, behaviour, called, clean_state, copied, quiet, time_limit
 
 SEED = 20_221_022  # of the cases
 POINTS = 40  # at which formulas are compared
@@ -79,7 +79,8 @@ class Exercise:
 
     def wrong(self, says: str, own: bool = True) -> Verdict:
         """A wrong answer, and where to read again."""
-        return Verdict(WRONG, f"{self.number}: {says} See section {self.section} or the hints.", own)
+        stop = "" if says.endswith((".", "?", "!")) else "."
+        return Verdict(WRONG, f"{self.number}: {says}{stop} See section {self.section} or the hints.", own)
 
     def to_do(self) -> Verdict:
         """An answer that is still to be written."""
@@ -203,7 +204,7 @@ class Build(Exercise):
             look = Answer(answer, self.right, cases, names, ours, theirs, wrong, self.tolerance)
             slip = slip_of(look, self.seconds)
         if slip is not None:
-            return self.wrong(f"{slip}.")
+            return self.wrong(slip)
         tally = f" {wrong.count(False)} of the {len(cases)} cases are right." if not all(wrong) else ""
         return self.wrong(f"{said} (with {shapes}).{tally}", not any(words in said for words in GENERIC))
 
@@ -222,14 +223,13 @@ def slip_of(look: Answer, seconds: float) -> str | None:
 
 def seen(mistake: Mistake, answer: Any, cases: list[tuple], seconds: float) -> bool:
     """Whether a mistake without a function of its own is recognised."""
-    if mistake.seen is None:
-        return False
     try:
-        with clean_state(), quiet(), time_limit(seconds):
-            return bool(mistake.seen(answer, cases))
-    # It reads results of any type and shape: what it stumbles over is not its mistake.
-    except Exception:  # noqa: BLE001
+        with clean_state(), time_limit(seconds):
+            # It reads results of any type and shape: what it stumbles over is not its mistake.
+            result, error = called(lambda: bool(mistake.seen and mistake.seen(answer, cases)), ())
+    except TooLong:
         return False
+    return error is None and result
 
 
 def takes(function: Callable, count: int) -> bool:
@@ -296,7 +296,7 @@ class FindTheBug(Build):
             if is_unwritten(error, self.number):
                 return self.to_do()
             if error is not None:
-                return self.wrong(f"{where(error)}.")
+                return self.wrong(where(error))
         left = [m for m in self.mistakes if seen(m, answer, [copied(c) for c in cases], self.seconds)]
         if not left:
             return self.right_one()
@@ -332,14 +332,14 @@ class Derive(Exercise):
     def verdict(self, answer: Any) -> Verdict:
         symbols = parameters(self.right)
         if callable(answer) and not hasattr(answer, "free_symbols"):
-            if not takes(adapted(answer, symbols), len(symbols)):
+            if not takes(answer, len(symbols)):
                 return self.wrong(f"{self.name} should be a function of ({', '.join(symbols)}).")
-            formula: Callable = adapted(answer, symbols)
+            formula = by_symbol(answer, symbols)
         else:
             try:
                 formula = formula_of(answer, symbols)
             except ValueError as error:
-                return self.wrong(f"{error}.")
+                return self.wrong(str(error))
         return self.as_built(as_floats(formula))
 
     def as_built(self, formula: Callable) -> Verdict:
@@ -369,14 +369,14 @@ class Formula(Build):
 
     def unknown(self, answer: Callable, cases: list[tuple], *rest: Any) -> Verdict:
         ours, theirs, differences = rest
-        values = [outcome.result for outcome in ours]
+        values, errors = [one.result for one in ours], [one.error for one in ours]
         at = inputs_of(cases[0], parameters(self.right))
-        if any(isinstance(value, complex) for value in values):
-            return self.wrong(
-                f"your formula is complex (with {at}): the root of something negative is taken."
-            )
-        if any(isinstance(value, float) and not math.isfinite(value) for value in values):
-            return self.wrong(f"your formula is not finite (with {at}): something is divided by zero.")
+        domain = any("math domain" in text_of(error) for error in errors if error is not None)
+        if domain or any(isinstance(value, complex) for value in values):
+            return self.wrong(f"your formula takes a root or a logarithm of something negative (with {at})")
+        infinite = any(isinstance(value, float) and not math.isfinite(value) for value in values)
+        if infinite or any(isinstance(error, ArithmeticError) for error in errors):
+            return self.wrong(f"your formula is not finite (with {at}): something is divided by zero")
         verdict = super().unknown(answer, cases, ours, theirs, differences)
         if not verdict.own:
             return self.wrong("your formula gives other numbers than the right one.", own=False)
@@ -405,6 +405,14 @@ def formula_of(answer: Any, symbols: list[str]) -> Callable:
         )
     named = [free.get(name, sympy.Symbol(name)) for name in symbols]
     return sympy.lambdify(named, expression, modules="math")
+
+
+def by_symbol(function: Callable, symbols: list[str]) -> Callable:
+    """A function to be called with the symbols in their order; its own names say which is which."""
+    names = parameters(function)
+    if names == symbols or sorted(names) != sorted(symbols):
+        return function
+    return lambda *values: function(**dict(zip(symbols, values)))
 
 
 def as_floats(formula: Callable) -> Callable:
@@ -444,14 +452,11 @@ class Predict(Exercise):
 
     def verdict(self, answer: Any) -> Verdict:
         if callable(answer):
-            try:
-                answer = answer()
-            except NotImplementedError as error:
-                if is_unwritten(error, self.number):
-                    return self.to_do()
-                return self.wrong(f"{where(error)}.")
-            except Exception as error:  # noqa: BLE001 - the reader's own, told
-                return self.wrong(f"{where(error)}.")
+            answer, error = called(answer, ())
+            if is_unwritten(error, self.number):
+                return self.to_do()
+            if error is not None:
+                return self.wrong(where(error))
         with quiet():
             measured = dict(self.measure())
         guesses = by_question(answer, list(measured))
@@ -557,26 +562,21 @@ class ReachTheMark(Exercise):
     seconds: float = 60.0
 
     def verdict(self, answer: Any) -> Verdict:
-        reference = self.measured(self.right)
+        reference = float(self.score(self.right))
         try:
-            score = self.measured(answer)
+            with clean_state(), time_limit(self.seconds):
+                score, error = called(lambda: float(self.score(answer)), ())
         except TooLong:
             return self.too_long(self.seconds)
-        except RuleBroken as rule:
-            return self.wrong(f"{rule}.")
-        # What the reader's function raises, of any kind.
-        except Exception as error:  # noqa: BLE001
-            return self.to_do() if is_unwritten(error, self.number) else self.wrong(f"{where(error)}.")
+        if is_unwritten(error, self.number):
+            return self.to_do()
+        if error is not None:
+            return self.wrong(str(error) if isinstance(error, RuleBroken) else where(error))
         beside = f"(the mark is {self.mark:.4g}, the reference reaches {reference:.4g})"
         if self.reached(score):
             return self.right_one(f": {self.what} {score:.4g} {beside}")
         said = next((m.says for m in self.mistakes if self.made(m, answer, score)), None)
         return self.wrong(f"{self.what} {score:.4g} {beside}.{f' {said}' if said else ''}")
-
-    def measured(self, answer: Any) -> float:
-        """The score of an answer, within the time."""
-        with clean_state(), time_limit(self.seconds), quiet():
-            return float(self.score(answer))
 
     def reached(self, score: float) -> bool:
         return score >= self.mark if self.higher else score <= self.mark
@@ -585,4 +585,4 @@ class ReachTheMark(Exercise):
         """Whether an answer scores as this mistake does, or is seen to make it."""
         if mistake.wrong is None:
             return seen(mistake, answer, [], self.seconds)
-        return math.isclose(score, self.measured(mistake.wrong), rel_tol=1e-6)
+        return math.isclose(score, self.score(mistake.wrong), rel_tol=1e-6)

@@ -246,6 +246,8 @@ def time_limit(seconds: float) -> Iterator[None]:
         finally:
             done.set()
             watcher.join()
+        if over.is_set():  # the interrupts were swallowed
+            raise TooLong
     except KeyboardInterrupt:
         if over.is_set():
             raise TooLong from None
