@@ -1,37 +1,80 @@
 """The drawing of the machine: it shows what passed through the modules, not what somebody once wrote down."""
 
-import xml.etree.ElementTree as ElementTree
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.patches import Circle
 
-from minisd.teaching.diagram import diagram
+from minisd.teaching import figures
+from minisd.teaching.diagram import diagram, watch
 from small import small_pipeline
-
-SVG = "{http://www.w3.org/2000/svg}"
-
-
-def words(drawing):
-    return [node.text for node in ElementTree.fromstring(drawing._repr_svg_()).iter(f"{SVG}text")]
+from test_figures import assert_legible, written
 
 
-def test_shapes_sizes_and_calls_are_those_of_the_modules():
-    pipe = small_pipeline()
-    written, text = words(diagram(pipe, "a house", steps=3)), pipe.text_encoder.config
-    latents = " x ".join(map(str, pipe("a house", num_inference_steps=1, output_type="latent").shape[1:]))
-    assert f"latents {latents}" in written and latents in written  # after the U-Net, and the noise
-    assert "3 times: a little less noise" in written and "called 0 times" in written
-    assert f"context {text.max_position_embeddings} x {text.hidden_size}" in written
-    for net in (pipe.unet, pipe.text_encoder, pipe.vae.decoder):
-        assert f"{sum(p.numel() for p in net.parameters()):,} weights" in written
+@pytest.fixture(autouse=True)
+def quiet_backend():
+    plt.switch_backend("agg")
+    with plt.rc_context():
+        figures.use()
+        yield
+    plt.close("all")
 
 
-def test_nothing_stays_hooked_and_no_text_leaves_the_drawing():
-    pipe = small_pipeline()
-    tree = ElementTree.fromstring(diagram(pipe, "a house", steps=1)._repr_svg_())
-    assert not any(
-        module._forward_hooks for net in (pipe.unet, pipe.vae, pipe.text_encoder) for module in net.modules()
-    )
-    _, _, width, height = map(float, tree.get("viewBox").split())
-    for node in tree.iter(f"{SVG}text"):
-        half = len(node.text) * float(node.get("font-size")) * 0.3
-        assert float(node.get("x")) - half >= 0 and float(node.get("x")) + half <= width
-        y = float(node.get("y"))
-        assert 0 < y < height
+@pytest.fixture(scope="module")
+def pipe():
+    return small_pipeline()
+
+
+def weights(module):
+    return f"{sum(p.numel() for p in module.parameters()):,} weights"
+
+
+def test_shapes_sizes_and_rounds_are_those_of_the_modules(pipe):
+    words, text = written(diagram(pipe, "a house", steps=5)), pipe.text_encoder.config
+    latents = pipe("a house", num_inference_steps=1, output_type="latent").shape[1:]
+    pixels = pipe("a house", num_inference_steps=1, output_type="np").shape[1:3]
+    assert " × ".join(map(str, latents)) in words and f"3 × {pixels[0]} × {pixels[1]}" in words
+    assert f"each {text.max_position_embeddings} × {text.hidden_size}, read once" in words
+    asked = pipe.way(5).asked
+    assert f"for $t$ = {asked[0]}, {asked[1]}, ..., {asked[-1]}   (5 rounds)" in words
+    for net in (pipe.text_encoder, pipe.vae.encoder, pipe.vae.decoder):
+        assert weights(net) in words
+    assert f"the same network:\n{weights(pipe.unet)}" in words
+    assert f"{len(pipe.tokenizer):,} tokens" in words
+
+
+def test_the_step_the_guidance_and_both_calls_are_there(pipe):
+    axes = diagram(pipe, "a house", steps=3)
+    words = written(axes)
+    assert words.count("U-Net") == 2 and {"with your words", "without words"} < set(words)
+    assert {"guidance", "step", "text to image", "image to image"} < set(words)
+    assert any(f"$s$ = {pipe.guidance_scale:g}" in text for text in words)
+    clocks = [patch for patch in axes.patches if isinstance(patch, Circle)]
+    assert len(clocks) == 3 and words.count("$t$") == 3  # both calls and the step are told t
+
+
+def test_each_text_is_read_once_and_both_calls_are_one_batch(pipe):
+    seen = watch(pipe, "a house", steps=3)
+    assert sum(shape[0] for shape in seen.shapes["text"]) == 2
+    assert [shape[0] for shape in seen.shapes["unet"]] == [2, 2, 2]
+    assert len(seen.shapes["decoder"]) == 1 and seen.timesteps == [int(t) for t in pipe.way(3).asked]
+    assert seen.noise.shape == seen.shapes["unet"][0][1:]
+
+
+def test_one_step_has_no_dots(pipe):
+    assert f"for $t$ = {pipe.way(1).asked[0]}   (1 round)" in written(diagram(pipe, "a house", steps=1))
+    first, second = pipe.way(2).asked
+    assert f"for $t$ = {first}, {second}   (2 rounds)" in written(diagram(pipe, "a house", steps=2))
+
+
+def test_nothing_stays_hooked(pipe):
+    diagram(pipe, "a house", steps=1)
+    with pytest.raises(ValueError, match="num_inference_steps|steps"):
+        diagram(pipe, "a house", steps=0)
+    for net in (pipe.unet, pipe.vae, pipe.text_encoder):
+        assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
+
+
+def test_no_text_leaves_the_drawing_or_touches_another(pipe):
+    figure = diagram(pipe, "a house", steps=3).figure
+    assert figure.get_size_inches()[0] * figures.DPI <= 900
+    assert_legible(figure)

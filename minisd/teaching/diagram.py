@@ -91,9 +91,7 @@ def draw_loop(axes: Axes, pipe: StableDiffusion, seen: Seen) -> None:
     """In the middle: two calls of the U-Net, the guidance, the step, and the way round."""
     frame: dict[str, Any] = {"boxstyle": "round,pad=0,rounding_size=0.15", "zorder": 0}
     axes.add_patch(FancyBboxPatch((2.35, 1.3), 5.15, 4.3, facecolor=LOOP, edgecolor=GREY, **frame))
-    first, second, *_, last = seen.timesteps
-    rounds = f"for $t$ = {first}, {second}, ..., {last}   ({len(seen.timesteps)} rounds)"
-    axes.text(2.5, 5.38, rounds, fontsize=10, va="center", fontweight="bold")
+    axes.text(2.5, 5.38, rounds(seen.timesteps), fontsize=10, va="center", fontweight="bold")
     shape = by(seen.shapes["unet"][0][1:])
     box(axes, (2.51, 2.0), (0.92, 0.55), "$z_t$", shape, LATENT, fontsize=10.5)
     box(axes, (4.0, 4.2), (1.35, 0.72), "U-Net", "with your words", NETWORK)
@@ -119,6 +117,13 @@ def draw_loop(axes: Axes, pipe: StableDiffusion, seen: Seen) -> None:
         axes.plot(*junction, "o", color=INK, markersize=4.5, zorder=2)
     for place, end in (((4.68, 5.17), 4.92), ((4.68, 2.7), 2.95), ((6.55, 1.73), 1.95)):
         clock(axes, place, end)
+
+
+def rounds(timesteps: list[int]) -> str:
+    """The loop's title: for t = 958, 925, ..., 1   (30 rounds)."""
+    count = len(timesteps)
+    shown = list(map(str, timesteps)) if count < 4 else [*map(str, timesteps[:2]), "...", str(timesteps[-1])]
+    return f"for $t$ = {', '.join(shown)}   ({count} round{'s' * (count > 1)})"
 
 
 def draw_start(axes: Axes, pipe: StableDiffusion, seen: Seen) -> None:

@@ -191,7 +191,7 @@ def write_line(axes: Axes, number: int, line: str, y: float) -> None:
         words = rf"$\mathbf{{{first}}}$ {rest}"
     look: dict[str, Any] = {"fontsize": 10.5, "va": "baseline", "math_fontfamily": "dejavusans"}
     axes.text(0.3, y, f"{number}", ha="right", color=GREY, **look)
-    axes.text(indent, y, words, **look)
+    axes.text(indent, y, words, **look).set_in_layout(False)  # a long line must not make the box narrower
 
 
 # ---- the geometry of one step

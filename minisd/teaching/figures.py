@@ -155,17 +155,21 @@ def slider(
     start: Any = None,
     shown: Sequence[Any] | None = None,
 ) -> None:
-    """A slider over `values`: draw(axes, value) draws what one value shows.
+    """A slider over `values`, from `start` (the first): draw(axes, value) draws what one value shows.
 
-    Above it stands a strip of what `shown` show (by default six of the values), so that a page on which
-    nothing runs has the picture as well. A script that runs the notebooks gets the strip alone.
+    Above it is a strip of what `shown` show (six of the values, unless told), so that a page on which nothing
+    runs has the picture as well. A script that runs the notebooks gets the strip alone. Raises ValueError
+    where start is not one of the values.
     """
     options = list(values)
-    every = max((len(options) - 1) / 5, 1)
-    chosen = [options[round(i * every)] for i in range(min(6, len(options)))] if shown is None else shown
-    for axes, value in zip(panels(len(chosen), columns=6, width=9.0, height=1.75), chosen):
+    first = options[0] if start is None else start
+    if first not in options:
+        raise ValueError(f"the slider cannot start at {first!r}, which is not one of its values")
+    chosen = [options[i] for i in np.linspace(0, len(options) - 1, min(6, len(options))).round().astype(int)]
+    places = chosen if shown is None else list(shown)
+    strip = panels(len(places), [f"{name} = {value}" for value in places], columns=6, width=9.0, height=1.75)
+    for axes, value in zip(strip, places):
         draw(axes, value)
-        axes.set_title(f"{name} = {value}", fontsize=9)
     plt.show()
     if os.environ.get(QUIET):
         return
@@ -176,7 +180,6 @@ def slider(
         draw(axes, chosen[name])
         plt.show()
 
-    first = options[0] if start is None else start
     interact(one, **{name: SelectionSlider(options=options, value=first, continuous_update=False)})
 
 
