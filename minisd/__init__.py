@@ -1,8 +1,8 @@
 """Stable Diffusion from scratch: one code, from a laptop's small model to SD 1.5."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # to type checkers it is True; importing typing would delay `minisd --help`
 if TYPE_CHECKING:
     from .clip import CLIP, ImageEncoder, TextEncoder
     from .pipeline import StableDiffusion

@@ -204,8 +204,9 @@ def lms(
 ) -> Iterator[Tensor]:
     """Linear multistep: x plus the integral over sigma of a cubic through the last four noises.
 
-    k-diffusion's method. It warms up: order 1, 2, 3, 4. diffusers' image to image takes the weights of order 4 at once, without the
-    noise that three of them belong to: its first step is more than twice too long. There we differ.
+    k-diffusion's method. It warms up: order 1, 2, 3, 4. diffusers' image to image takes the weights of order
+    4 at once, without the noise that three of them belong to: its first step is more than twice too long.
+    There we differ.
     """
     history: list[tuple[Tensor, float]] = []  # (noise, sigma), newest first
     for sigma, sigma_next in zip(sigmas, sigmas[1:]):

@@ -72,8 +72,8 @@ def number(text: str) -> float:
 
 
 def seed(text: str) -> int | None:
-    """An argparse type: a seed, or None for "random"."""
-    if text == RANDOM:
+    """An argparse type: a seed, or None for "random" (or -1, as in AUTOMATIC1111's web UI)."""
+    if text in (RANDOM, "-1"):
         return None
     try:
         return whole_number(0, LARGEST_SEED)(text)
