@@ -494,7 +494,7 @@ def test_a_prompt_may_begin_with_a_dash(model, here):  # `make demo` passes it s
         (["--eta", "0.5", "--sampler", "ddpm"], ["eta", "ddim"]),
         (["--grid", "0"], ["--grid"]),
         (["--grid", "101"], ["--grid"]),
-        (["--seed", "-1"], ["--seed"]),
+        (["--seed", "-2"], ["--seed"]),
         (["--seed", str(2**32)], ["--seed", str(2**32 - 1)]),
         (["--seed", "9" * 5000], ["--seed"]),
         (["--seed", str(2**32 - 1), "--grid", "2"], ["smaller --seed"]),
