@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.init import kaiming_uniform_, normal_, uniform_
 from torch.overrides import TorchFunctionMode
 
-from .config import Config
+from .config import LONGEST_NAME, Config, printed, shown
 from .files import whole
 from .tensors import CHEAP, CHECKSUM, WRAPPERS, check_file, checksum, read_tensors, some
 
@@ -192,9 +192,10 @@ def read_index(path: Path) -> dict[str, str]:
     if not isinstance(places, dict) or not all(isinstance(name, str) and name for name in places.values()):
         raise ValueError(f"{path} says of no tensor which file it is in (weight_map); fetch the file again")
     for name in places.values():
-        if re.search(r"[/\\:\0]", name) or name in (".", "..") or name.endswith(".json"):
+        odd = re.search(r"[/\\:]", name) or not name.isprintable() or len(name) > LONGEST_NAME
+        if odd or name in (".", "..") or name.endswith(".json"):
             raise ValueError(
-                f"{path} names the file {name!r}, which is no weight file beside it; fetch it again"
+                f"{path} names the file {shown(name)}, which is no weight file beside it; fetch it again"
             )
     return places
 
@@ -209,7 +210,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             raise FileNotFoundError(f"{path.parent / name} is missing, a part of {path.name}: fetch it again")
         for key, tensor in read_tensors(path.parent / name).items():
             if key in found:
-                raise ValueError(f"{path}: {name} and another of its files both hold {key}; fetch them again")
+                raise ValueError(
+                    f"{path}: {name} and another of its files both hold {printed(key)}; fetch them again"
+                )
             found[key] = tensor
     if absent := sorted(places.keys() - found.keys()):
         raise ValueError(
@@ -283,7 +286,9 @@ def own_names(tensors: Mapping[str, Tensor], own: Collection[str], source: Path 
         if new not in own and LEFTOVERS.fullmatch(new):
             continue
         if new in renamed:
-            raise ValueError(f"{source} holds {new} twice, under several spellings: fetch the model again")
+            raise ValueError(
+                f"{source} holds {printed(new)} twice, under several spellings: fetch the model again"
+            )
         renamed[new] = tensor
     return renamed
 

@@ -20,6 +20,7 @@ MOST = {
     "max_position_embeddings": 2**16,
 }
 MOST_OTHERS, MOST_LEVELS, MOST_FLOAT = 2**14, 8, 1e6
+LONGEST_NAME = 200  # characters of a name that an error shows; the longest of a tensor's have about a hundred
 # What training tools leave in a network's config; it changes nothing about the network.
 OF_TRAINING = frozenset(
     "decay min_decay optimization_step update_after_step use_ema_warmup inv_gamma power update_every".split()
@@ -78,8 +79,8 @@ class Config:
                 )
         elif not all(one is None or one is False for one in listed(value)):
             raise ValueError(
-                f"{cls.NAME}: the config has {key}={shown(value)}, which minisd does not know; this is "
-                "not a Stable Diffusion 1.x model"
+                f"{cls.NAME}: the config has {printed(key)}={shown(value)}, which minisd does not know; this "
+                "is not a Stable Diffusion 1.x model"
             )
 
     @classmethod
@@ -117,6 +118,11 @@ def shown(value: Any) -> str:
     """A value as an error shows it: no longer than part of a line."""
     text = " ".join(repr(value)[:200].split())
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def printed(name: str) -> str:
+    """A name out of a file as an error shows it: as it stands, unless it is long or would not print."""
+    return name if name.isprintable() and len(name) <= LONGEST_NAME else shown(name)
 
 
 def listed(value: Any) -> list[Any]:

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from .config import printed
 from .embeddings import Model
 from .embeddings import add_embedding as add_embedding  # what else a small file teaches a model
 from .files import whole
@@ -231,7 +232,7 @@ def change_of(part: Part) -> Change:
         whole_one = False
     if not whole_one:
         shapes = [f"{role} {tuple(tensor.shape)}" for role, tensor in part.tensors.items()]
-        raise ValueError(f"{part.name} of {some(sorted(shapes))}")
+        raise ValueError(f"{printed(part.name)} of {some(sorted(shapes))}")
     change.factor = part.factor(change.rank)
     return change
 
@@ -249,9 +250,10 @@ class LoRA(nn.Module):
     attached. Several LoRAs can be attached at a time; their changes add up.
     """
 
-    def __init__(self, layers: Mapping[str, Change]):
+    def __init__(self, layers: Mapping[str, Change], source: str = "the LoRA"):
         super().__init__()
         self.layers, self.scale = nn.ModuleDict(dict(layers)), 1.0
+        self.source = source  # what errors call it
         self._hooks: list[RemovableHandle] = []
 
     def changes(self) -> dict[str, Change]:
@@ -273,7 +275,7 @@ class LoRA(nn.Module):
                 odd.append(str(error))
         if odd or not changes:
             raise ValueError(f"{path} is no whole LoRA, with {some(odd or ['nothing in it'])}: {READS}")
-        return cls(changes)
+        return cls(changes, str(path))
 
     @classmethod
     def new(cls, pipe: Model, rank: int, targets: tuple[str, ...] = ATTENTION, seed: int = 0) -> "LoRA":
@@ -325,13 +327,15 @@ class LoRA(nn.Module):
                 places.append((layers[name], change))
             else:
                 here = tuple(layers[name].weight.shape) if name in layers else "absent"
-                odd.append(f"{name} by {change.shape()} (here {here})")
+                odd.append(f"{printed(name)} by {change.shape()} (here {here})")
         if odd:
             raise ValueError(
-                f"the LoRA was made for another model, SD 2 or SDXL perhaps: it changes {some(odd)}"
+                f"{self.source} was made for another model, SD 2 or SDXL perhaps: it changes {some(odd)}"
             )
         if len({id(layer) for layer, _ in places}) < len(places):
-            raise ValueError("the LoRA changes a layer twice, under two spellings: convert it to one of them")
+            raise ValueError(
+                f"{self.source} changes a layer twice, under two spellings: convert it to one of them"
+            )
         return places
 
     @torch.no_grad()

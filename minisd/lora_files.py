@@ -22,6 +22,7 @@ from typing import Any
 
 from torch import Tensor
 
+from .config import printed, shown
 from .notes import note
 from .tensors import check_file, read_metadata, read_tensors, some
 
@@ -169,7 +170,8 @@ def gather(tensors: dict[str, Tensor], settings: dict[str, dict], file: Path, pa
         part = parts.setdefault(name, Part(name, spelt, settings.get(network, settings.get("", {}))))
         if role in part.tensors:
             raise ValueError(
-                f"{file} has {role} of {name} twice, under two spellings: convert it again to one of them"
+                f"{file} has {role} of {printed(name)} twice, under two spellings: convert it again to one "
+                "of them"
             )
         part.tensors[role] = checked(tensor, key, role, file)
 
@@ -185,12 +187,14 @@ def checked(tensor: Tensor, key: str, role: str, file: Path) -> Tensor:
     fine = tensor.is_floating_point() or (role == "alpha" and not tensor.is_complex())
     if not fine or not tensor.numel() or (role == "alpha" and tensor.numel() != 1):
         raise ValueError(
-            f"{file} is no whole LoRA, with {key} of shape {tuple(tensor.shape)} and type {tensor.dtype}: "
-            f"{READS}"
+            f"{file} is no whole LoRA, with {printed(key)} of shape {tuple(tensor.shape)} and type "
+            f"{tensor.dtype}: {READS}"
         )
     tensor = tensor if tensor.element_size() > 1 else tensor.float()  # 8 bits know no isfinite
     if not tensor.isfinite().all():
-        raise ValueError(f"{file} is no whole LoRA, with NaN or infinity in {key}: train or fetch it again")
+        raise ValueError(
+            f"{file} is no whole LoRA, with NaN or infinity in {printed(key)}: train or fetch it again"
+        )
     return tensor
 
 
@@ -232,12 +236,12 @@ def parsed(text: bytes, source: Path) -> dict[str, Any]:
 def check_settings(settings: Mapping[str, Any], source: Path) -> None:
     """Raise ValueError for settings that are damaged, or of an adapter that minisd does not compute."""
     if (kind := settings.get("peft_type") or "LORA") not in ("LORA", "LOHA", "LOKR"):
-        raise ValueError(f"{source} is of the kind {kind!s:.40}: {READS}")
+        raise ValueError(f"{source} is of the kind {printed(str(kind))}: {READS}")
     start = settings.get("init_lora_weights")
     if isinstance(start, str) and start.lower().startswith(TURNED):
         raise ValueError(
-            f"{source} began as {start[:40]}, which changes the model's own weights, too: convert it with "
-            "PEFT to a plain LoRA"
+            f"{source} began as {printed(start)}, which changes the model's own weights, too: convert it "
+            "with PEFT to a plain LoRA"
         )
     if settings.get("fan_in_fan_out"):
         raise ValueError(f"{source} has fan_in_fan_out, for GPT-2's layers: {READS}")
@@ -249,11 +253,11 @@ def check_settings(settings: Mapping[str, Any], source: Path) -> None:
     numbers = {key: settings[key] for key in ("r", "lora_alpha", "alpha") if settings.get(key) is not None}
     for key, value in {**numbers, **patterns}.items():
         if type(value) not in (int, float) or not math.isfinite(value) or (key == "r" and value < 1):
-            raise ValueError(f"{source} sets {key[:60]} to {value!r:.60}: fetch it again")
+            raise ValueError(f"{source} sets {printed(key)} to {shown(value)}: fetch it again")
     for pattern in patterns:
         if not is_pattern(pattern):
             raise ValueError(
-                f"{source} has the pattern {pattern[:60]!r}, which names no layer: fetch it again"
+                f"{source} has the pattern {shown(pattern)}, which names no layer: fetch it again"
             )
 
 

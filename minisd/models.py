@@ -11,7 +11,7 @@ import torch
 
 from .checkpoint import TEXT_WEIGHTS, WEIGHTS, load_model, read_json, save_model, write_json
 from .clip import TextEncoder
-from .config import GUIDANCE_SCALE
+from .config import GUIDANCE_SCALE, shown
 from .sd15 import SD15
 from .single_file import load_single_file, load_vae, read_settings, save_single_file
 from .tokenizer import BPE
@@ -134,7 +134,7 @@ def load_folder(
 def read_scale(value: Any, source: Path) -> float:
     """A model's own guidance scale, as its file names it."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not -1000 < value < 1000:
-        raise ValueError(f"{source}: the guidance scale must be a number such as 7.5, got {str(value)[:40]}")
+        raise ValueError(f"{source}: the guidance scale must be a number such as 7.5, got {shown(value)}")
     return float(value)
 
 

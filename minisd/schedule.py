@@ -23,15 +23,15 @@ class NoiseSchedule:
 
     def __post_init__(self) -> None:
         if self.betas.ndim != 1 or not ((self.betas > 0) & (self.betas < 1)).all():
-            raise ValueError("betas must be a vector of numbers between 0 and 1 (both excluded)")
+            raise ValueError(
+                "a noise schedule's betas must be a vector of numbers between 0 and 1 (both excluded)"
+            )
 
     @classmethod
     def scaled_linear(
         cls, beta_start: float = 0.00085, beta_end: float = 0.012, steps: int = 1000
     ) -> "NoiseSchedule":
-        """Roots of beta evenly spaced: Stable Diffusion's schedule and its two numbers (CompVis calls it
-        linear).
-        """
+        """Roots of beta evenly spaced: Stable Diffusion's schedule (CompVis calls it linear)."""
         return cls(torch.linspace(beta_start**0.5, beta_end**0.5, steps, dtype=torch.float32) ** 2)
 
     @classmethod
@@ -126,7 +126,7 @@ def numbers(name: str, values: object, most: float, kinds: tuple[type, ...] = (i
     listed = list(values) if isinstance(values, (list, tuple)) else []
     if not listed or not all(type(value) in kinds and 0 < value <= most for value in listed):
         raise ValueError(
-            f"the scheduler config's {name} must be above 0 and at most {most:g}, got {str(values)[:40]}; "
+            f"the scheduler config's {name} must be above 0 and at most {most:g}, got {shown(values)}; "
             "fetch scheduler_config.json again"
         )
     return listed

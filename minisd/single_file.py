@@ -30,7 +30,7 @@ from .checkpoint import (
     save_tensors,
 )
 from .clip import TextEncoder
-from .config import Config, UNetConfig, VAEConfig
+from .config import Config, UNetConfig, VAEConfig, printed
 from .sd15 import SD15
 from .sizes import fitting, text_sizes, unet_sizes, vae_sizes
 from .tensors import WRAPPERS, read_metadata, read_tensors, some
@@ -200,7 +200,9 @@ def parts_of(
     for name, tensor in tensors.items():
         place, rest = place_of(name)
         if place and rest in parts[place]:
-            raise ValueError(f"{path} holds {place}{rest} twice, under several spellings: fetch it again")
+            raise ValueError(
+                f"{path} holds {printed(place + rest)} twice, under several spellings: fetch it again"
+            )
         if place:
             parts[place][rest] = tensor
         elif not is_leftover(name):

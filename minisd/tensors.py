@@ -17,6 +17,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from .config import printed
+
 CHECKSUM = "minisd.sha256"  # the key, in a safetensors file's metadata, of `checksum` of its tensors
 CHEAP = 2**28  # bytes that are read twice, for checksum and NaN, in less than a second
 LARGEST_HEADER = 100_000_000  # bytes; the safetensors library reads no larger one
@@ -63,7 +65,7 @@ def some(names: Iterable[str]) -> str:
     """The first few names, and how many more there are."""
     names = list(names)
     more = len(names) - KEYS_SHOWN
-    return ", ".join(names[:KEYS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(printed, names[:KEYS_SHOWN])) + (f" and {more} more" if more > 0 else "")
 
 
 def check_file(path: Path, do: str) -> None:
@@ -153,7 +155,7 @@ def intact(path: Path) -> bool | None:
 def one_line(error: Exception) -> str:
     """An error's first line, cut to a readable length; its kind, if it says nothing."""
     lines = str(error).strip().splitlines()
-    return lines[0][:160] if lines else type(error).__name__
+    return printed(lines[0][:160]) if lines else type(error).__name__
 
 
 def read_pickle(path: Path) -> dict[str, Tensor]:
@@ -213,7 +215,7 @@ class Listing(io.BufferedReader):
 def why_not(error: Exception) -> str:
     """What torch's error on a pickle means."""
     if code := re.search(r"GLOBAL (\S+)", str(error)):
-        return f"asks for {code[1]}, which could run any code and is not loaded"
+        return f"asks for {printed(code[1])}, which could run any code and is not loaded"
     if re.search(r"Unsupported (operand|class)|reduce for|create new object|only build", str(error), re.I):
         return "holds more than tensors, which could run any code and is not loaded, or is damaged"
     return f"is not a whole file of tensors ({type(error).__name__})"
@@ -298,9 +300,10 @@ def plain(tensor: Tensor, name: str, path: Path) -> Tensor:
         or tensor.is_quantized
         or tensor.is_nested
     ):
-        raise ValueError(f"{path} holds {name} as a sparse, quantised or empty tensor: {FETCH}")
+        raise ValueError(f"{path} holds {printed(name)} as a sparse, quantised or empty tensor: {FETCH}")
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         raise ValueError(
-            f"{path} says that {name} is {tuple(tensor.shape)}, and holds fewer numbers: fetch it again"
+            f"{path} says that {printed(name)} is {tuple(tensor.shape)}, and holds fewer numbers: fetch it "
+            "again"
         )
     return tensor

@@ -64,9 +64,11 @@ SYMBOL_TO_BYTE = {symbol: byte for byte, symbol in enumerate(BYTE_TO_SYMBOL)}
 def check_text(text: str) -> None:
     """Raise TypeError if `text` is not a string, ValueError if it holds a lone surrogate."""
     if not isinstance(text, str):
-        raise TypeError(f"A text must be a string, not {type(text).__name__}: {text!r}.")
+        raise TypeError(f"A text must be a string, not {type(text).__name__}: {text!r:.60}.")
     if regex.search(r"[\ud800-\udfff]", text):
-        raise ValueError(f"{text!r} holds half a character (a surrogate): decode its source as UTF-8 again.")
+        raise ValueError(
+            f"{text!r:.60} holds half a character (a surrogate): decode its source as UTF-8 again."
+        )
 
 
 def clean(text: str) -> str:
@@ -172,7 +174,7 @@ class BPE:
         for rank, (left, right) in enumerate(self.merges):
             if left not in made or right not in made or (left, right) in self._ranks:
                 raise ValueError(
-                    f"Merge {rank + 1}, {left!r} + {right!r}, stands twice or joins tokens that no "
+                    f"Merge {rank + 1}, {left!r:.60} + {right!r:.60}, stands twice or joins tokens that no "
                     "earlier merge made: the merges are damaged or out of order; fetch them again."
                 )
             self._ranks[left, right] = rank
@@ -183,7 +185,7 @@ class BPE:
         if missing or len(self.vocab) != len(tokens):
             raise ValueError(
                 f"The vocabulary has {len(self.vocab)} tokens, the merges make {len(tokens)}; missing from "
-                f"it: {missing[:3] or 'none'}. Take both files from the same tokenizer."
+                f"it: {missing[:3] or 'none'!s:.200}. Take both files from the same tokenizer."
             )
         self._tokens = {i: token for token, i in self.vocab.items()}  # id -> its symbols
         check_numbers(self.vocab)

@@ -125,7 +125,7 @@ def read_folder(folder: Path) -> TokenizerFiles:
     special = optional(folder / "special_tokens_map.json")
     kind = config.get("tokenizer_class")
     if kind is not None and kind not in CLASSES:
-        raise ValueError(f"{folder} holds a {kind!s:.60}: {CLIPS}")
+        raise ValueError(f"{folder} holds a {kind!r:.60}: {CLIPS}")
     vocab: dict[str, int] | None
     if (folder / "tokenizer.json").is_file():
         merges, vocab, added = read_tokenizer_json(folder / "tokenizer.json")
@@ -160,7 +160,7 @@ def read_tokenizer_json(path: Path) -> tuple[list[tuple[str, str]], dict[str, in
     if not isinstance(model, dict) or not isinstance(model.get("merges", []), list):
         raise ValueError(f"{path} holds no model with merges: {AGAIN}")
     if (kind := model.get("type", "BPE")) != "BPE":
-        raise ValueError(f"{path} is {OTHER_TYPES.get(str(kind), f'of type {kind!s:.60}')}: {CLIPS}")
+        raise ValueError(f"{path} is {OTHER_TYPES.get(str(kind), f'of type {kind!r:.60}')}: {CLIPS}")
     if model.get("end_of_word_suffix") != "</w>":
         raise ValueError(f"{path} does not end its words with </w>, it is of GPT-2's kind perhaps: {CLIPS}")
     if odd := [key for key in RANDOM_OR_OTHER if model.get(key)]:
