@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..pipeline import StableDiffusion
 from .drawings import Point, arrow, box, canvas
-from .palette import GREY, INK, PAPER
+from .palette import GREY, INK, PAPER, show_picture
 
 STEPS = 30
 NETWORK, LATENT, LOOP = "#dce8f3", "#fbeeda", "#f5f5f5"  # what has weights, what is painted, what repeats
@@ -99,7 +99,7 @@ def draw_loop(axes: Axes, pipe: StableDiffusion, seen: Seen) -> None:
     write(axes, (4.68, 3.935), f"the same network:\n{millions(pipe.unet)}")
     box(axes, (5.8, 3.45), (1.5, 0.9), "")
     axes.text(6.55, 4.17, "guidance", fontsize=10, fontweight="bold", ha="center", va="center", zorder=4)
-    box(axes, (5.8, 1.9), (1.5, 0.75), "step", r"$z_{t'}$ from $z_t$, $\hat\epsilon$ and $t$")
+    box(axes, (5.8, 1.9), (1.5, 0.75), "step", r"$z_{t'}$ from $z_t$, $\hat\epsilon$ and $t$", fontsize=11)
     formula = r"$\hat\epsilon = \hat\epsilon_\varnothing + s\,(\hat\epsilon_c - \hat\epsilon_\varnothing)$"
     write(axes, (6.55, 3.87), f"{formula}\n$s$ = {pipe.guidance_scale:g}", 9.5)
     for bend, height in ((3.15, 2.28), (4.4, 3.15)):
@@ -177,9 +177,7 @@ def clock(axes: Axes, at: Point, end: float) -> None:
 
 def paste(axes: Axes, corner: Point, side: float, picture: np.ndarray) -> None:
     """A square picture, (height, width, 3), with its lower left corner there."""
-    inset = axes.inset_axes((*corner, side, side), transform=axes.transData)
-    inset.imshow(picture)
-    inset.axis("off")
+    show_picture(axes.inset_axes((*corner, side, side), transform=axes.transData), picture)
 
 
 def write(axes: Axes, at: Point, words: str, fontsize: float = 8, ha: str = "center") -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Polygon
 
-from .palette import COLOURS, GREY, INK, PAPER, numbers, own, panels
+from .palette import COLOURS, GREY, INK, PAPER, numbers, own, panels, show_picture
 
 Point = tuple[float, float]
 KEYWORDS = ("repeat", "until", "for", "while", "if", "else", "return", "take", "draw")
@@ -111,8 +111,7 @@ def chain(
             axes.text(i, 0, name, ha="center", va="center", fontsize=12, zorder=4)
         if pictures is not None and pictures[i] is not None:
             picture = axes.inset_axes((i - 0.4, -low + 0.02, 0.8, 0.8), transform=axes.transData)
-            picture.imshow(pictures[i], vmin=0)
-            picture.axis("off")
+            show_picture(picture, pictures[i])
     for labels, side in ((forward, 1), (backward, -1)):
         plain = {(i, i + 1): "" for i in range(len(nodes) - 1)} if labels else {}
         for (a, b), label in {**plain, **labels}.items():

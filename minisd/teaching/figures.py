@@ -13,14 +13,13 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from matplotlib.axes import Axes
-from PIL import Image
 
 from .drawings import algorithms, chain, one_step, shadows
 from .network import network
-from .palette import COLOURS, DASHES, DPI, SIZE, panels, plain_log, use
-from .plots import arrows, band, curves, density, direct_labels, field, grid, heat, histogram, walks
+from .palette import COLOURS, DASHES, DPI, SIZE, as_array, panels, plain_log, show_picture, use
+from .plots import arrows, band, curves, direct_labels, field, grid, heat, histogram, walks
+from .plots import shade as density
 
 __all__ = [
     "COLOURS",
@@ -48,34 +47,13 @@ __all__ = [
     "plain_log",
     "progress",
     "shadows",
+    "show_picture",
     "slider",
     "use",
     "walks",
 ]
 
 QUIET = "MINISD_QUIET"  # environment variable: set while a script runs the notebooks
-
-
-def as_array(image: Any) -> np.ndarray:
-    """A picture or a batch of them as an array for matplotlib: channels last, in [0, 1] or bytes.
-
-    A float tensor is a picture as the networks know it, (..., 1 or 3, height, width) in [-1, 1], or (...,
-    height, width) without channels; an array is (..., height, width) or (..., height, width, 3) in [0, 1], or
-    bytes. Numbers beyond the range are clipped. Raises ValueError for any other shape.
-    """
-    if isinstance(image, Image.Image):
-        image = np.asarray(image)
-    if isinstance(image, torch.Tensor) and image.is_floating_point():
-        image = (image.detach().cpu().float() / 2 + 0.5).clamp(0, 1)
-        channels = image.shape[-3] if image.ndim > 2 else None
-        if channels == 3:
-            image = image.movedim(-3, -1)
-        elif channels == 1:
-            image = image.squeeze(-3)
-    array = np.asarray(image)
-    if array.ndim < 2:
-        raise ValueError(f"a picture is (height, width) or (height, width, 3), got shape {array.shape}")
-    return array if array.dtype == np.uint8 else array.clip(0, 1)
 
 
 def pictures(
@@ -106,7 +84,7 @@ def pictures(
     for axes in grid.flat:
         axes.axis("off")
     for i, (axes, array) in enumerate(zip(grid.flat, arrays)):
-        axes.imshow(array, vmin=0, vmax=255 if array.dtype == np.uint8 else 1)
+        show_picture(axes, array)
         if titles is not None:
             axes.set_title(titles[i], fontsize=9, pad=3)
     plt.show()
@@ -140,12 +118,6 @@ def picture_rows(rows: Mapping[str, Any], columns: Sequence[str] | None = None, 
         if columns is not None and i < count:
             axes.set_title(columns[i], fontsize=9, pad=3)
     plt.show()
-
-
-def show_picture(axes: Axes, image: Any) -> None:
-    """One picture into axes."""
-    array = as_array(image)
-    axes.imshow(array, vmin=0, vmax=255 if array.dtype == np.uint8 else 1)
 
 
 def slider(

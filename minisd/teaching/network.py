@@ -113,10 +113,12 @@ def network(module: nn.Module, *inputs: Any, depth: int = 1, axes: Axes | None =
         if i not in pictures and readers > 1:
             note = f"read by {readers} parts"
             axes.text(x + width / 2 - 0.05, y - 0.1, note, fontsize=7.5, ha="center", va="top", color=INK)
-    for (x, y), (x_next, y_next) in zip(*([corners[i] for i in part] for part in (pictures, pictures[1:]))):
+    for i, j in zip(pictures, pictures[1:]):
+        (x, y), (x_next, y_next) = corners[i], corners[j]
         follow(axes, (x + width - 0.1, y + tall / 2), (x_next, y_next + tall / 2))
     for i, j in skips:
-        skip(axes, *((corners[k][0] + width / 2 - 0.05, corners[k][1] + tall) for k in (i, j)))
+        start, end = ((x + width / 2 - 0.05, y + tall) for x, y in (corners[i], corners[j]))
+        skip(axes, start, end)
     return axes
 
 

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from PIL import Image
 
 # Okabe and Ito's colours for the colour-blind, without their yellow, which is lost on white. Neighbours
 # differ in lightness and every line has its own dashes, so that a figure printed in grey can still be read.
@@ -72,6 +73,36 @@ def use() -> None:
 def numbers(values: Any) -> np.ndarray:
     """A tensor, an array or a list as an array for matplotlib."""
     return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+
+
+def as_array(image: Any) -> np.ndarray:
+    """A picture or a batch of them as an array for matplotlib: channels last, in [0, 1] or bytes.
+
+    A float tensor is a picture as the networks know it, (..., 1 or 3, height, width) in [-1, 1], or (...,
+    height, width) without channels; an array is (..., height, width) or (..., height, width, 3) in [0, 1], or
+    bytes. Numbers beyond the range are clipped. Raises ValueError for any other shape.
+    """
+    if isinstance(image, Image.Image):
+        image = np.asarray(image)
+    if isinstance(image, torch.Tensor) and image.is_floating_point():
+        image = (image.detach().cpu().float() / 2 + 0.5).clamp(0, 1)
+        channels = image.shape[-3] if image.ndim > 2 else None
+        if channels == 3:
+            image = image.movedim(-3, -1)
+        elif channels == 1:
+            image = image.squeeze(-3)
+    array = np.asarray(image)
+    if array.ndim < 2:
+        raise ValueError(f"a picture is (height, width) or (height, width, 3), got shape {array.shape}")
+    return array if array.dtype == np.uint8 else array.clip(0, 1)
+
+
+def show_picture(axes: Axes, image: Any) -> None:
+    """Draw one picture, as `as_array` takes it, into axes, without ticks and frame."""
+    array = as_array(image)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    axes.imshow(array, vmin=0, vmax=255 if array.dtype == np.uint8 else 1)
 
 
 def panels(

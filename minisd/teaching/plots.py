@@ -153,20 +153,20 @@ def grid(low: float, high: float, count: int) -> Tensor:
     return torch.cartesian_prod(line, line).flip(-1)
 
 
-def density(axes: Axes, of: Any, low: float, high: float) -> Axes:
+def shade(axes: Axes, of: Any, low: float, high: float) -> Axes:
     """Grey shading where points are many; sets the limits of the axes to low and high.
 
     of: a function from points (n, 2) to their densities (n,), or samples (n, 2), which are counted.
     """
     if callable(of):
-        shade = numbers(of(grid(low, high, 121))).reshape(121, 121)
+        dark = numbers(of(grid(low, high, 121))).reshape(121, 121)
     else:
         x, y = numbers(of).T
-        shade = np.histogram2d(y, x, bins=60, range=[[low, high], [low, high]])[0]
+        dark = np.histogram2d(y, x, bins=60, range=[[low, high], [low, high]])[0]
     extent = (low, high, low, high)
     look: dict[str, Any] = {"cmap": "Greys", "origin": "lower", "interpolation": "bilinear"}
-    darkest = 1.8 * float(shade.max())  # half way to black: arrows must stand out
-    axes.imshow(shade, vmin=0, vmax=darkest, extent=extent, **look)
+    darkest = 1.8 * float(dark.max())  # half way to black: arrows must stand out
+    axes.imshow(dark, vmin=0, vmax=darkest, extent=extent, **look)
     axes.set(xlim=(low, high), ylim=(low, high))
     return axes
 
@@ -229,6 +229,3 @@ def field(
         if paths is not None:
             walks(axes, paths)
     return made
-
-
-shade = density  # `field` has an argument of that name
