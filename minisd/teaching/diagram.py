@@ -16,7 +16,7 @@ from .drawings import Point, arrow, box, canvas
 from .palette import GREY, INK, PAPER, show_picture
 
 STEPS = 30
-NETWORK, LATENT, LOOP = "#dce8f3", "#fbeeda", "#f5f5f5"  # what has weights, what is painted, what repeats
+NETWORK, LATENT, LOOP = "#dce8f3", "#fbeeda", "#f5f5f5"  # learned, painted, repeated
 SIZE = (9.0, 5.7)  # inches
 
 
@@ -148,7 +148,12 @@ def draw_start(axes: Axes, pipe: StableDiffusion, seen: Seen) -> None:
         "The lower the strength, the lower the first $t$ and the fewer the rounds.",
         ha="left",
     )
-    write(axes, (4.35, 0.44), "Blue: networks, with learned weights. White: rules, without.", ha="left")
+    write(
+        axes,
+        (4.35, 0.44),
+        "The networks, which are learned, name their weights. The white boxes are rules.",
+        ha="left",
+    )
     write(axes, (4.35, 0.26), "Dashed: only where one starts from a picture.", ha="left")
 
 
