@@ -142,19 +142,13 @@ def draw_start(axes: Axes, pipe: StableDiffusion, seen: Seen) -> None:
         arrow(axes, [(x, 0.6), (end, 0.6)], dashed=True)
     arrow(axes, [(2.95, 0.87), (2.95, 2.0)], dashed=True)
     write(axes, (2.67, 0.72), "$z$", 10)
-    write(
-        axes,
-        (4.35, 0.75),
+    notes = [
         "The lower the strength, the lower the first $t$ and the fewer the rounds.",
-        ha="left",
-    )
-    write(
-        axes,
-        (4.35, 0.44),
-        "The networks, which are learned, name their weights. The white boxes are rules.",
-        ha="left",
-    )
-    write(axes, (4.35, 0.26), "Dashed: only where one starts from a picture.", ha="left")
+        "The networks, which are learned, name their weights; the white boxes are rules.",
+        "Dashed: only where one starts from a picture.",
+    ]
+    for y, note in zip((0.78, 0.54, 0.3), notes):
+        write(axes, (4.35, y), note, ha="left")
 
 
 def draw_end(axes: Axes, pipe: StableDiffusion, seen: Seen) -> None:
