@@ -8,7 +8,8 @@
 #   make full                        the tests at the size of SD 1.5: 14 GB of memory, some minutes
 #   make lint                        ruff (rules and format) and mypy: what pyproject.toml asks for
 #   make mutants                     break the core in a few hundred ways; do the tests see it?
-#   make book                        open the book in JupyterLab
+#   make book                        open the book in JupyterLab; your exercises are in my/
+#   make book ARGS=3                 at chapter 3
 #   make notebooks                   run the notebooks and keep their outputs; make exercises/ from solutions/
 #   make clean                       remove .venv
 #
@@ -56,7 +57,7 @@ mutants: .venv/installed-dev
 	$(BIN)/python tests/mutants.py $(ARGS)
 
 book: .venv/installed-book
-	$(BIN)/jupyter lab $(firstword $(wildcard chapters/*.ipynb) chapters/README.md)
+	$(BIN)/minisd book $(ARGS)
 
 notebooks: .venv/installed-book
 	$(BIN)/python -m minisd.teaching.notebooks

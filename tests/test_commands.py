@@ -1,11 +1,10 @@
-"""`minisd export`, `book`, `check`, `completion`, and what `paint --json` and the PNG file tell."""
+"""`minisd export`, `completion`, and what `paint --json` and the PNG file tell."""
 
 import json
 import re
 import shutil
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -14,13 +13,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from minisd import StableDiffusion, cli
-from minisd.commands import book, completion, options
+from minisd.commands import completion, options
 from minisd.commands import paint as painting
-from minisd.commands.check import answer_of, notebooks
 from minisd.commands.picture_file import Settings
 from minisd.commands.threads import limit_threads
 from minisd.config import LARGEST_SEED
-from minisd.teaching.book import ROOT, load_book
 from small import small_pipeline
 
 
@@ -227,113 +224,6 @@ def test_completion_without_shtab(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "shtab", None)
     code, out, err = run("completion", "bash")
     assert (code, out) == (2, "") and "pip install shtab" in err
-
-
-# ---- book
-
-
-def test_jupyterlab_has_the_repository_as_its_folder(run, monkeypatch):
-    started = []
-    monkeypatch.setattr(book, "check_installed", lambda library: None)
-    monkeypatch.setattr(book, "waited_for", lambda command: started.append(command) or 7)
-    monkeypatch.setattr(book.os, "geteuid", lambda: 0, raising=False)
-    assert run("book", "2", "--no-browser", "--port", "9999")[0] == 7
-    page = load_book().chapters[2].file
-    assert started[0][1:5] == [
-        "-m",
-        "jupyterlab",
-        f"--ServerApp.root_dir={ROOT}",
-        f"--LabApp.default_url=/lab/tree/{page}",
-    ]
-    assert started[0][5:] == ["--allow-root", "--no-browser", "--port", "9999"]
-    monkeypatch.setattr(book.os, "geteuid", lambda: 1000, raising=False)
-    assert run("book")[0] == 7 and "--allow-root" not in started[1]
-
-
-def test_what_a_book_needs(run, monkeypatch, tmp_path):
-    monkeypatch.setattr(book.importlib.util, "find_spec", lambda name: None)
-    code, _, err = run("book")
-    assert code == 2 and "jupyterlab is not installed" in err
-    assert "no chapter 99" in run("book", "99")[2]
-    monkeypatch.setattr(book, "ROOT", tmp_path)
-    assert "clone of the repository" in run("book")[2]
-
-
-def test_a_program_is_waited_for(run, tmp_path):
-    assert book.waited_for([sys.executable, "-c", "import sys; sys.exit(5)"]) == 5
-    start = time.perf_counter()
-    kill = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
-    if sys.platform != "win32":
-        assert book.waited_for([sys.executable, "-c", kill]) == 143
-    assert time.perf_counter() - start < 60
-
-
-# ---- check
-
-
-def output(kind, **more):
-    return type("Output", (), {"output_type": kind, **more})
-
-
-@pytest.mark.parametrize(
-    "outputs, result, why",
-    [
-        ([output("stream", text="1.1 f is right.\n")], "right", ""),
-        ([output("stream", text="1.1 is still to be written: put\n")], "to do", ""),
-        ([output("error", ename="CheckFailed", evalue="1.1: off by 2. See section 3.")], "WRONG", "off by 2"),
-        ([output("error", ename="NameError", evalue="name 'f' is not defined")], "WRONG", "NameError: name"),
-        ([], "WRONG", "said nothing"),
-        ([output("stream", text="1.10 g is right.\n")], "WRONG", "said nothing"),
-    ],
-)
-def test_what_a_check_said(outputs, result, why):
-    answer = answer_of("1.1", outputs)
-    assert answer.result == result and why in answer.why
-
-
-def test_exercises_are_run_as_they_are(run, monkeypatch, tmp_path):
-    """A notebook of three checks: one answered rightly, one wrongly, one not at all."""
-    pytest.importorskip("nbclient")
-    nbformat = pytest.importorskip("nbformat")
-    name = load_book().chapters[1].name
-    answers = [
-        "def width_of_sum(factors):\n    return sum(f * f for f in factors) ** 0.5",
-        "def one_dose(x, beta, noise):\n    return x",
-        "def add_noise(x0, noise, t, alphas_cumprod):\n    raise NotImplementedError('1.3: write it')",
-    ]
-    sources = ["from minisd.teaching import check", *answers]
-    sources += ['check("1.1", width_of_sum)', 'check("1.2", one_dose)', 'check("1.3", add_noise)']
-    cells = [nbformat.v4.new_code_cell(source) for source in sources]
-    (tmp_path / "exercises").mkdir()
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "exercises" / name)
-    shutil.copy(ROOT / "book.toml", tmp_path)
-    monkeypatch.setattr(book, "ROOT", tmp_path)
-    before = (tmp_path / "exercises" / name).read_bytes()
-    code, out, _ = run("check", "1", "--json")
-    found = json.loads(out)
-    assert code == 1 and found["right"] == 1
-    assert [(one["number"], one["result"]) for one in found["exercises"]] == [
-        ("1.1", "right"),
-        ("1.2", "WRONG"),
-        ("1.3", "to do"),
-    ]
-    assert (tmp_path / "exercises" / name).read_bytes() == before
-
-
-def test_a_notebook_that_is_none(run, monkeypatch, tmp_path):
-    pytest.importorskip("nbclient")
-    (tmp_path / "exercises").mkdir()
-    (tmp_path / "exercises" / load_book().chapters[1].name).write_text("{")
-    shutil.copy(ROOT / "book.toml", tmp_path)
-    monkeypatch.setattr(book, "ROOT", tmp_path)
-    code, out, err = run("check")
-    assert (code, out) == (2, "") and "is no notebook" in err and err.count("\n") == 1
-
-
-def test_chapters_without_exercises_are_named():
-    assert [path.name for path in notebooks(ROOT, [1])] == [load_book().chapters[1].name]
-    with pytest.raises(ValueError, match="chapter 99 has no exercises"):
-        notebooks(ROOT, [99])
 
 
 # ---- options

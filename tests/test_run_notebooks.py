@@ -118,7 +118,7 @@ def test_exercises_are_made_without_running_anything(notebook, tmp_path, capsys)
 @pytest.mark.parametrize(
     ("source", "number", "words"),
     [
-        ("### BEGIN SOLUTION\nx = 1", "1.1", "without ### END"),
+        ("### BEGIN SOLUTION\nx = 1", "1.1", "BEGIN SOLUTION without the other half"),
         ("### END SOLUTION", "1.1", "without the other half"),
         ("### BEGIN SOLUTION\n### BEGIN SOLUTION\n### END SOLUTION", "1.1", "without the other half"),
         (SOLUTION, None, "before the first heading"),

@@ -11,7 +11,9 @@ from types import FrameType
 from typing import Any
 
 from .. import console
+from ..files import digest
 from ..teaching.book import ROOT, Book, load_book
+from ..teaching.workspace import prepare
 from .options import whole_number
 
 
@@ -20,8 +22,9 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "book",
         help="open the book in JupyterLab",
-        description="Open the book in JupyterLab, with the repository as its folder. Options that minisd "
-        "does not know are passed on to JupyterLab: minisd book 3 --no-browser --port 9999",
+        description="Open the book in JupyterLab, with the repository as its folder. Your exercises are in "
+        "the folder my/: they are copied there once and never overwritten. Options that minisd does not know "
+        "are passed on to JupyterLab: minisd book 3 --no-browser --port 9999",
     )
     parser.add_argument(
         "chapter", nargs="?", type=whole_number(0), metavar="CHAPTER", help="the number of a chapter to open"
@@ -34,7 +37,24 @@ def book(args: argparse.Namespace, notes: list[str]) -> int:
     root = checkout()
     page = page_of(load_book(root), root, args.chapter)
     check_installed("jupyterlab")
-    return waited_for([*jupyterlab(root, page), *args.flags])
+    for line in prepare(root):
+        console.say(line)
+    before = versions(root)
+    code = waited_for([*jupyterlab(root, page), *args.flags])
+    after = versions(root)
+    changed = [name for name, version in before.items() if after.get(name) != version]
+    if changed:
+        console.say(
+            f"you ran or changed {', '.join(changed)}; to have the book's own text back (your answers in my/ "
+            f"stay): git restore {' '.join(changed)}"
+        )
+    return code
+
+
+def versions(root: Path) -> dict[str, str]:
+    """The chapters and solutions, and a digest of each."""
+    paths = [path for folder in ("chapters", "solutions") for path in sorted((root / folder).glob("*.ipynb"))]
+    return {path.relative_to(root).as_posix(): digest(path) for path in paths}
 
 
 def checkout() -> Path:
@@ -71,6 +91,7 @@ def jupyterlab(root: Path, page: str) -> list[str]:
     """The command that opens a page in JupyterLab with all of the repository beside it."""
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}"]
     command.append(f"--LabApp.default_url=/lab/tree/{page}")
+    command.append("--ContentsManager.pre_save_hook=minisd.teaching.workspace.before_save")
     if hasattr(os, "geteuid") and os.geteuid() == 0:  # root, as in many containers: Jupyter asks to be told
         command.append("--allow-root")
     return command

@@ -10,6 +10,7 @@ fails or writes to stderr (a warning, too) stops the notebook, and its file stay
 
 import argparse
 import ast
+import json
 import os
 import re
 import sys
@@ -26,7 +27,24 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 CELL_TIMEOUT = 900  # seconds
-BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+# As JupyterLab writes it into what it opens, but for Python's version (see workspace.before_save).
+LANGUAGE = {
+    "codemirror_mode": {"name": "ipython", "version": 3},
+    "file_extension": ".py",
+    "mimetype": "text/x-python",
+    "name": "python",
+    "nbconvert_exporter": "python",
+    "pygments_lexer": "ipython3",
+}
+BEGIN = "### BEGIN SOLUTION"
+MARKED = re.compile(
+    r"(?:^ *### BEGIN GIVEN\n(?P<given>.*?)^ *### END GIVEN\n)?"
+    r"^(?P<indent> *)### BEGIN SOLUTION\n(?P<solution>.*?)^ *### END SOLUTION$",
+    re.M | re.S,
+)
+HALF = re.compile(r"### (?:BEGIN|END) (?:SOLUTION|GIVEN)")
+CHECK = re.compile(r"^check\(", re.M)
+DIFFICULTY = re.compile(r"^Difficulty (\d) of 5", re.M)
 HIDDEN = re.compile(r"<!-- BEGIN SOLUTION -->.*?<!-- END SOLUTION -->\n*", re.S)  # in Markdown
 EXERCISE = re.compile(r"^## (\d+\.\d+) ", re.M)
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -99,10 +117,13 @@ def as_text(book: "NotebookNode") -> str:
 
     book.metadata = {
         "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
+        "language_info": LANGUAGE,
     }
+    graded = nbgrader(book)
     for cell in book.cells:
         cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
+        if cell.id in graded:
+            cell.metadata["nbgrader"] = graded[cell.id]
         if cell.cell_type == "code":
             # A widget's id is random and its state is not kept: the strip of pictures by it shows the same.
             cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
@@ -111,13 +132,33 @@ def as_text(book: "NotebookNode") -> str:
     return nbformat.writes(book, version=4).rstrip("\n") + "\n"
 
 
+def nbgrader(book: "NotebookNode") -> dict[str, dict]:
+    """Metadata by which nbgrader makes an assignment from a notebook of solutions, by the cells' ids.
+
+    The cells with solutions are the student's; the checks after them are locked, and give as many points as
+    the exercise is difficult. Other notebooks get none.
+    """
+    graded: dict[str, dict] = {}
+    points, solutions = 1, False
+    for cell in book.cells:
+        shared = {"grade_id": cell.id, "schema_version": 3, "task": False}
+        if cell.cell_type == "markdown":
+            points = int((DIFFICULTY.findall(cell.source) or [points])[-1])
+        elif BEGIN in cell.source:
+            graded[cell.id] = {"grade": False, "locked": False, "solution": True} | shared
+            solutions = True
+        elif CHECK.search(cell.source):
+            graded[cell.id] = {"grade": True, "locked": True, "points": points, "solution": False} | shared
+    return graded if solutions else {}
+
+
 def exercises_from(path: Path) -> str:
     """The reader's copy of a notebook of solutions: no solutions, no outputs.
 
     What stands between `### BEGIN SOLUTION` and `### END SOLUTION` in a cell becomes one line that says what
     is to be written; Markdown between `<!-- BEGIN SOLUTION -->` and `<!-- END SOLUTION -->` goes; so does a
-    cell left empty. Raises NotebookError where a mark has no other half or stands before the first `## N.k`
-    heading.
+    cell left empty. The cells of the checks are marked so that "Run All" goes on after a wrong answer. Raises
+    NotebookError where a mark has no other half or stands before the first `## N.k` heading.
     """
     import nbformat
 
@@ -132,6 +173,8 @@ def exercises_from(path: Path) -> str:
                 cell.source = unanswered(cell.source, number)
             except ValueError as error:
                 raise NotebookError(failure(path, book, i, str(error))) from error
+            if CHECK.search(cell.source):
+                cell.metadata["tags"] = ["raises-exception"]
         if cell.source:
             kept.append(cell)
     book.cells = kept
@@ -139,27 +182,58 @@ def exercises_from(path: Path) -> str:
 
 
 def unanswered(source: str, number: str | None) -> str:
-    """A code cell in which each marked solution has become `raise NotImplementedError("N.k: ...")`."""
-    lines, inside, name = [], False, "the answer"
-    for line in source.splitlines():
-        mark, indent = line.strip(), line[: len(line) - len(line.lstrip())]
-        if mark in (BEGIN, END):
-            if inside == (mark == BEGIN):
-                raise ValueError(f"{mark} without the other half before it")
-            if mark == BEGIN:
-                if number is None:
-                    raise ValueError("a solution stands before the first heading `## N.k Title`")
-                lines.append(f'{indent}raise NotImplementedError("{number}: write {name} here")')
-            inside = not inside
-        elif not inside:
-            found = re.match(r"\s*(?:def|class) (\w+)", line)
-            name = found[1] if found else name
-            lines.append(line)
-    if inside:
-        raise ValueError(f"{BEGIN} without {END}")
-    text = "\n".join(lines)
+    """A code cell in which each marked solution has become what its reader finds in its place.
+
+    That is what is given before it, as comments between `### BEGIN GIVEN` and `### END GIVEN`; else names
+    with `...` as their values where the solution stands at the top level; else
+    `raise NotImplementedError("N.k: ...")`.
+    """
+
+    def stub(found: re.Match) -> str:
+        if number is None:
+            raise ValueError("a solution stands before the first heading `## N.k Title`")
+        no_marks(found["solution"] + (found["given"] or ""))
+        if found["given"] is not None:
+            return "\n".join(
+                re.sub(r"^( *)# ?", r"\1", line).rstrip() for line in found["given"].splitlines()
+            )
+        if not found["indent"]:
+            return blanks(found["solution"], number)
+        names = re.findall(r"^ *(?:def|class) (\w+)", source[: found.start()], re.M) or ["the answer"]
+        return f'{found["indent"]}raise NotImplementedError("{number}: write {names[-1]} here")'
+
+    text = MARKED.sub(stub, source)
+    no_marks(text)
     ast.parse(text)
     return text
+
+
+def no_marks(text: str) -> None:
+    """Raises ValueError for a mark that stands alone."""
+    mark = HALF.search(text)
+    if mark:
+        raise ValueError(f"{mark[0]} without the other half")
+
+
+def blanks(solution: str, number: str) -> str:
+    """The names that a solution at the top level of a cell gives values to, with `...` as their values.
+
+    A dictionary keeps its keys. Raises ValueError for a solution that gives none a value.
+    """
+    lines = []
+    for node in ast.parse(solution).body:
+        if not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)):
+            continue
+        end = f"  # {number}: put your answer in the place of ..."
+        if isinstance(node.value, ast.Dict):
+            keys = [ast.literal_eval(key) for key in node.value.keys if key is not None]
+            entries = "".join(f"    {json.dumps(key, ensure_ascii=False)}: ...,\n" for key in keys)
+            lines.append(f"{node.targets[0].id} = {{\n{entries}}}{end}")
+        else:
+            lines.append(f"{node.targets[0].id} = ...{end}")
+    if not lines:
+        raise ValueError("a solution at the top level of a cell gives a value to no name")
+    return "\n".join(lines)
 
 
 def write(path: Path, text: str) -> bool:
