@@ -19,7 +19,6 @@ import json
 import os
 import platform
 import random
-import subprocess
 import sys
 import tempfile
 import textwrap
@@ -33,8 +32,9 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RECORD = ROOT / "benchmarks" / "fuzz.md"
-INPUTS, GUIDED, SECONDS = 240_000, 20_000, 120
+INPUTS, SECONDS = 240_000, 120
 GROWTH, SLOW, LONGEST = 300, 20.0, 1000  # MB and seconds that one input may take; characters of an error
+ROOM = 12 << 30  # bytes of address space, of which torch alone takes several
 EXPECTED = (ValueError, OSError)  # what minisd says of bad input, see `minisd.console.is_expected`
 LIBRARIES = ("torch", "safetensors", "pillow", "regex", "atheris")
 
@@ -47,6 +47,14 @@ def peak() -> float:
         return 0.0
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def limit_memory() -> None:
+    """Let a reader that asks for more than ROOM fail, before the machine does."""
+    if sys.platform == "linux":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (ROOM, ROOM))
 
 
 def fault(error: Exception, named: str) -> tuple[str, str] | None:
@@ -200,44 +208,35 @@ def run_by_rules(args: argparse.Namespace, target: Any, folder: Path) -> Finding
 
 
 def run_guided(args: argparse.Namespace, target: Any, folder: Path) -> Findings:
-    """One target's inputs by coverage, in a process of its own."""
-    report = folder / "report.json"
+    """One target's inputs by coverage, in a forked process, which libFuzzer ends."""
+    report, fuzzer = folder / "report.json", Fuzzer(target, folder, args.kept)
     report.unlink(missing_ok=True)
-    number = share(args, target, args.guided)
-    command = [
-        sys.executable,
-        __file__,
-        "--child",
-        str(report),
-        "--only",
-        target.name,
-        "--guided",
-        str(number),
-    ]
-    command += ["--seconds", str(args.seconds), "--seed", str(args.seed), "--kept", str(args.kept)]
-    ended = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+    if (forked := os.fork()) == 0:
+        guided(fuzzer, share(args, target, args.guided), args.seconds, args.seed, report)
+    _, status = os.waitpid(forked, 0)
     if report.is_file():
         return Findings(**json.loads(report.read_text(encoding="utf-8")))
-    end = ended.stderr.strip()[-1000:]
-    return Findings(target.name, target.group, failures={f"ended with {ended.returncode}": end})
+    return Findings(target.name, target.group, failures={f"ended with {status}": "by libFuzzer or a signal"})
 
 
-def child(args: argparse.Namespace) -> None:
-    """A guided run: minisd is loaded with a counter at each of its branches."""
-    import atheris
+def load_targets(guided: bool) -> Any:
+    """The module of targets; for a guided run minisd is loaded with a counter at each of its branches."""
+    if guided:
+        import atheris
 
-    with atheris.instrument_imports(include=["minisd"]):
+        with atheris.instrument_imports(include=["minisd"]):
+            import fuzz_targets
+    else:
         import fuzz_targets
-    folder = args.child.parent / "child"
-    folder.mkdir(exist_ok=True)
-    target = next(one for one in fuzz_targets.all_targets(folder) if one.name == args.only)
-    guided(Fuzzer(target, folder / "input", args.kept), args.guided, args.seconds, args.seed, args.child)
+    import torch
+
+    torch.set_num_threads(1)  # a forked process has no others
+    return fuzz_targets
 
 
 def run(args: argparse.Namespace) -> dict[str, list[Findings]]:
     """The runs that are asked for, each with what every target saw."""
-    import fuzz_targets
-
+    fuzz_targets = load_targets(args.guided > 0)
     runs: dict[str, list[Findings]] = {}
     for way, one, wanted in (("rules", run_by_rules, args.inputs), ("coverage", run_guided, args.guided)):
         runs[way] = []
@@ -289,14 +288,14 @@ def record(args: argparse.Namespace, runs: dict[str, list[Findings]], minutes: f
     versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     most = max(one.peak for found in runs.values() for one in found)
     about = (
-        "A reader may take an input, or refuse it by a ValueError or OSError in one line that names the file. "
-        f"Anything else is a failure, as is an input that takes more than {GROWTH} MB or {SLOW:g} s. An input "
-        "counts once for a target, however often it comes up. What is fuzzed, and how, stands in "
-        "tests/fuzz_targets.py and tests/fuzz_mutate.py."
+        "A reader may take an input, or refuse it by a ValueError or OSError in one line that names the "
+        f"file; anything else is a failure, as is an input that takes more than {GROWTH} MB or {SLOW:g} s. "
+        "An input counts once for a target, however often it comes up. What is fuzzed, and how: "
+        "tests/fuzz_targets.py, tests/fuzz_mutate.py."
     )
     where = (
-        f"{datetime.date.today()}, {cpu_model()}, one of {cores()} cores, {minutes:.0f} minutes, seed {args.seed}; "
-        f"Python {platform.python_version()}, {versions}. Peak memory: {most:.0f} MB."
+        f"{datetime.date.today()}, {cpu_model()}, one of {cores()} cores, {minutes:.0f} minutes, seed "
+        f"{args.seed}; Python {platform.python_version()}, {versions}. Peak memory: {most:.0f} MB."
     )
     paragraphs = ["# Fuzzing", "Written by `make fuzz`.", about, where, "\n".join(table(runs))]
     return "\n\n".join(textwrap.fill(one, 110) if one[0] != "|" else one for one in paragraphs) + "\n"
@@ -314,10 +313,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help=f"write {RECORD.relative_to(ROOT)}")
     parser.add_argument("--kept", type=Path, default=Path(tempfile.gettempdir()) / "minisd-fuzz")
-    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.child:
-        child(args)
+    limit_memory()
     start = time.monotonic()
     runs = run(args)
     found = [one for each in runs.values() for one in each]

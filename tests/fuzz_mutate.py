@@ -38,7 +38,19 @@ HOSTILE_TEXTS = [
 ]
 HOSTILE_NUMBERS = [0, 1, -1, 2, 3, 7, 32, 255, 2**14, 2**16, 2**31, 2**53, 2**63, 2**64, 10**30, -(2**63)]
 HOSTILE_FLOATS = [0.0, -0.0, 0.5, 1e-320, 1e308, float("inf"), float("-inf"), float("nan")]
-CONTAINERS = [None, True, False, [], {}, [[]], [None], {"": None}, [1, "a"], {"a": {"b": []}}, [2] * 100]
+CONTAINERS: list[Any] = [
+    None,
+    True,
+    False,
+    [],
+    {},
+    [[]],
+    [None],
+    {"": None},
+    [1, "a"],
+    {"a": {"b": []}},
+    [2] * 100,
+]
 BYTES = [b"\xff" * 4, b"\xff" * 8, b"\0\0\0\x80", b"\0", b"9" * 9, b"-", b"}", b"]", b"[", b"{", b'"', b"\n"]
 DTYPES = ["F64", "F32", "F16", "BF16", "F8_E4M3", "I64", "I32", "U8", "BOOL", "C64", "F4", "f32", ""]
 SIZES = {"F64": 8, "I64": 8, "C64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2}  # bytes; the others have one
@@ -110,7 +122,7 @@ def change_value(value: Any, rng: Random) -> Any:
             del value[key]
         case 5 if isinstance(value, dict):
             value[str(rng.choice([*HOSTILE_TEXTS, f"{key}_1", rng.choice(keys)]))] = value.pop(key)
-        case _:
+        case _ if isinstance(value, list):
             value.append(value[key])
     return value
 
@@ -200,8 +212,8 @@ def tensors_file(shapes: dict[str, tuple[list[int], str]], rng: Random, metadata
 # ---- LoRA and embeddings: names from a grammar
 
 PREFIXES = """lora_unet_ lora_te_ lora_te1_ unet. text_encoder. text_encoder.text_model. base_model.model.
-    lycoris_ unet.base_model.model. diffusion_model. lora_unet. transformer. model.diffusion_model. bundle_emb.x.
-    optimizer. state_dict.""".split()
+    lycoris_ unet.base_model.model. diffusion_model. lora_unet. transformer. model.diffusion_model.
+    bundle_emb.x. optimizer. state_dict.""".split()
 PREFIXES += ["", "\n", "\x1b"]
 LAYERS = {  # of the small pipeline, with the sizes of their weights; of other models; none at all
     "mid_block_attentions_0_proj_in": [32, 32, 1, 1],
@@ -406,7 +418,8 @@ def change_png(data: bytes, rng: Random) -> bytes:
 # ---- lines of text: TOML, a list of merges, prompts
 
 TOML_VALUES = """0 1 -1 0.5 1e400 inf nan -inf true false "" [] {} [1,2] "a" '' 2026-01-01 0x10 1_0
-    2026-01-01T00:00:00Z 9999999999999999999999 -9999999999999999999999 [[]] [{}] {a=1} {a={b=1}} \"\"\" 1e-400 00 +1""".split()
+    2026-01-01T00:00:00Z 9999999999999999999999 -9999999999999999999999 [[]] [{}] {a=1}
+    {a={b=1}} \"\"\" 1e-400 00 +1""".split()
 TOML_VALUES += [
     "9" * 5000,
     "0x" + "f" * 5000,

@@ -401,7 +401,7 @@ def learn(path: Path) -> object:
     for name in ("added", "_whole", "_exact", "_tokens"):
         setattr(tokenizer, name, dict(getattr(tokenizer, name)))
     encoder = SimpleNamespace(text_model=PIPE.text_encoder.text_model, add_tokens=lambda _: None)
-    return add_embedding(SimpleNamespace(tokenizer=tokenizer, text_encoder=encoder), path)  # type: ignore[arg-type]
+    return add_embedding(SimpleNamespace(tokenizer=tokenizer, text_encoder=encoder), path)
 
 
 def png(**texts: str) -> bytes:

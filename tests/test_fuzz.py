@@ -3,6 +3,7 @@
 `make fuzz` tries a thousand times as many, see benchmarks/fuzz.md.
 """
 
+import dataclasses
 import io
 import json
 import re
@@ -105,7 +106,7 @@ def test_what_fuzzing_found_is_refused_in_one_line(fuzzers, name, data, told):
 
 
 @pytest.mark.parametrize("group", GROUPS)
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(chance=st.randoms(use_true_random=False), which=st.integers(0, 30))
 def test_almost_right_files_are_taken_or_refused_in_one_line(fuzzers, group, chance, which):
     own = [one for one in fuzzers.values() if one.target.group == group and one.target.name not in BUILD]
@@ -125,8 +126,7 @@ def test_good_files_are_taken(fuzzers):
 
 
 def test_a_fault_is_seen(fuzzers):
-    """What the fuzzer calls one: another exception, another line, no name, too long a line, a second note."""
-    fuzzer = fuzzers["prompts"]
+    """What the fuzzer calls one: another exception, a second line, too long a line, no name."""
 
     def told(error):
         with pytest.raises(type(error)) as caught:
@@ -138,4 +138,12 @@ def test_a_fault_is_seen(fuzzers):
     assert told(ValueError("x.json\nis empty"))[0].startswith("not one printable line")
     assert told(ValueError(f"x.json{LONG}"))[0].startswith("more than")
     assert told(ValueError("y.json is empty"))[0].startswith("the file is not named")
-    assert fuzzer.give(b"one") and not fuzzer.give(b"one"), "an input counts once"
+
+
+def test_an_input_counts_once_and_its_failure_is_kept(fuzzers, tmp_path):
+    target = dataclasses.replace(fuzzers["prompts"].target, readers=(lambda path: {}[path.name],))
+    fuzzer = Fuzzer(target, tmp_path, tmp_path / "kept")
+    assert fuzzer.give(b"one") and not fuzzer.give(b"one") and fuzzer.give(b"two")
+    assert fuzzer.found.inputs == 2 and fuzzer.found.taken == 0
+    (example,) = fuzzer.found.failures.values()
+    assert (tmp_path / "kept" / "prompts-0-prompt").read_bytes() == b"one" and "prompts-0-prompt" in example
