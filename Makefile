@@ -37,9 +37,12 @@ export PROMPT
 demo: .venv/installed
 	@$(BIN)/minisd paint -- "$$PROMPT"
 
+# All the tests: a process a core, one thread each, and every file's tests in one process.
 test: .venv/installed-test
+ifneq ($(strip $(ARGS)),)
 	$(BIN)/python -m pytest $(ARGS)
-ifeq ($(strip $(ARGS)),)
+else
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 ifneq ($(NOTEBOOKS),)
 	MINISD_QUIET=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 900 $(NOTEBOOKS)
 endif

@@ -46,7 +46,7 @@ GIGABYTES = 24  # of address space, of which torch alone takes several
 
 # Which tests concern a module, the likeliest to fail first.
 TESTS = {
-    "config.py": "config networks",
+    "config.py": "config networks commands",
     "schedule.py": "schedule scheduler_configs samplers",
     "samplers.py": "samplers scheduler_configs",
     "attention.py": "networks",
@@ -64,7 +64,7 @@ TESTS = {
     "embeddings.py": "embeddings words_hostile",
     "lora.py": "lora lora_kinds",
     "models.py": "pipeline checkpoint single_file",
-    "pipeline.py": "pipeline",
+    "pipeline.py": "pipeline pictures scheduler_configs",
     "training/objectives.py": "training",
     "training/loop.py": "training training_faults",
 }
