@@ -134,7 +134,7 @@ def draw_start(axes: Axes, pipe: StableDiffusion, seen: Seen) -> None:
     axes.text(1.62, 2.38, "text to image", fontsize=9, fontweight="bold", ha="center")
     write(axes, (1.62, 2.15), "$z_t$ is noise at first")
     paste(axes, (0.15, 0.25), 0.7, seen.picture)
-    write(axes, (0.5, 0.14), "a picture of yours")
+    write(axes, (0.58, 0.14), "a picture of yours")
     axes.text(0.15, 1.05, "image to image", fontsize=9, fontweight="bold")
     box(axes, (1.2, 0.32), (1.3, 0.55), "encoder", millions(pipe.vae.encoder), NETWORK, dashed=True)
     box(axes, (2.85, 0.32), (1.3, 0.55), "add noise", "up to the first $t$", dashed=True)
@@ -144,7 +144,7 @@ def draw_start(axes: Axes, pipe: StableDiffusion, seen: Seen) -> None:
     write(axes, (2.67, 0.72), "$z$", 10)
     notes = [
         "The lower the strength, the lower the first $t$ and the fewer the rounds.",
-        "The networks, which are learned, name their weights; the white boxes are rules.",
+        "Networks are learned, and name their weights; white boxes are rules.",
         "Dashed: only where one starts from a picture.",
     ]
     for y, note in zip((0.78, 0.54, 0.3), notes):

@@ -24,7 +24,10 @@ CHAIN = ("$x_0$", "...", "$x_{t-1}$", "$x_t$", "...", "$x_T$")
 
 def canvas(width: float, height: float, axes: Axes | None = None) -> Axes:
     """Axes without ticks on which one unit is one inch."""
-    axes = own(axes, width, height)
+    if axes is None:
+        axes = own(None, width, height)
+        plt.gcf().set_layout_engine("none")  # which would make room for words beyond the edge
+        axes.set_position((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(0, height), aspect="equal")
     axes.axis("off")
     return axes
