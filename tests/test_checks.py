@@ -275,7 +275,7 @@ def test_check_prints_or_raises(known, capsys):
     ]
 
 
-def test_an_unanswered_exercise_is_no_error(known, capsys):
+def test_an_unanswered_exercise_is_no_error_but_earns_no_points(known, capsys, monkeypatch):
     def unanswered(x, k):
         raise NotImplementedError("0.1: write double here")
 
@@ -284,6 +284,9 @@ def test_an_unanswered_exercise_is_no_error(known, capsys):
 
     check("0.1", unanswered)
     assert "0.1 is still to be written" in capsys.readouterr().out
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    with pytest.raises(CheckFailed, match="still to be written"):
+        check("0.1", unanswered)
     with pytest.raises(CheckFailed, match="no kernel for this dtype"):
         check("0.1", other)
 
