@@ -353,7 +353,6 @@ def test_a_config_of_another_model(folder, part, changes, words):
         (UNET, {"layers_per_block": 2}),
         (VAE, {"latent_channels": 8}),
         (TEXT, {"num_hidden_layers": 3}),
-        (TEXT, {"num_hidden_layers": 1}),
         (TEXT, {"vocab_size": 600}),
     ],
 )
