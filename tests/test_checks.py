@@ -117,7 +117,7 @@ class AnyFloat(float):
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (lambda x, k: 2 * x * k + 1e-3 * x**2, "off by up to 0.0"),
+        (lambda x, k: 2 * x * k + 1e-3 * x**2, "grows evenly with `x`, yours does not"),
         (lambda x, k: 2 * x * k if x.ndim == 1 else x, "is wrong where `k` is -0.5, and right elsewhere"),
         (lambda x, k: (2 * x * k).double(), "dtype torch.float64, expected torch.float32"),
         (lambda x, k: (2 * x * k)[None], r"shape (1, 3), expected (3,)"),
@@ -544,11 +544,28 @@ def for_rows(change):
         (lambda x, n, t, a, s: mixture(x, n, t[:1], a, s), "only the first row"),
         (lambda x, n, t, a, s: 0 * x + 3, "is 3 everywhere"),
         (lambda x, n, t, a, s: mixture(x, n, t, a, s).flip(1), "in another order"),
+        (lambda x, n, t, a, s: mixture(x, n, t, a, s) * x.mean(), "a multiple of the right one"),
+        (lambda x, n, t, a, s: mixture(x, n, t, a, s) + x.mean(), "shifted as a whole"),
+        (lambda x, n, t, a, s: mixture(x, n, t, a, s) + t[:, None] * s, "something is added that"),
+        (lambda x, n, t, a, s: a[t][:, None] * x + s / n, "right for 1 / `noise`"),
     ],
 )
 def test_slips_are_named(answer, words):
     verdict = MIXTURE.judge(answer)
     assert words in verdict.says and verdict.result == WRONG and verdict.own
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda n: [0, *range(3, n + 2)], "the first entry of your result is right, those after it"),
+        (lambda n: [7, *range(1, n)], "all entries of your result are right but the first"),
+        (lambda n: [*range(n - 1), 77], "all entries of your result are right but the last"),
+        (lambda n: [*range(n + 1)], "the right one for the `n` one after"),
+    ],
+)
+def test_slips_in_rows(answer, words):
+    assert words in says(answer, build(lambda n: list(range(n)), [(3,), (4,), (6,)]))
 
 
 def test_slips_in_several_results_and_in_sums():
@@ -572,7 +589,8 @@ def test_slips_in_several_results_and_in_sums():
 
 
 def test_what_no_detector_knows_is_told_by_how_much_and_counts_as_generic():
-    verdict = MIXTURE.judge(lambda x, n, t, a, s: mixture(x, n, t, a, s) + 0.1 * x * n.sin())
+    exercise = build(torch.tanh, lambda rng: [(torch.randn(4, generator=rng),) for _ in range(3)])
+    verdict = exercise.judge(lambda x: x / (1 + x.abs()))
     assert "off by up to" in verdict.says and not verdict.own
 
 

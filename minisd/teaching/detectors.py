@@ -92,7 +92,9 @@ def together(pairs: list[tuple]) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def same(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
-    """Whether two rows are equal within the tolerance, of the largest number; NaN is not."""
+    """Whether two rows of finite numbers are equal within the tolerance, of the largest."""
+    if not np.isfinite(b).all():
+        return False
     size = np.abs(b).max(initial=0.0) or 1.0
     with np.errstate(all="ignore"):
         return bool((np.abs(a - b) <= 10 * tolerance * size).all())
@@ -167,6 +169,53 @@ def offset(pairs: list[tuple], tolerance: float) -> str | None:
     if abs(by) <= 1e-3 * np.abs(b).max() or not np.allclose(a - b, by, rtol=1e-3, atol=1e-9):
         return None
     return f"is {named(abs(by))} too {'large' if by > 0 else 'small'} in every place"
+
+
+def in_each_case(answer: Answer) -> str | None:
+    """A factor or a constant that differs from case to case."""
+    rows = [(a, b) for a, b in answer.pairs if len(b) >= FEWEST and np.ptp(b.real) > 0]
+    if (
+        not rows
+        or not all(answer.wrong)
+        or len(rows) < len(answer.pairs)
+        or any(np.iscomplexobj(a) for a, _ in rows)
+    ):
+        return None
+    factors = [float((a * b).sum() / (b * b).sum()) for a, b in rows]
+    if all(abs(f) > 1e-6 and same(a / f, b, answer.tolerance) for f, (a, b) in zip(factors, rows)):
+        return (
+            "each result is a multiple of the right one, the first "
+            f"{named(factors[0])} times: look at what multiplies or divides the whole"
+        )
+    shifts = [float(np.median(a - b)) for a, b in rows]
+    if all(same(a - shift, b, answer.tolerance) for shift, (a, b) in zip(shifts, rows)):
+        return f"each result is shifted as a whole, the first by {shifts[0]:.4g}: look at what is added to it"
+    if all(same(np.abs(a), np.abs(b), answer.tolerance) for a, b in rows):
+        return "the sizes in your result are right, some of the signs are not"
+    return None
+
+
+def which_entries(answer: Answer) -> str | None:
+    """In a row of numbers: the first, the last, or all but those are right."""
+    told = set()
+    for a, b in answer.pairs:
+        if len(b) < FEWEST:
+            return None
+        size = 10 * answer.tolerance * (np.abs(b).max() or 1.0)
+        right = [bool(abs(x - y) <= size) for x, y in zip(a, b)]
+        if not all(right):
+            told.add(
+                "the first entry of your result is right, those after it are not"
+                if right[0] and not any(right[1:])
+                else "the last entry of your result is right, those before it are not"
+                if right[-1] and not any(right[:-1])
+                else "all entries of your result are right but the first"
+                if all(right[1:])
+                else "all entries of your result are right but the last"
+                if all(right[:-1])
+                else ""
+            )
+    return told.pop() or None if len(told) == 1 else None
 
 
 def a_relation(answer: Answer) -> str | None:
@@ -353,37 +402,61 @@ def turned_input(answer: Answer) -> str | None:
 
 
 def parts(answer: Answer) -> str | None:
-    """With all tensors of one shape but one at zero: which of them enters rightly?"""
-    first = floats(answer.cases[0])
-    shaped = [
-        i
-        for i in first
-        if all(isinstance(c[i], Tensor) and c[i].shape == c[first[0]].shape for c in answer.cases)
-    ]
-    if len(shaped) < 2:
+    """What a change of one tensor does to the result, the others left alone: which of them enters rightly?"""
+    tensors = [i for i in floats(answer.cases[0]) if shaped_like_the_result(answer, i)]
+    before, by_input = answer.asks(answer.cases), {}
+    for i in tensors:
+        after = answer.asks([changed(case, **{f"_{i}": 2 * case[i]}) for case in answer.cases])
+        by_input[i] = [(c - a, d - b) for (a, b), (c, d) in zip(before, after)]
+    right = {i: answer.agrees(pairs) for i, pairs in by_input.items()}
+    if not any(right.values()):
         return None
-    alone = {}
-    for i in shaped:
-        silent = {f"_{j}": 0.0 * answer.cases[0][j] for j in shaped if j != i}
-        cases = [
-            changed(case, **{key: torch.zeros_like(case[int(key[1:])]) for key in silent})
-            for case in answer.cases
-        ]
-        alone[i] = answer.asks(cases)
-    right = {i: answer.agrees(pairs) for i, pairs in alone.items()}
-    if not any(right.values()) or all(right.values()):
-        return None
-    good = " and ".join(name_of(answer, i) for i in shaped if right[i])
-    bad = next(i for i in shaped if not right[i])
-    said = relation(alone[bad], answer.tolerance)
+    if all(right.values()):
+        return (
+            "your result changes with its inputs as it should, but something is added that does not belong "
+            "there, or is missing"
+        )
+    good = " and ".join(name_of(answer, i) for i in tensors if right[i])
+    bad = next(i for i in tensors if not right[i])
+    said = relation(by_input[bad], answer.tolerance)
     more = f": that part {said}" if said else ", its factor is another"
     return f"what multiplies {good} is right, what multiplies {name_of(answer, bad)} is not{more}"
 
 
+def shaped_like_the_result(answer: Answer, i: int) -> bool:
+    """Whether an input is a picture where the result is one; any tensor will do where it is a number."""
+    pairs = [(case[i], outcome.result) for case, outcome in zip(answer.cases, answer.theirs)]
+    return all(
+        isinstance(value, Tensor) and (not isinstance(result, Tensor) or np.shape(value) == np.shape(result))
+        for value, result in pairs
+    )
+
+
+def straight(pairs_at: list[list[tuple]], which: int, tolerance: float) -> bool:
+    """Whether results grow evenly from an input's 1, to 2, to 3 times; 0: the answer's, 1: the right ones."""
+    once, twice, thrice = ([pair[which] for pair in pairs] for pairs in pairs_at)
+    return bool(once) and all(same(c - b, b - a, 10 * tolerance) for a, b, c in zip(once, twice, thrice))
+
+
+def uneven_growth(answer: Answer) -> str | None:
+    """An input that is only multiplied in the right formula, and divided by, squared, ... in the answer's."""
+    for i in floats(answer.cases[0]):
+        at = [
+            answer.asks([changed(case, **{f"_{i}": times * case[i]}) for case in answer.cases])
+            for times in (1, 2, 3)
+        ]
+        if straight(at, 1, answer.tolerance) and not straight(at, 0, answer.tolerance):
+            return (
+                f"the right result grows evenly with {name_of(answer, i)}, yours does not: is it multiplied "
+                "or divided by something that it should not be?"
+            )
+    return None
+
+
 def scaled_by_one_input(answer: Answer) -> str | None:
     """The ratio to the right result is a power of one input."""
-    for i in floats(answer.cases[0]):
-        if not all(type(case[i]) is float and case[i] > 0 for case in answer.cases):
+    for i in floats(answer.cases[0]) + whole(answer.cases[0]):
+        if not all(type(case[i]) in (int, float) and case[i] > 0 for case in answer.cases):
             continue
         for power, says in POWERS:
             for sign in (1, -1):
@@ -535,8 +608,11 @@ DETECTORS: tuple[Callable[[Answer], str | None], ...] = (
     size_of_the_input,
     scaled_by_one_input,
     depends_on_one_input,
+    in_each_case,
     which_rows,
+    which_entries,
     parts,
+    uneven_growth,
     which_cases,
     other_order,
 )

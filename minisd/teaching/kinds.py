@@ -124,14 +124,14 @@ class Build(Exercise):
     seconds: float = 20.0
 
     def verdict(self, answer: Any) -> Verdict:
-        refused = self.refused(answer)
+        cases = self.cases(torch.Generator().manual_seed(SEED))
+        refused = self.refused(answer, len(cases[0]))
         if refused is not None:
             return refused
-        cases = self.cases(torch.Generator().manual_seed(SEED))
         return self.compared(adapted(answer, parameters(self.right)), cases)
 
-    def refused(self, answer: Any) -> Verdict | None:
-        """What keeps an answer from being called at all."""
+    def refused(self, answer: Any, count: int) -> Verdict | None:
+        """What keeps an answer from being called with so many arguments."""
         if not callable(answer):
             kind = type(answer).__name__
             return self.wrong(
@@ -140,7 +140,7 @@ class Build(Exercise):
             )
         expected, yours = parameters(self.right), parameters(answer)
         asked = f"{self.name} should take ({', '.join(expected)}), yours takes ({', '.join(yours)})"
-        if not takes(adapted(answer, expected), len(expected)):
+        if not takes(adapted(answer, expected), count):
             return self.wrong(f"{asked}.")
         if yours != expected and sorted(yours) == sorted(expected):
             return self.wrong(f"{asked}: the same ones in another order.")
@@ -200,16 +200,18 @@ class Build(Exercise):
         if error is not None:
             return self.wrong(f"{where(error)} (with {shapes}).")
         slip = None
-        if any(words in said for words in GENERIC):
+        generic = any(words in said for words in GENERIC)
+        if generic or "items, expected" in said:
             look = Answer(answer, self.right, cases, names, ours, theirs, wrong, self.tolerance)
             slip = slip_of(look, self.seconds)
         if slip is not None:
             return self.wrong(slip)
         tally = f" {wrong.count(False)} of the {len(cases)} cases are right." if not all(wrong) else ""
-        return self.wrong(f"{said} (with {shapes}).{tally}", not any(words in said for words in GENERIC))
+        return self.wrong(f"{said} (with {shapes}).{tally}", own=not generic)
 
 
-GENERIC = (" is off ", "but is off", "another number", "not what was expected", "items, expected")
+# Words that say that or by how much a result is off, and nothing of why.
+GENERIC = (" is off ", "but is off", "another number", "not what was expected")
 
 
 def slip_of(look: Answer, seconds: float) -> str | None:
