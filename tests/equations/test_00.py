@@ -5,7 +5,7 @@ import torch
 
 from minisd import NoiseSchedule
 from minisd.pipeline import guide
-from minisd.samplers import SAMPLERS
+from minisd.samplers import SAMPLERS, predict_original
 
 from . import equation
 
@@ -54,7 +54,21 @@ def test_guess_the_picture():
         assert (claim(ab**0.5 * z + (1 - ab) ** 0.5 * noise, ab, noise) - z).abs().max() < 1e-12
 
 
-@equation("0.4", "a-little-less-noise")
+@equation("0.4", "two-errors")
+def test_two_errors():
+    def claim(alpha_bar, guess, noise):
+        return -(((1 - alpha_bar) / alpha_bar) ** 0.5) * (guess - noise)
+
+    z, noise, guess = normal(3, 2, 4)
+    for ab in BARS[[0, 50, 500, 950, 999]]:
+        mixed = ab**0.5 * z + (1 - ab) ** 0.5 * noise
+        z_hat = predict_original(guess, mixed, float(ab))
+        assert (claim(ab, guess, noise) - (z_hat - z)).abs().max() < 1e-10
+    at = [float(((1 - BARS[t]) / BARS[t]) ** 0.5) for t in (50, 950)]  # as the text tells them
+    assert round(at[0], 2) == 0.23 and round(at[1]) == 11
+
+
+@equation("0.5", "a-little-less-noise")
 def test_a_little_less_noise():
     def claim(alpha_bar, guess, noise):
         return alpha_bar**0.5 * guess + (1 - alpha_bar) ** 0.5 * noise
@@ -72,7 +86,7 @@ def test_a_little_less_noise():
     assert (expected - step.latents).abs().max() < 1e-6
 
 
-@equation("0.5", "guidance")
+@equation("0.6", "guidance")
 def test_guidance():
     def claim(without, words, s):
         return without + s * (words - without)
