@@ -96,7 +96,8 @@ class Config:
             return tuple(cls._read(key, one, default[0]) for one in value)
         if isinstance(default, Config):
             return type(default).from_dict(value)
-        if isinstance(value, (list, tuple)) and len(value) and all(one == value[0] for one in value):
+        plain = isinstance(value, (list, tuple)) and not any(isinstance(one, (list, dict)) for one in value)
+        if plain and value and all(one == value[0] for one in value):
             value = value[0]
         if isinstance(default, str):
             right, wanted = isinstance(value, str), "a text"
@@ -116,13 +117,19 @@ class Config:
 
 def shown(value: Any) -> str:
     """A value as an error shows it: no longer than part of a line."""
-    text = " ".join(repr(value)[:200].split())
+    try:
+        text = " ".join(repr(value)[:200].split())
+    except (RecursionError, ValueError):  # brackets in brackets; a number of thousands of digits
+        text = f"a {type(value).__name__} beyond reason"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def printed(name: str) -> str:
-    """A name out of a file as an error shows it: as it stands, unless it is long or would not print."""
-    return name if name.isprintable() and len(name) <= LONGEST_NAME else shown(name)
+def printed(name: Any) -> str:
+    """A name out of a file as an error shows it: as it stands, unless it is long, would not print, or is
+    none.
+    """
+    fine = isinstance(name, str) and name.isprintable() and len(name) <= LONGEST_NAME
+    return name if fine else shown(name)
 
 
 def listed(value: Any) -> list[Any]:

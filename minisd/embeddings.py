@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .clip import TextEncoder
+from .config import shown
 from .lora_files import BUNDLE, role_of
 from .notes import note
 from .tensors import check_file, kind_of, plain, read_tensors, unpickle
@@ -85,7 +86,7 @@ def spellings(tokenizer: BPE, path: Path, word: object, file_name: str | None) -
     errors: list[str] = []
     for way in [word] if file_name is None else [word, file_name]:
         if not isinstance(way, str) or len(way) > LONGEST:
-            raise ValueError(f"{path} has {way!r:.60} as its word, no text of at most {LONGEST} characters")
+            raise ValueError(f"{path} has {shown(way)} as its word, no text of at most {LONGEST} characters")
         try:
             usable.setdefault(tokenizer.new_name(way), way)
         except ValueError as error:

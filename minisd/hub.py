@@ -32,6 +32,7 @@ from huggingface_hub import constants, errors, hf_hub_url, try_to_load_from_cach
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import validate_repo_id
 
+from .config import shown
 from .files import locked, room_for, settle, whole
 from .notes import note
 from .transfer import File, Refusal, fill, small_body
@@ -152,10 +153,10 @@ def shards(path: Path, name: str) -> list[str]:
     """The names of the files that an index at `path`, called `name` in its repository, speaks of."""
     complaint = f"{name} is an index of weights that names no files beside it; take another model"
     files = parsed(path.read_bytes(), complaint).get("weight_map")
-    files = sorted(set(map(str, files.values()))) if isinstance(files, dict) else []
-    if not files or not all(SHARD.fullmatch(file) for file in files):
+    names = list(files.values()) if isinstance(files, dict) else []
+    if not names or not all(isinstance(file, str) and SHARD.fullmatch(file) for file in names):
         raise OSError(complaint)
-    return [f"{name.rpartition('/')[0]}/{file}" for file in files]
+    return [f"{name.rpartition('/')[0]}/{file}" for file in sorted(set(names))]
 
 
 def cached(model: Published, fp16: bool | None) -> Path | None:
@@ -210,25 +211,26 @@ def listing(model: Published) -> tuple[str, dict[str, dict[str, Any]]]:
     data = parsed(small_body(url, SMALL, partial(odd, model)), str(odd(model, "no JSON object")))
     commit, siblings = data.get("sha"), data.get("siblings")
     if not isinstance(commit, str) or not SHA1.fullmatch(commit):
-        raise odd(model, f"{commit!r:.60} as its commit")
+        raise odd(model, f"{shown(commit)} as its commit")
     if SHA1.fullmatch(model.revision) and commit != model.revision:
         raise odd(model, f"commit {commit} for {model.revision}")
     if not isinstance(siblings, list) or not all(isinstance(entry, dict) for entry in siblings):
         raise odd(model, "no list of files")
-    return commit, {str(entry.get("rfilename")): entry for entry in siblings}
+    names = [entry.get("rfilename") for entry in siblings]
+    return commit, {name: entry for name, entry in zip(names, siblings) if isinstance(name, str)}
 
 
 def described(model: Published, name: str, entry: dict[str, Any]) -> File:
     """One file of a listing: OSError if it makes no sense, ValueError if it is not the published file."""
     lfs, size = entry.get("lfs"), entry.get("size")
     if lfs is not None and not isinstance(lfs, dict):
-        raise odd(model, f"{lfs!r:.60} for {name}")
+        raise odd(model, f"{shown(lfs)} for {name}")
     digest, form = (entry.get("blobId"), SHA1) if lfs is None else (lfs.get("sha256"), SHA256)
     if not isinstance(digest, str) or not form.fullmatch(digest):
-        raise odd(model, f"{digest!r:.60} as the digest of {name}")
+        raise odd(model, f"{shown(digest)} as the digest of {name}")
     most = 1 << 50 if name.endswith(".safetensors") else SMALL
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= most:
-        raise odd(model, f"{size!r:.60} as the size of {name}")
+        raise odd(model, f"{shown(size)} as the size of {name}")
     if digest != model.sha256.get(name, digest):
         raise ValueError(
             f"the hub states {digest} as the SHA-256 of {name}, which is not the published "

@@ -236,7 +236,7 @@ def parsed(text: bytes, source: Path) -> dict[str, Any]:
 def check_settings(settings: Mapping[str, Any], source: Path) -> None:
     """Raise ValueError for settings that are damaged, or of an adapter that minisd does not compute."""
     if (kind := settings.get("peft_type") or "LORA") not in ("LORA", "LOHA", "LOKR"):
-        raise ValueError(f"{source} is of the kind {printed(str(kind))}: {READS}")
+        raise ValueError(f"{source} is of the kind {printed(kind)}: {READS}")
     start = settings.get("init_lora_weights")
     if isinstance(start, str) and start.lower().startswith(TURNED):
         raise ValueError(
@@ -248,7 +248,7 @@ def check_settings(settings: Mapping[str, Any], source: Path) -> None:
     patterns = settings.get("alpha_pattern") or {}
     if not isinstance(patterns, dict):
         raise ValueError(
-            f"{source} has the alpha_pattern {patterns!r:.60}, which is no object: fetch it again"
+            f"{source} has the alpha_pattern {shown(patterns)}, which is no object: fetch it again"
         )
     numbers = {key: settings[key] for key in ("r", "lora_alpha", "alpha") if settings.get(key) is not None}
     for key, value in {**numbers, **patterns}.items():

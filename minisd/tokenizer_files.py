@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .config import printed, shown
 from .files import whole
 
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -112,7 +113,7 @@ def read_vocab(vocab: object, path: Path) -> dict[str, int]:
         raise ValueError(f"{path} holds no vocabulary {{token: number}}: {AGAIN}")
     for token, number in vocab.items():
         if type(number) is not int or number < 0:  # True is an int, too
-            raise ValueError(f"{path} gives {token!r:.60} the number {number!r:.60}: {AGAIN}")
+            raise ValueError(f"{path} gives {token!r:.60} the number {shown(number)}: {AGAIN}")
     return vocab
 
 
@@ -125,7 +126,7 @@ def read_folder(folder: Path) -> TokenizerFiles:
     special = optional(folder / "special_tokens_map.json")
     kind = config.get("tokenizer_class")
     if kind is not None and kind not in CLASSES:
-        raise ValueError(f"{folder} holds a {kind!r:.60}: {CLIPS}")
+        raise ValueError(f"{folder} holds a {printed(kind)}: {CLIPS}")
     vocab: dict[str, int] | None
     if (folder / "tokenizer.json").is_file():
         merges, vocab, added = read_tokenizer_json(folder / "tokenizer.json")
@@ -160,11 +161,14 @@ def read_tokenizer_json(path: Path) -> tuple[list[tuple[str, str]], dict[str, in
     if not isinstance(model, dict) or not isinstance(model.get("merges", []), list):
         raise ValueError(f"{path} holds no model with merges: {AGAIN}")
     if (kind := model.get("type", "BPE")) != "BPE":
-        raise ValueError(f"{path} is {OTHER_TYPES.get(str(kind), f'of type {kind!r:.60}')}: {CLIPS}")
+        what = f"of type {printed(kind)}"
+        raise ValueError(
+            f"{path} is {OTHER_TYPES.get(kind, what) if isinstance(kind, str) else what}: {CLIPS}"
+        )
     if model.get("end_of_word_suffix") != "</w>":
         raise ValueError(f"{path} does not end its words with </w>, it is of GPT-2's kind perhaps: {CLIPS}")
     if odd := [key for key in RANDOM_OR_OTHER if model.get(key)]:
-        raise ValueError(f"{path} asks for {odd[0]}={model[odd[0]]!r:.60}, which CLIP's does not: {CLIPS}")
+        raise ValueError(f"{path} asks for {odd[0]}={shown(model[odd[0]])}, which CLIP's does not: {CLIPS}")
     check_cleaning(found, path)
     merges = [merge_of(entry, path) for entry in model.get("merges", [])]
     added = [added_word(entry, path) for entry in listed(found.get("added_tokens"), path)]
@@ -183,13 +187,13 @@ def check_cleaning(found: dict[str, Any], path: Path) -> None:
         steps = part.get(inner) if isinstance(part, dict) else None
         kinds = [step.get("type") if isinstance(step, dict) else None for step in listed(steps, path)]
         if kinds != wanted:
-            raise ValueError(f"{path} has the {key} {kinds!r:.80}, CLIP's is {wanted}: {CLIPS}")
+            raise ValueError(f"{path} has the {key} {shown(kinds)}, CLIP's is {wanted}: {CLIPS}")
 
 
 def listed(value: object, path: Path) -> list[Any]:
     """A list from a tokenizer.json, an empty one for none."""
     if not isinstance(value, list | None):
-        raise ValueError(f"{path} has {value!r:.60} where a list belongs: {AGAIN}")
+        raise ValueError(f"{path} has {shown(value)} where a list belongs: {AGAIN}")
     return value or []
 
 
@@ -197,7 +201,7 @@ def merge_of(entry: object, path: Path) -> tuple[str, str]:
     """A merge from its two spellings: "a b", and ["a", "b"] since tokenizers 0.20."""
     parts = entry.split(" ") if isinstance(entry, str) else entry
     if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(p, str) and p for p in parts):
-        raise ValueError(f"{path} has the merge {entry!r:.60}, which is not two tokens: {AGAIN}")
+        raise ValueError(f"{path} has the merge {shown(entry)}, which is not two tokens: {AGAIN}")
     return parts[0], parts[1]
 
 
@@ -206,7 +210,7 @@ def added_word(entry: object, path: Path, number: object = None) -> AddedWord:
     entry = entry if isinstance(entry, dict) else {}
     word, number = entry.get("content"), entry.get("id", number)
     if not isinstance(word, str) or not word.strip() or type(number) is not int or number < 0:
-        raise ValueError(f"{path} adds the word {word!r:.60} as number {number!r:.60}: {AGAIN}")
+        raise ValueError(f"{path} adds the word {shown(word)} as number {shown(number)}: {AGAIN}")
     if entry.get("single_word"):
         raise ValueError(
             f"{path} adds {word!r:.60} with single_word, which minisd does not know: set it to false"
@@ -268,7 +272,7 @@ def row_length(value: object, path: Path) -> int | None:
     if value is None or (type(value) is int and value > UNLIMITED):
         return None
     if type(value) is not int or value < 2:
-        raise ValueError(f"{path} has model_max_length {value!r:.60}; it must be a whole number from 2 on")
+        raise ValueError(f"{path} has model_max_length {shown(value)}; it must be a whole number from 2 on")
     return value
 
 

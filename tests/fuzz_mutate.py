@@ -40,6 +40,7 @@ HOSTILE_NUMBERS = [0, 1, -1, 2, 3, 7, 32, 255, 2**14, 2**16, 2**31, 2**53, 2**63
 HOSTILE_FLOATS = [0.0, -0.0, 0.5, 1e-320, 1e308, float("inf"), float("-inf"), float("nan")]
 CONTAINERS: list[Any] = [
     None,
+    ["NESTED", "NESTED"],
     True,
     False,
     [],
@@ -101,7 +102,7 @@ def change_json(data: bytes, rng: Random) -> bytes:
     text = json.dumps(value, ensure_ascii=rng.random() < 0.7)
     if rng.random() < 0.05:
         text = text.replace(":", f": {'9' * 5000} ,", 1)  # more digits than Python reads
-    depth = rng.choice([100, 900, 960, 980, 990, 5000])
+    depth = rng.choice([5000, *[rng.randrange(700, 1000)] * 4])
     text = text.replace('"NESTED"', "[" * depth + "]" * depth)
     encoding = rng.choice(["utf-8"] * 12 + ["utf-8-sig", "utf-16", "utf-32-le", "latin-1"])
     return text.encode(encoding, "replace" if encoding == "latin-1" else "surrogatepass")

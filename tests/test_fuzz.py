@@ -105,6 +105,33 @@ def test_what_fuzzing_found_is_refused_in_one_line(fuzzers, name, data, told):
     assert re.search(told, str(error.value))
 
 
+@pytest.mark.parametrize(
+    "name, before, after",
+    [
+        ("config of the U-Net", '{"act_fn": ', "}"),
+        ("config of the VAE", '{"scaling_factor": [', ", 1]}"),
+        ("config of the text encoder", '{"hidden_size": [DEEP, ', "]}"),
+        ("scheduler", '{"trained_betas": ', "}"),
+        ("model_index.json", '{"_guidance_scale": ', "}"),
+        ("tokenizer_config.json", '{"tokenizer_class": ', "}"),
+        ("tokenizer_config.json", '{"model_max_length": ', "}"),
+        ("added_tokens.json", '{"<dog>": ', "}"),
+        ("tokenizer.json", '{"model": {"type": ', "}}"),
+        ("adapter_config.json", '{"peft_type": ', "}"),
+        ("adapter_config.json", '{"alpha_pattern": ', "}"),
+        ("answers of the hub", '{"sha": ', "}"),
+        ("answers of the hub", f'{{"sha": "{"0" * 40}", "siblings": [{{"rfilename": ', "}]}"),
+        ("index of shards", '{"weight_map": {"a": ', "}}"),
+    ],
+)
+def test_what_python_reads_and_can_not_show_for_its_depth_is_refused(fuzzers, name, before, after):
+    """Brackets in brackets, at the edge of what the JSON reader takes, wherever the stack now is."""
+    for depth in range(850, 990):
+        deep = "[" * depth + "]" * depth
+        fuzzers[name].give(f"{before}{deep}{after}".replace("DEEP", deep).encode())
+    assert fuzzers[name].found.failures == {}
+
+
 @pytest.mark.parametrize("group", GROUPS)
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(chance=st.randoms(use_true_random=False), which=st.integers(0, 30))
