@@ -124,8 +124,8 @@ def test_round_cloud():
 
 @equation("1.6", "sum-of-gaussians")
 def test_sum_of_gaussians():
-    def claim(a, b):
-        return np.sqrt(a**2 + b**2)
+    def claim(a, b, factors):
+        return np.sqrt(a**2 + b**2), np.sqrt(sum(factor**2 for factor in factors))
 
     # The convolution of the two densities, by the rectangle rule, is the density of that width.
     x = np.linspace(-20, 20, 4001)
@@ -133,9 +133,12 @@ def test_sum_of_gaussians():
     def density(width):
         return np.exp(-(x**2) / (2 * width**2)) / (np.sqrt(2 * np.pi) * width)
 
-    for a, b in ((2.0, 0.5), (0.8, 0.6), (1.0, 1.0)):
+    for a, b, c in ((2.0, 0.5, 1.1), (0.8, 0.6, 2.0), (1.0, 1.0, 0.7)):
+        two, three = claim(a, b, (a, b, c))
         convolved = np.convolve(density(a), density(b), mode="same") * (x[1] - x[0])
-        assert abs(convolved - density(claim(a, b))).max() < 1e-9
+        assert abs(convolved - density(two)).max() < 1e-9
+        convolved = np.convolve(convolved, density(c), mode="same") * (x[1] - x[0])
+        assert abs(convolved - density(three)).max() < 1e-9
 
 
 @equation("1.7", "no-shrink")
@@ -262,14 +265,15 @@ def test_linear_schedule():
 @equation("1.17", "log-alpha-bar")
 def test_log_alpha_bar():
     def claim(betas):
-        return -np.sum(betas + betas**2), -np.sum(betas)
+        return np.sum(np.log(1 - betas)), -np.sum(betas)
 
     for betas in (np.linspace(1e-4, 0.02, 1000), np.array([0.5]), np.array([0.3, 0.01, 0.45])):
         for t in range(1, len(betas) + 1):
-            low, high = claim(betas[:t])
-            assert low <= np.log(bars(betas[:t])[-1]) <= high
-    low, high = claim(np.linspace(1e-4, 0.02, 1000))
-    assert abs(high + 10.05) < 1e-9 and high - low < 0.2  # so the bounds are narrow, too
+            left, right = claim(betas[:t])
+            assert abs(left - np.log(bars(betas[:t])[-1])) < 1e-9
+            assert left <= right
+    left, right = claim(np.linspace(1e-4, 0.02, 1000))
+    assert abs(right + 10.05) < 1e-9 and right - left < 0.1  # nearly equal, as the text says
 
 
 @equation("1.18", "scaled-linear-schedule")

@@ -6,131 +6,190 @@ import math
 
 import einops
 import numpy as np
+import sympy
 import torch
 
-
-def cumulate(start, end, steps):
-    betas = torch.linspace(start**0.5, end**0.5, steps) ** 2
-    return torch.cumprod(1 - betas, 0)
+# 1.2
 
 
-# 1.1
+def by_index(x, betas, noises):
+    for i in range(len(betas)):
+        x = x * (1 - betas[i]) ** 0.5 + noises[i] * betas[i] ** 0.5
+    return x
 
 
-def widths_added(factors):
-    total = 0.0
-    for factor in factors:
-        total += abs(factor)
+def by_one_jump(x, betas, noises):
+    ab = torch.cumprod(1 - betas, 0)
+    total = ab[-1].sqrt() * x
+    for i in range(len(betas)):
+        total = total + (betas[i] * ab[-1] / ab[i]).sqrt() * noises[i]
     return total
 
 
-def by_numpy(factors):
-    return float(np.linalg.norm(factors))
+def noise_repaired(x, betas, noises):
+    for i in range(len(betas)):
+        x = (1 - betas[0]).sqrt() * x + betas[i].sqrt() * noises[i]
+    return x
 
 
-def by_pairs(factors):
-    width = 0.0
-    for factor in factors:
-        width = math.hypot(width, factor)
-    return width
+def factor_repaired(x, betas, noises):
+    for beta in betas:
+        x = torch.sqrt(1 - beta) * x + torch.sqrt(beta) * noises[0]
+    return x
+
+
+def squeezed(x, betas, noises):
+    for beta in betas:
+        keep = (1 - beta).sqrt()
+        x = keep * x + (1 - keep) * noises[0]
+    return x
+
+
+def one_behind(x, betas, noises):
+    for i, beta in enumerate(betas):
+        x = (1 - beta).sqrt() * x + beta.sqrt() * noises[i - 1]
+    return x
+
+
+def mean_noise(x, betas, noises):
+    for beta in betas:
+        x = (1 - beta).sqrt() * x + beta.sqrt() * noises.mean(dim=0)
+    return x
+
+
+def first_strength(x, betas, noises):
+    for noise in noises:
+        x = (1 - betas[0]).sqrt() * x + betas[0].sqrt() * noise
+    return x
+
+
+def fresh_noise(x, betas, noises):
+    for beta in betas:
+        x = (1 - beta).sqrt() * x + beta.sqrt() * torch.randn_like(x)
+    return x
 
 
 # 1.3
 
 
-def noise_of_its_own(x0, noise, t, alphas_cumprod):
-    ab = alphas_cumprod[t][:, None, None, None]
-    return ab.sqrt() * x0 + (1 - ab).sqrt() * torch.randn_like(x0)
-
-
-def in_place(x0, noise, t, alphas_cumprod):
-    ab = alphas_cumprod[t][:, None, None, None]
-    x0 *= ab.sqrt()
-    x0 += (1 - ab).sqrt() * noise
-    return x0
-
-
-def one_by_one(x0, noise, t, alphas_cumprod):
-    out = torch.empty_like(x0)
-    for i in range(len(x0)):
-        ab = alphas_cumprod[t[i]]
-        out[i] = ab.sqrt() * x0[i] + (1 - ab).sqrt() * noise[i]
-    return out
-
-
-def single_alphas(x0, noise, t, alphas_cumprod):
-    alphas = torch.cat([alphas_cumprod[:1], alphas_cumprod[1:] / alphas_cumprod[:-1]])[t][:, None, None, None]
-    return alphas.sqrt() * x0 + (1 - alphas).sqrt() * noise
-
-
-def flat(x0, noise, t, alphas_cumprod):
-    ab = alphas_cumprod[t]
-    return ab.sqrt() * x0 + (1 - ab).sqrt() * noise
-
-
-def first_of_all(x0, noise, t, alphas_cumprod):
-    ab = alphas_cumprod[t[0]]
-    return ab.sqrt() * x0 + (1 - ab).sqrt() * noise
-
-
-def with_einops(x0, noise, t, alphas_cumprod):
-    ab = einops.rearrange(alphas_cumprod[t], "b -> b 1 1 1")
-    return torch.sqrt(ab) * x0 + torch.sqrt(1 - ab) * noise
-
-
-def with_view(x0, noise, t, alphas_cumprod):
-    ab = alphas_cumprod.gather(0, t).view(-1, 1, 1, 1)
+def factors(x0, noise, ab):
+    ab = ab[:, None, None, None]
     return ab**0.5 * x0 + (1 - ab) ** 0.5 * noise
 
 
-# 1.4
+def with_einops(x0, noise, decibels):
+    snr = torch.pow(10.0, decibels / 10)
+    ab = einops.rearrange(snr / (snr + 1), "b -> b 1 1 1")
+    return torch.sqrt(ab) * x0 + torch.sqrt(1 - ab) * noise
 
 
-def by_loop(start, end, steps):
-    left, table = 1.0, []
-    for i in range(steps):
-        root = start**0.5 + i / (steps - 1) * (end**0.5 - start**0.5)
-        left *= 1 - root**2
-        table.append(left)
-    return torch.tensor(table)
+def one_by_one(x0, noise, decibels):
+    out = torch.empty_like(x0)
+    for i, level in enumerate(decibels.tolist()):
+        ab = 1 / (1 + 10 ** (-level / 10))
+        out[i] = math.sqrt(ab) * x0[i] + math.sqrt(1 - ab) * noise[i]
+    return out
 
 
-def by_logarithm(start, end, steps):
-    betas = torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float64) ** 2
-    return torch.log1p(-betas).cumsum(0).exp().float()
+def shrunk_after(x0, noise, decibels):
+    sigma = (10 ** (-decibels / 20)).view(-1, 1, 1, 1)
+    return (x0 + sigma * noise) / (1 + sigma**2).sqrt()
+
+
+def not_shrunk(x0, noise, decibels):
+    sigma = (10 ** (-decibels / 20)).view(-1, 1, 1, 1)
+    return x0 + sigma * noise
+
+
+def twenty(x0, noise, decibels):
+    snr = 10 ** (decibels / 20)
+    return factors(x0, noise, snr / (1 + snr)) * 1.0
+
+
+def natural(x0, noise, decibels):
+    return factors(x0, noise, torch.sigmoid(decibels / 10))
+
+
+def not_solved(x0, noise, decibels):
+    return factors(x0, noise, 10 ** (decibels / 10))
+
+
+def upside_down(x0, noise, decibels):
+    return factors(x0, noise, 1 / (1 + 10 ** (decibels / 10)))
+
+
+def no_roots(x0, noise, decibels):
+    snr = 10 ** (decibels / 10)
+    ab = (snr / (1 + snr)).reshape(-1, 1, 1, 1)
+    return ab * x0 + (1 - ab) * noise
+
+
+def first_alone(x0, noise, decibels):
+    snr = 10 ** (decibels[0] / 10)
+    ab = snr / (1 + snr)
+    return ab.sqrt() * x0 + (1 - ab).sqrt() * noise
+
+
+def flat(x0, noise, decibels):
+    snr = 10 ** (decibels / 10)
+    ab = snr / (1 + snr)
+    return ab.sqrt() * x0 + (1 - ab).sqrt() * noise
+
+
+# 1.4 and 1.5
+
+AB, T = sympy.symbols("ab T")
+S, TT = sympy.symbols("ab_s ab_t", positive=True)
+
+
+def equal_doses(ab, T):
+    return 1 - math.exp(math.log(ab) / T)
+
+
+def by_the_walk(ab_s, ab_t):
+    return math.sqrt(ab_t) * (1 - ab_s) / math.sqrt(ab_s)
 
 
 # 1.6
 
 
-def by_search(decibels, alphas_cumprod):
-    for t, ab in enumerate(alphas_cumprod.tolist()):
-        if 10 * math.log10(ab / (1 - ab)) < decibels:
-            return t
-    return len(alphas_cumprod)
+def pair(x0, noise, ab):
+    ab = ab.view(-1, 1, 1, 1)
+    return ab.sqrt() * x0 + (1 - ab).sqrt() * noise, noise
 
 
-def by_argmax(decibels, alphas_cumprod):
-    snr = alphas_cumprod / (1 - alphas_cumprod)
-    return int((snr < 10 ** (decibels / 10)).int().argmax())
+def by_gather(x0, noise, t, alphas_cumprod):
+    return pair(x0, noise, alphas_cumprod.gather(0, t))
 
 
-def last_above(decibels, alphas_cumprod):
-    snr = alphas_cumprod / (1 - alphas_cumprod)
-    return int((10 * torch.log10(snr) >= decibels).nonzero()[-1])
+def by_loop(x0, noise, t, alphas_cumprod):
+    found = [pair(x0[i : i + 1], noise[i : i + 1], alphas_cumprod[t[i]])[0] for i in range(len(t))]
+    return torch.cat(found), noise
 
 
-def twenty(decibels, alphas_cumprod):
-    snr = alphas_cumprod / (1 - alphas_cumprod)
-    return int((20 * torch.log10(snr) >= decibels).sum())
+def clamped(x0, noise, t, alphas_cumprod):
+    return pair(x0, noise, alphas_cumprod[torch.clamp(t - 1, min=0)])
 
 
-def louder(decibels, alphas_cumprod):
-    return int((alphas_cumprod >= 0.5).sum())
+def padded(x0, noise, t, alphas_cumprod):
+    return pair(x0, noise, torch.cat([torch.ones(1), alphas_cumprod])[t])
 
 
-def one_more(decibels, alphas_cumprod):
-    return by_search(decibels, alphas_cumprod) + 1
+def one_late(x0, noise, t, alphas_cumprod):
+    return pair(x0, noise, alphas_cumprod[t + 1])
+
+
+def one_late_clamped(x0, noise, t, alphas_cumprod):
+    return pair(x0, noise, alphas_cumprod[(t + 1).clamp(max=len(alphas_cumprod) - 1)])
+
+
+def mirrored(x0, noise, t, alphas_cumprod):
+    return pair(x0, noise, alphas_cumprod[abs(t - 1)])
+
+
+def twice_the_picture(x0, noise, t, alphas_cumprod):
+    x_t, _ = pair(x0, noise, alphas_cumprod[t])
+    return x_t, x_t.clone()
 
 
 # 1.7
@@ -167,121 +226,151 @@ def first_becomes_one(alphas_cumprod):
     return ((roots - roots[-1]) / (roots[0] - roots[-1])) ** 2
 
 
+# 1.9
+
+
+def closest(distances):
+    return min(distances, key=distances.get)
+
+
+def mean_pictures(x_t, alpha_bar, examples):
+    return closest({h: float((x_t / alpha_bar**0.5 - p.mean(0)).square().sum()) for h, p in examples.items()})
+
+
+def matched(x_t, alpha_bar, examples):
+    means = {h: alpha_bar**0.5 * p.mean(0) for h, p in examples.items()}
+    return closest({h: float((m * m).sum() - 2 * (m * x_t).sum()) for h, m in means.items()})
+
+
+def nearest_example(x_t, alpha_bar, examples):
+    return closest(
+        {h: float((x_t - alpha_bar**0.5 * p).flatten(1).norm(dim=1).min()) for h, p in examples.items()}
+    )
+
+
+def by_brightness(x_t, alpha_bar, examples):
+    return closest({h: abs(float(x_t.mean() - alpha_bar**0.5 * p.mean())) for h, p in examples.items()})
+
+
+def by_colour(x_t, alpha_bar, examples):
+    return closest(
+        {
+            h: float((x_t.mean((1, 2)) - alpha_bar**0.5 * p.mean((0, 2, 3))).norm())
+            for h, p in examples.items()
+        }
+    )
+
+
+def as_they_are(x_t, alpha_bar, examples):
+    return closest({h: float((x_t - p.mean(0)).norm()) for h, p in examples.items()})
+
+
+def too_pale(x_t, alpha_bar, examples):
+    return closest({h: float((x_t - alpha_bar * p.mean(0)).norm()) for h, p in examples.items()})
+
+
+def in_capitals(x_t, alpha_bar, examples):
+    return mean_pictures(x_t, alpha_bar, examples).upper()
+
+
+def widths(two, difference, twice, mean):
+    return {
+        "sum of two": two,
+        "difference of two": difference,
+        "one noise twice": twice,
+        "mean of 2,500": mean,
+    }
+
+
+def larger(d, snr, t, lead):
+    return {
+        "distance d": d,
+        "SNR at which they drown": snr,
+        "drowned from t": t,
+        "lead of the mean (1.22)": lead,
+    }
+
+
 BANK = {
     "1.1": {
         "wrong": [
-            (lambda factors: sum(factors), "variances add"),
-            (widths_added, "You added the widths"),
-            (lambda factors: float(np.square(factors).sum()), "the variance of the sum"),
-            (lambda factors: float(np.sqrt(np.mean(np.square(factors)))), "the average of the squares"),
-            (lambda factors: abs(sum(factors)) ** 0.5, "enters its variance squared"),
+            (widths(2.0, 1.41, 2.0, 0.02), "You added the widths"),
+            (widths(1.41, 0.0, 2.0, 0.02), "does not take the other away"),
+            (widths(1.41, 1.41, 1.41, 0.02), "independent of itself"),
+            (widths(1.41, 1.41, 2.0, 1.0), "partly cancel"),
+            (widths(1.41, 1.41, 2.0, 0.0004), "grown wider, too"),
+            (widths(1.41, 1.41, 2.0, 50), "A mean also divides"),
+            (widths(1.41, 1.41, 2.0, 0.2), '"mean of 2,500": 10 times too large'),
         ],
-        "right": [by_numpy, by_pairs],
+        "right": [
+            widths(1.414, 1.414, 2, 0.02),
+            widths(math.sqrt(2), np.sqrt(2), 2.0, 1 / math.sqrt(2500)),
+            [1.4, 1.4, 2.0, 0.02],
+        ],
     },
     "1.2": {
         "wrong": [
-            (lambda x, beta, noise: (1 - beta) * x + beta * noise, "do not sum to one"),
-            (lambda x, beta, noise: x + math.sqrt(beta) * noise, "Nothing shrinks"),
-            (lambda x, beta, noise: math.sqrt(1 - beta) * x + beta * noise, "noise is too weak"),
-            (lambda x, beta, noise: math.sqrt(beta) * x + math.sqrt(1 - beta) * noise, "changed places"),
-            (lambda x, beta, noise: (1 - beta) * x + math.sqrt(beta) * noise, "shrinks too fast"),
+            (noise_repaired, "The noise is repaired"),
+            (factor_repaired, "The factors are repaired"),
+            (squeezed, "the cause is still there"),
+            (one_behind, "takes the last noise"),
+            (mean_noise, "the average of all noises"),
+            (first_strength, "the strength of the first"),
+            (fresh_noise, "twice"),
         ],
-        "right": [
-            lambda x, beta, noise: math.sqrt(1 - beta) * x + math.sqrt(beta) * noise,
-            lambda x, beta, noise: torch.lerp(noise * 0, x, (1 - beta) ** 0.5) + noise.mul(beta**0.5),
-        ],
+        "right": [by_index, by_one_jump],
     },
     "1.3": {
         "wrong": [
-            (
-                lambda x0, n, t, ab: ab[t][:, None, None, None] * x0 + (1 - ab[t])[:, None, None, None] * n,
-                "Neither factor is a root",
-            ),
-            (
-                lambda x0, n, t, ab: (
-                    ab[t].sqrt()[:, None, None, None] * x0 + (1 - ab[t])[:, None, None, None] * n
-                ),
-                "noise is too weak",
-            ),
-            (single_alphas, "one dose's alpha"),
+            (twenty, "You took 20 for 10"),
+            (natural, "not of e"),
+            (not_solved, "the ratio itself for alpha bar"),
+            (upside_down, "Upside down"),
+            (not_shrunk, "the numbers have the wrong size"),
+            (no_roots, "Neither factor is a root"),
+            (first_alone, "first picture's loudness"),
             (flat, "along the width"),
-            (first_of_all, "first picture's timestep"),
-            (lambda x0, n, t, ab: with_view(x0, n, t - 1, ab), "One dose too few"),
-            (lambda x0, n, t, ab: ab[t].sqrt()[:, None, None, None] * x0 + n, "full strength"),
-            (
-                lambda x0, n, t, ab: (r := ab[t].sqrt()[:, None, None, None]) * x0 + (1 - r) * n,
-                "factors sum to one",
-            ),
-            (
-                lambda x0, n, t, ab: (
-                    ab[t][:, None, None, None] * x0 + (1 - ab[t]).sqrt()[:, None, None, None] * n
-                ),
-                "fades too fast",
-            ),
-            (lambda x0, n, t, ab: with_view(n, x0, t, ab), "changed places"),
-            (noise_of_its_own, "same inputs"),
-            (in_place, "changed"),
         ],
-        "right": [one_by_one, with_einops, with_view],
+        "right": [with_einops, one_by_one, shrunk_after],
     },
     "1.4": {
         "wrong": [
-            (lambda s, e, n: (1 - torch.linspace(s, e, n)).cumprod(0), "DDPM's evenly spaced"),
-            (lambda s, e, n: (1 - torch.linspace(s**0.5, e**0.5, n)).cumprod(0), "never squared"),
-            (lambda s, e, n: (1 - (torch.linspace(s**0.5, e**0.5, n) ** 2) ** 2).cumprod(0), "squared twice"),
-            (lambda s, e, n: (1 - torch.linspace(s, e, n).square()).cumprod(0), "squared betas that were"),
-            (lambda s, e, n: 1 - torch.linspace(s**0.5, e**0.5, n) ** 2, "alphas of the single doses"),
-            (lambda s, e, n: torch.linspace(s**0.5, e**0.5, n) ** 2, "These are the betas"),
-            (lambda s, e, n: (torch.linspace(s**0.5, e**0.5, n) ** 2).cumprod(0), "multiplied the betas"),
-            (lambda s, e, n: torch.cat([torch.ones(1), cumulate(s, e, n)])[:-1], "begins at 1"),
+            ((1 - AB) / T, "shared out the loss evenly"),
+            (-sympy.log(AB) / T, "the tangent of (1.17)"),
+            (AB ** (1 / T), "This is alpha"),
+            (1 - sympy.sqrt(AB) ** (1 / T), "the product of their roots"),
+            (1 - AB / T, "not by a division"),
+            (1 - AB**T, "the wrong way round"),
         ],
-        "right": [by_loop, by_logarithm],
+        "right": [1 - sympy.root(AB, T), 1 - sympy.exp(sympy.log(AB) / T), equal_doses],
     },
     "1.5": {
         "wrong": [
-            (
-                lambda x, n, s, t, ab: ab[t].sqrt() * x + (1 - ab[t]).sqrt() * n,
-                "jump from the clean picture.",
-            ),
-            (lambda x, n, s, t, ab: ab[t] / ab[s] * x + (1 - ab[t] / ab[s]) * n, "roots are missing"),
-            (
-                lambda x, n, s, t, ab: (ab[t] / ab[s]).sqrt() * x + (ab[s] - ab[t]).sqrt() * n,
-                "which variance must x_t have",
-            ),
-            (
-                lambda x, n, s, t, ab: (ab[t] / ab[t - 1]).sqrt() * x + (1 - ab[t] / ab[t - 1]).sqrt() * n,
-                "last dose alone",
-            ),
-            (
-                lambda x, n, s, t, ab: ab[t - s] ** 0.5 * x + (1 - ab[t - s]) ** 0.5 * n,
-                "t - s doses once more",
-            ),
-            (
-                lambda x, n, s, t, ab: (ab[s] / ab[t]).sqrt() * x + (1 - ab[s] / ab[t]).sqrt() * n,
-                "upside down",
-            ),
-            (lambda x, n, s, t, ab: (ab[t] / ab[s]).sqrt() * x + (1 - ab[t]).sqrt() * n, "too much of it"),
+            (sympy.sqrt(TT / S), "what multiplies x_s"),
+            (1 - S, "the variance of x_s"),
+            (sympy.sqrt(TT / S) * (1 - TT), "not what x_t holds"),
+            (TT / S * (1 - S), "lost its root"),
+            (sympy.sqrt((1 - S) * (1 - TT)), "two jumps with the same noise"),
+            (sympy.Integer(0), "Independent?"),
+            (sympy.sqrt(TT / S * (1 - S) / (1 - TT)), "This is the correlation"),
+            (sympy.sqrt(TT / S) * (1 - S) + sympy.sqrt(1 - TT / S), "fresh noise of (1.15)"),
         ],
         "right": [
-            lambda x, n, s, t, ab: ab[t].sqrt() / ab[s].sqrt() * x + ((ab[s] - ab[t]) / ab[s]).sqrt() * n,
-            lambda x, n, s, t, ab: (r := float(ab[t]) / float(ab[s])) ** 0.5 * x + (1 - r) ** 0.5 * n,
+            sympy.sqrt(TT) * (1 - S) / sympy.sqrt(S),
+            sympy.sqrt(TT / S) - sympy.sqrt(S * TT),
+            by_the_walk,
         ],
     },
     "1.6": {
         "wrong": [
-            (last_above, "One too early"),
-            (twenty, "20 log10"),
-            (louder, "0 decibels"),
-            (one_more, "One too late"),
-            (lambda db, ab: int((ab / (1 - ab) >= db).sum()), "is a logarithm"),
-            (
-                lambda db, ab: int((5 * torch.log10(ab / (1 - ab)) >= db).sum()),
-                "the ratio of the two factors",
-            ),
-            (lambda db, ab: int((10 * torch.log10(ab) >= db).sum()), "loudness alone"),
-            (lambda db, ab: int((10 * torch.log(ab / (1 - ab)) >= db).sum()), "base 10"),
+            (clamped, "its cause is not"),
+            (padded, "Which entry of the table is for t = 0"),
+            (one_late, "an entry that the table does not have"),
+            (one_late_clamped, "everything but the end"),
+            (mirrored, "no longer pure noise"),
+            (twice_the_picture, "The second of the pair"),
         ],
-        "right": [by_search, by_argmax],
+        "right": [by_gather, by_loop],
     },
     "1.7": {
         "wrong": [
@@ -292,5 +381,28 @@ BANK = {
             (first_becomes_one, "first value is 1"),
         ],
         "right": [in_two_steps, through_alphas],
+    },
+    "1.8": {
+        "wrong": [
+            (larger(4.0, 0.25, 837, 2.0), "The distance is the root"),
+            (larger(1.0, 0.25, 837, 2.0), "a sum over all"),
+            (larger(2.0, 0.5, 837, 2.0), "the root of the signal-to-noise ratio"),
+            (larger(2.0, 4.0, 837, 2.0), "The other way round"),
+            (larger(2.0, 0.25, 677, 2.0), "the small pictures' timestep"),
+            (larger(2.0, 0.25, 837, 4.0), "What does (1.22) do with N"),
+            (larger(2.0, 0.25, 999, 2.0), "a little too large"),
+        ],
+        "right": [larger(2, 1 / 4, 840, 2), larger(2.0, 0.25, 830, 2.0)],
+    },
+    "1.9": {
+        "wrong": [
+            (lambda x_t, alpha_bar, examples: "day", "always give the same answer"),
+            (as_they_are, "do not depend on alpha_bar"),
+            (by_brightness, "brightness alone"),
+            (by_colour, "turn the pictures upside down"),
+            (too_pale, "its root"),
+            (in_capitals, "is no answer"),
+        ],
+        "right": [mean_pictures, matched, nearest_example],
     },
 }

@@ -1,425 +1,547 @@
 """The checks of chapter 1: Gaussian noise. It spoils the exercises to read this first."""
 
 import math
+import random
+from collections.abc import Callable, Mapping
+from functools import cache
 
 import torch
+from torch import Tensor
 
-from ..kinds import Build, Mistake
+from ...scenes import COLOURS, GROUNDS, HOURS, KINDS, SIZES, Scene, Thing, render
+from ...schedule import NoiseSchedule
+from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken
+
+Cases = list[tuple]
 
 
-def random_table(rng: torch.Generator, steps: int) -> torch.Tensor:
+def random_table(rng: torch.Generator, steps: int) -> Tensor:
     """alphas_cumprod (steps,) of a random schedule."""
     betas = 0.001 + 0.02 * torch.rand(steps, generator=rng)
     return torch.cumprod(1 - betas, dim=0)
 
 
+def pairs_of(rng: torch.Generator) -> list[tuple[Tensor, Tensor]]:
+    """Pictures and noises, (batch, channels, height, width): square and not, many and one."""
+    shapes = ((5, 3, 5, 5), (1, 4, 6, 4), (8, 2, 3, 8))
+    return [(torch.randn(shape, generator=rng), torch.randn(shape, generator=rng)) for shape in shapes]
+
+
+def as_tensor(scene: Scene, seed: int = 7, size: int = 128) -> Tensor:
+    """A rendered scene as numbers from -1 to 1: (3, size, size)."""
+    return torch.from_numpy(render(scene, seed=seed, size=size)).permute(2, 0, 1) / 127.5 - 1
+
+
 # 1.1
 
 
-def width_of_sum(factors):
-    return math.sqrt(sum(factor**2 for factor in factors))
-
-
-def sums(rng):
-    lists = [[0.8, 0.6], [1.0], [0.5, -2.0, 1.5]]
-    return [(factors,) for factors in [*lists, torch.randn(6, generator=rng).tolist()]]
+def widths() -> dict[str, float]:
+    """Measured with numbers drawn from a fixed seed."""
+    rng = torch.Generator().manual_seed(0)
+    first, second = torch.randn(2, 200_000, generator=rng)
+    many = torch.randn(2_000, 2_500, generator=rng)
+    return {
+        "sum of two": float((first + second).std()),
+        "difference of two": float((first - second).std()),
+        "one noise twice": float((first + first).std()),
+        "mean of 2,500": float(many.mean(dim=1).std()),
+    }
 
 
 # 1.2
 
 
-def one_dose(x, beta, noise):
-    return (1 - beta) ** 0.5 * x + beta**0.5 * noise
+def after_all_doses(x: Tensor, betas: Tensor, noises: Tensor) -> Tensor:
+    for beta, noise in zip(betas, noises):
+        x = (1 - beta).sqrt() * x + beta.sqrt() * noise
+    return x
 
 
-def doses(rng):
-    shapes = [(4,), (3, 5, 5), (2, 3, 4, 4)]
-    return [
-        (torch.randn(*shape, generator=rng), beta, torch.randn(*shape, generator=rng))
-        for shape, beta in zip(shapes, (0.01, 0.3, 0.9))
-    ]
+def never_settles(x: Tensor, betas: Tensor, noises: Tensor) -> Tensor:
+    for beta in betas:
+        x = (1 - betas[0]).sqrt() * x + beta.sqrt() * noises[0]
+    return x
+
+
+def one_noise(x: Tensor, betas: Tensor, noises: Tensor) -> Tensor:
+    return after_all_doses(x, betas, noises[:1].expand_as(noises))
+
+
+def one_factor(x: Tensor, betas: Tensor, noises: Tensor) -> Tensor:
+    for beta, noise in zip(betas, noises):
+        x = (1 - betas[0]).sqrt() * x + beta.sqrt() * noise
+    return x
+
+
+def made_to_settle(x: Tensor, betas: Tensor, noises: Tensor) -> Tensor:
+    for beta in betas:
+        x = (1 - beta).sqrt() * x + (1 - (1 - beta).sqrt()) * noises[0]
+    return x
+
+
+def walks(rng: torch.Generator) -> Cases:
+    cases = []
+    for doses, shape in ((7, (4,)), (12, (3, 5, 4)), (2, (2, 3, 4, 4)), (1, (6,))):
+        betas = 0.01 + 0.3 * torch.rand(doses, generator=rng)
+        x, noises = (torch.randn(s, generator=rng) for s in (shape, (doses, *shape)))
+        cases.append((x, betas, noises))
+    return cases
 
 
 # 1.3
 
 
-def add_noise(x0, noise, t, alphas_cumprod):
-    alpha_bar = alphas_cumprod[t].view(-1, 1, 1, 1)
+def at_loudness(x0: Tensor, noise: Tensor, decibels: Tensor) -> Tensor:
+    return mixed(x0, noise, torch.sigmoid(decibels * math.log(10) / 10))
+
+
+def mixed(x0: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
+    alpha_bar = alpha_bar.view(-1, 1, 1, 1)
     return alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise
 
 
-def along_the_width(x0, noise, t, alphas_cumprod):
-    alpha_bar = alphas_cumprod[t].view(-1)
+def ratio_of(decibels: Tensor) -> Tensor:
+    return 10 ** (decibels / 10)
+
+
+def loudnesses(rng: torch.Generator) -> Cases:
+    levels = ([20.0, -20.0, 0.0, 7.5, -3.0], [0.0], torch.randn(8, generator=rng).mul(12).tolist())
+    return [(x0, noise, torch.tensor(level)) for (x0, noise), level in zip(pairs_of(rng), levels)]
+
+
+def along_the_width(x0: Tensor, noise: Tensor, decibels: Tensor) -> Tensor:
+    alpha_bar = torch.sigmoid(decibels * math.log(10) / 10)
     return alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise
-
-
-def batches(rng):
-    cases = []
-    for batch, channels, size in ((5, 3, 5), (1, 4, 6), (8, 2, 8)):
-        x0, noise = torch.randn(2, batch, channels, size, size, generator=rng)
-        cases.append((x0, noise, torch.randint(2, 60, (batch,), generator=rng), random_table(rng, 60)))
-    return cases
-
-
-# 1.4
-
-
-def scaled_linear(beta_start, beta_end, steps):
-    betas = torch.linspace(beta_start**0.5, beta_end**0.5, steps) ** 2
-    return torch.cumprod(1 - betas, dim=0)
-
-
-def settings(rng):
-    return [(0.00085, 0.012, 1000), (0.001, 0.02, 50), (0.01, 0.3, 7)]
-
-
-# 1.5
-
-
-def jump_from(x_s, noise, s, t, alphas_cumprod):
-    ratio = alphas_cumprod[t] / alphas_cumprod[s]
-    return ratio.sqrt() * x_s + (1 - ratio).sqrt() * noise
-
-
-def jumps(rng):
-    return [
-        (*torch.randn(2, *shape, generator=rng), s, t, random_table(rng, 60))
-        for shape, s, t in (((4,), 3, 40), ((2, 3, 4, 4), 0, 59), ((1, 2, 6, 6), 30, 31))
-    ]
 
 
 # 1.6
 
 
-def first_below(decibels, alphas_cumprod):
-    snr = alphas_cumprod / (1 - alphas_cumprod)
-    return int((10 * torch.log10(snr) >= decibels).sum())
+def training_pair(x0: Tensor, noise: Tensor, t: Tensor, alphas_cumprod: Tensor) -> tuple[Tensor, Tensor]:
+    return mixed(x0, noise, alphas_cumprod[t]), noise
 
 
-def levels(rng):
-    return [
-        (0.0, scaled_linear(0.00085, 0.012, 1000)),
-        (-6.0, random_table(rng, 400)),
-        (7.5, random_table(rng, 300)),
-    ]
+def one_in_a_thousand(x0: Tensor, noise: Tensor, t: Tensor, alphas_cumprod: Tensor) -> tuple[Tensor, Tensor]:
+    return mixed(x0, noise, alphas_cumprod[t - 1]), noise
 
 
-def tables(rng):
-    return [
-        (scaled_linear(0.00085, 0.012, 1000),),
-        (random_table(rng, 40),),
-        (random_table(rng, 7).double(),),
-    ]
+def batches(rng: torch.Generator) -> Cases:
+    times = (torch.tensor([0, 59, 17, 30, 1]), torch.tensor([0]), torch.arange(8) * 5)
+    return [(x0, noise, t, random_table(rng, 60)) for (x0, noise), t in zip(pairs_of(rng), times)]
+
+
+def fails_at_the_last(answer: Callable, cases: Cases) -> bool:
+    """Whether it reads one entry too far: an error at the last timestep, one dose late elsewhere."""
+    x0, noise, t, table = cases[0]
+    late = torch.where(t == len(table) - 1, 0, t)
+    x_t, _ = answer(x0, noise, late, table)
+    try:
+        answer(x0, noise, t, table)
+    except IndexError:
+        return torch.allclose(x_t, mixed(x0, noise, table[late + 1]), atol=1e-5)
+    return False
 
 
 # 1.7
 
 
-def end_in_noise(alphas_cumprod):
+def scaled_linear(steps: int) -> Tensor:
+    return NoiseSchedule.scaled_linear(steps=steps).alphas_cumprod
+
+
+def end_in_noise(alphas_cumprod: Tensor) -> Tensor:
     roots = alphas_cumprod.sqrt()
     return ((roots - roots[-1]) * roots[0] / (roots[0] - roots[-1])) ** 2
 
 
-def without_roots(alphas_cumprod):
+def without_roots(alphas_cumprod: Tensor) -> Tensor:
     first, last = alphas_cumprod[0], alphas_cumprod[-1]
     return (alphas_cumprod - last) * first / (first - last)
 
 
-def last_one_only(alphas_cumprod):
+def last_one_only(alphas_cumprod: Tensor) -> Tensor:
     new = alphas_cumprod.clone()
     new[-1] = 0
     return new
 
 
+def tables(rng: torch.Generator) -> Cases:
+    return [
+        (scaled_linear(1000),),
+        (random_table(rng, 40),),
+        (random_table(rng, 7).double(),),
+        (torch.tensor([0.9, 0.2]),),
+    ]
+
+
+# 1.8
+
+
+def twice_as_large() -> dict[str, float]:
+    """What changes when every pixel of two pictures becomes 2 x 2 pixels."""
+    red, orange = (
+        as_tensor(Scene((Thing("mushroom", colour, "small"),), "grass", "day"))
+        for colour in ("red", "orange")
+    )
+    large = [x.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2) for x in (red, orange)]
+    distances = [float((red - orange).norm()), float((large[0] - large[1]).norm())]
+    snr = [(4.65 / d) ** 2 for d in distances]  # below it they are drowned
+    table = NoiseSchedule.scaled_linear().snr(torch.arange(1000))
+    return {
+        "distance d": distances[1] / distances[0],
+        "SNR at which they drown": snr[1] / snr[0],
+        "drowned from t": int((table < snr[1]).int().argmax()),
+        "lead of the mean (1.22)": 2.0,
+    }
+
+
+# 1.9
+
+LAST = float(scaled_linear(1000)[-1])
+PER_HOUR = 160
+
+
+@cache
+def scenes(per_hour: int, seed: int, size: int = 64) -> Mapping[str, Tensor]:
+    """Random pictures, {time of day: (per_hour, 3, size, size)}."""
+    dice = random.Random(seed)
+    found = {}
+    for hour in HOURS:
+        drawn = []
+        for _ in range(per_hour):
+            thing = Thing(dice.choice(KINDS), dice.choice(COLOURS), dice.choice(SIZES))
+            scene = Scene((thing,), dice.choice(GROUNDS), hour)
+            drawn.append(as_tensor(scene, dice.randrange(10**6), size))
+        found[hour] = torch.stack(drawn)
+    return found
+
+
+def in_snow(per_hour: int) -> list[tuple[Tensor, str]]:
+    """Unseen pictures at Stable Diffusion's last timestep, and their time of day."""
+    rng = torch.Generator().manual_seed(5)
+    return [
+        (LAST**0.5 * x + (1 - LAST) ** 0.5 * torch.randn(x.shape, generator=rng), hour)
+        for hour, pictures in scenes(PER_HOUR, seed=1).items()
+        for x in pictures[:per_hour]
+    ]
+
+
+def examples() -> dict[str, Tensor]:
+    return {hour: pictures.clone() for hour, pictures in scenes(20, seed=0).items()}
+
+
+def share_read(answer: Callable) -> float:
+    """The share of noised pictures whose time of day is read rightly."""
+    right, shown, known = 0, in_snow(PER_HOUR), examples()
+    for x_t, hour in shown:
+        said = answer(x_t, LAST, known)
+        if said not in HOURS:
+            raise RuleBroken(f"{said!r:.40} is no answer: return 'night', 'sunset' or 'day'.")
+        right += said == hour
+    return right / len(shown)
+
+
+def by_place(x_t: Tensor, alpha_bar: float, examples: Mapping[str, Tensor]) -> str:
+    """The nearest of three mean pictures, as pale as the picture must be in x_t."""
+    return min(examples, key=lambda hour: float((x_t - alpha_bar**0.5 * examples[hour].mean(0)).norm()))
+
+
+def changed(answer: Callable, change: Callable[[Tensor], Tensor], alpha_bar: float = LAST) -> bool:
+    """Whether any of thirty answers changes with the picture, or with alpha-bar."""
+    known = examples()
+    return any(answer(x_t, LAST, known) != answer(change(x_t), alpha_bar, known) for x_t, _ in in_snow(10))
+
+
+def same(x_t: Tensor) -> Tensor:
+    return x_t
+
+
+def colours_moved(x_t: Tensor) -> Tensor:
+    return x_t.roll(1, dims=0)
+
+
+def upside_down(x_t: Tensor) -> Tensor:
+    return x_t.flip(1)
+
+
+def never_changes(answer: Callable, cases: Cases) -> bool:
+    known = examples()
+    return len({answer(x_t, LAST, known) for x_t, _ in in_snow(20)}) == 1
+
+
 EXERCISES = [
-    Build(
+    Predict(
         number="1.1",
-        name="width_of_sum",
-        minutes=5,
-        right=width_of_sum,
-        cases=sums,
+        name="guesses",
         section="1.3",
+        minutes=5,
+        measure=widths,
+        within=0.06,
         mistakes=(
             Mistake(
-                lambda factors: sum(factors),
-                (
-                    "You added the factors as they are. Two noises often pull in opposite directions: "
-                    "variances add."
-                ),
+                lambda: {"sum of two": 2.0},
+                "You added the widths of the two noises. Half of the time they pull in opposite "
+                "directions: what adds up is the variances.",
             ),
             Mistake(
-                lambda factors: sum(abs(f) for f in factors),
-                "You added the widths. Two noises of width 1 make one of width 1.41, not 2.",
+                lambda: {"difference of two": 0.0},
+                "Subtracting one noise does not take the other away: they are independent. What is the "
+                "variance of -1 times a noise, by (1.3)?",
             ),
             Mistake(
-                lambda factors: sum(f**2 for f in factors),
-                "This is the variance of the sum. The question is the standard deviation, which one sees as "
-                "a "
-                "width.",
+                lambda: {"one noise twice": 2**0.5},
+                "Variances add for independent numbers. Is a number independent of itself?",
             ),
             Mistake(
-                lambda factors: math.sqrt(sum(f**2 for f in factors) / len(factors)),
-                "You took the average of the squares. Variances add; nothing divides by their number.",
+                lambda: {"mean of 2,500": 1.0},
+                "One number has width 1. Its neighbours are as often above as below, so in a mean they "
+                "partly cancel.",
             ),
             Mistake(
-                lambda factors: math.sqrt(abs(sum(factors))),
-                (
-                    "What multiplies a noise enters its variance squared (1.3); you added the factors "
-                    "themselves."
-                ),
+                lambda: {"mean of 2,500": 1 / 2500},
+                "You divided the width of one number by their count. But the sum of them has grown wider, "
+                "too: by how much, (1.6)?",
+            ),
+            Mistake(
+                lambda: {"sum of two": 2**0.5, "mean of 2,500": 50.0},
+                "This is the width of the sum of 2,500 noises. A mean also divides by their number.",
             ),
         ),
     ),
-    Build(
+    FindTheBug(
         number="1.2",
-        name="one_dose",
-        minutes=5,
-        right=one_dose,
-        cases=doses,
+        name="after_all_doses",
         section="1.4",
+        minutes=10,
+        right=after_all_doses,
+        cases=walks,
+        given=never_settles,
         mistakes=(
             Mistake(
-                lambda x, beta, noise: (1 - beta) * x + beta * noise,
-                (
-                    "The squares of your two factors do not sum to one. A variance is the square of what "
-                    "multiplies."
-                ),
+                one_factor,
+                "The noise is repaired, and with equal doses all is well. With growing doses the variance "
+                "still climbs above 1: do the two squared factors of each dose add up to one?",
             ),
             Mistake(
-                lambda x, beta, noise: x + beta**0.5 * noise,
-                "Nothing shrinks here: dose after dose the variance would grow for ever, as in (1.7).",
+                one_noise,
+                "The factors are repaired. But the variance of the walks still climbs far above 1: every "
+                "dose pulls each walk in the same direction.",
             ),
             Mistake(
-                lambda x, beta, noise: (1 - beta) ** 0.5 * x + beta * noise,
-                "The noise is too weak: beta is its variance, not its width.",
+                made_to_settle,
+                "The variance settles now, and the cause is still there: in the end every walk holds one "
+                "of the noises and none of the others. Are the doses independent?",
             ),
             Mistake(
-                lambda x, beta, noise: beta**0.5 * x + (1 - beta) ** 0.5 * noise,
-                (
-                    "The two factors have changed places: with a small beta nearly all of the picture "
-                    "should remain."
-                ),
+                lambda x, betas, noises: after_all_doses(x, betas, noises.roll(1, 0)),
+                "The first dose takes the last noise: a list's entry number -1 is its last.",
             ),
             Mistake(
-                lambda x, beta, noise: (1 - beta) * x + beta**0.5 * noise,
-                "The picture shrinks too fast: its variance should become 1 - beta times what it was.",
+                lambda x, betas, noises: after_all_doses(x, betas, noises.mean(0).expand_as(noises)),
+                "Every dose gets the average of all noises: that is one noise again, only weaker.",
+            ),
+            Mistake(
+                lambda x, betas, noises: after_all_doses(x, betas[:1].expand_as(betas), noises),
+                "All doses now have the strength of the first. Each has its own.",
             ),
         ),
     ),
     Build(
         number="1.3",
-        name="add_noise",
-        minutes=10,
-        right=add_noise,
-        cases=batches,
-        section="1.6",
-        mistakes=(
-            Mistake(
-                lambda x0, noise, t, ab: (c := ab[t].view(-1, 1, 1, 1)) * x0 + (1 - c) * noise,
-                "Neither factor is a root: a variance is the square of what multiplies, see (1.13).",
-            ),
-            Mistake(
-                lambda x0, noise, t, ab: (c := ab[t].view(-1, 1, 1, 1)).sqrt() * x0 + (1 - c) * noise,
-                "The noise is too weak: 1 - alpha bar is its variance, and what multiplies it is the root of "
-                "that.",
-            ),
-            Mistake(
-                lambda x0, noise, t, ab: add_noise(x0, noise, t, torch.cat([ab[:1], ab[1:] / ab[:-1]])),
-                "Right at t = 0, and late in the table the picture is still there: is that one dose's "
-                "alpha, or "
-                "all of them multiplied, (1.12)?",
-            ),
-            Mistake(
-                along_the_width,
-                "Your factors run along the width of the pictures instead of along the batch: which axis do "
-                "they "
-                "multiply?",
-            ),
-            Mistake(
-                lambda x0, noise, t, ab: add_noise(x0, noise, t[:1], ab),
-                "Every picture is noised to the first picture's timestep: t holds one for each.",
-            ),
-            Mistake(
-                lambda x0, noise, t, ab: add_noise(x0, noise, t - 1, ab),
-                "One dose too few: from which number does code count?",
-            ),
-            Mistake(
-                lambda x0, noise, t, ab: (c := ab[t].view(-1, 1, 1, 1).sqrt()) * x0 + (1 - c) * noise,
-                "The two factors sum to one; it is their squares that should.",
-            ),
-            Mistake(
-                lambda x0, noise, t, ab: (c := ab[t].view(-1, 1, 1, 1)) * x0 + (1 - c).sqrt() * noise,
-                "The noise is right, the picture fades too fast: its factor is a root as well.",
-            ),
-            Mistake(
-                lambda x0, noise, t, ab: (1 - (c := ab[t].view(-1, 1, 1, 1))).sqrt() * x0 + c.sqrt() * noise,
-                "The two factors have changed places: at t = 0 nearly all of the picture should be there.",
-            ),
-            Mistake(
-                lambda x0, noise, t, ab: ab[t].view(-1, 1, 1, 1).sqrt() * x0 + noise,
-                "The noise comes at full strength at every timestep; its factor is missing.",
-            ),
-        ),
-    ),
-    Build(
-        number="1.4",
-        name="scaled_linear",
-        minutes=10,
-        right=scaled_linear,
-        cases=settings,
+        name="at_loudness",
         section="1.7",
+        minutes=15,
+        right=at_loudness,
+        cases=loudnesses,
         mistakes=(
             Mistake(
-                lambda start, end, steps: torch.cumprod(1 - torch.linspace(start, end, steps), 0),
-                "These are DDPM's evenly spaced betas (1.16). Here the roots of the betas are evenly spaced.",
+                lambda x0, noise, db: mixed(x0, noise, (r := 10 ** (db / 20)) / (1 + r)),
+                "You took 20 for 10: that is for ratios of widths, and the signal-to-noise ratio is one of "
+                "variances.",
             ),
             Mistake(
-                lambda start, end, steps: torch.cumprod(1 - torch.linspace(start**0.5, end**0.5, steps), 0),
-                "You never squared: what linspace made are the roots of the betas, and the picture drowns at "
-                "once.",
-            ),
-            Mistake(
-                lambda start, end, steps: torch.cumprod(
-                    1 - torch.linspace(start**0.5, end**0.5, steps) ** 4, 0
-                ),
-                "You squared twice: at the end nearly all of the picture is left.",
-            ),
-            Mistake(
-                lambda start, end, steps: torch.cumprod(1 - torch.linspace(start, end, steps) ** 2, 0),
-                "You squared betas that were evenly spaced. Evenly spaced are their roots, and squaring them "
-                "brings the betas back.",
-            ),
-            Mistake(
-                lambda start, end, steps: 1 - torch.linspace(start**0.5, end**0.5, steps) ** 2,
-                "These are the alphas of the single doses; alpha bar is their running product (1.12).",
-            ),
-            Mistake(
-                lambda start, end, steps: torch.linspace(start**0.5, end**0.5, steps) ** 2,
-                "These are the betas. Two more steps lead to the table: (1.12).",
-            ),
-            Mistake(
-                lambda start, end, steps: torch.cumprod(torch.linspace(start**0.5, end**0.5, steps) ** 2, 0),
-                "You multiplied the betas. What is left after a dose is 1 - beta.",
-            ),
-            Mistake(
-                lambda start, end, steps: torch.cat([torch.ones(1), scaled_linear(start, end, steps)[:-1]]),
-                "Your table begins at 1, before any dose. Code counts from 0: the first entry stands after "
-                "the "
-                "first dose.",
-            ),
-        ),
-    ),
-    Build(
-        number="1.5",
-        name="jump_from",
-        minutes=10,
-        right=jump_from,
-        cases=jumps,
-        section="1.5",
-        mistakes=(
-            Mistake(
-                lambda x, noise, s, t, ab: ab[t].sqrt() * x + (1 - ab[t]).sqrt() * noise,
-                "This is the jump from the clean picture. Some of the noise is there already: start from s.",
-            ),
-            Mistake(
-                lambda x, noise, s, t, ab: (ab[t] / ab[s]) * x + (1 - ab[t] / ab[s]) * noise,
-                "The right ratio, and its roots are missing: a variance is the square of what multiplies.",
-            ),
-            Mistake(
-                lambda x, noise, s, t, ab: (ab[t] / ab[s]).sqrt() * x + (ab[s] - ab[t]).sqrt() * noise,
-                "The noise is too weak: if x_s has variance 1, which variance must x_t have, (1.9)?",
-            ),
-            Mistake(
-                lambda x, noise, s, t, ab: (r := (ab[t] / ab[t - 1])).sqrt() * x + (1 - r).sqrt() * noise,
-                "This is the last dose alone. Multiply all those between s and t.",
-            ),
-            Mistake(
-                lambda x, noise, s, t, ab: ab[t - s].sqrt() * x + (1 - ab[t - s]).sqrt() * noise,
-                "You gave the first t - s doses once more. The doses between s and t are others, and "
-                "stronger or "
-                "weaker.",
+                lambda x0, noise, db: mixed(x0, noise, (r := torch.exp(db / 10)) / (1 + r)),
+                "A decibel goes by powers of 10, not of e.",
             ),
             Mistake(
                 None,
-                "Your ratio is upside down: more picture would be left after the doses than before.",
-                seen=lambda answer, cases: (
-                    all(  # it gives NaN, a root of 1 - ratio; right with s and t exchanged
-                        torch.allclose(answer(x, noise, t, s, ab), jump_from(x, noise, s, t, ab), atol=1e-5)
-                        for x, noise, s, t, ab in cases
+                "You took the ratio itself for alpha bar. (1.20) must be solved for it: at 0 decibels, where "
+                "picture and noise are equally loud, alpha bar is one half.",
+                seen=lambda answer, cases: all(
+                    torch.allclose(
+                        answer(x0, noise, db), mixed(x0, noise, ratio_of(db)), atol=1e-5, equal_nan=True
                     )
+                    for x0, noise, db in cases
                 ),
             ),
             Mistake(
-                lambda x, noise, s, t, ab: (ab[t] / ab[s]).sqrt() * x + (1 - ab[t]).sqrt() * noise,
-                "The picture's factor is right, the noise is that of a jump from the clean picture: too "
-                "much of "
-                "it.",
+                lambda x0, noise, db: mixed(x0, noise, torch.sigmoid(-db * math.log(10) / 10)),
+                "Upside down: with many decibels it should be the picture that is loud.",
+            ),
+            Mistake(
+                lambda x0, noise, db: x0 + ratio_of(-db).sqrt().view(-1, 1, 1, 1) * noise,
+                "The ratio is right, and the numbers have the wrong size: a picture of variance 1 should "
+                "keep variance 1, as in (1.13).",
+            ),
+            Mistake(
+                lambda x0, noise, db: (
+                    (c := (ratio_of(db) / (1 + ratio_of(db))).view(-1, 1, 1, 1)) * x0 + (1 - c) * noise
+                ),
+                "Neither factor is a root: a variance is the square of what multiplies, see (1.13).",
+            ),
+            Mistake(
+                lambda x0, noise, db: at_loudness(x0, noise, db[:1]),
+                "Every picture is noised to the first picture's loudness: there is one for each.",
+            ),
+            Mistake(
+                None,
+                "Your factors run along the width of the pictures instead of along the batch: which axis do "
+                "they multiply?",
+                seen=lambda answer, cases: torch.allclose(
+                    answer(*cases[0]), along_the_width(*cases[0]), atol=1e-5
+                ),
             ),
         ),
     ),
-    Build(
-        number="1.6",
-        name="first_below",
-        minutes=10,
-        right=first_below,
-        cases=levels,
-        section="1.7",
+    Derive(
+        number="1.4",
+        name="strength",
+        section="1.5",
+        minutes=5,
+        right=lambda ab, T: 1 - ab ** (1 / T),
+        ranges={"ab": (0.01, 0.8), "T": (2.0, 40.0)},
         mistakes=(
             Mistake(
-                lambda db, ab: first_below(db, ab) - 1,
-                "One too early: at this timestep the ratio is not yet below.",
+                lambda ab, T: (1 - ab) / T,
+                "You shared out the loss evenly. But each dose takes its share of what the earlier ones have "
+                "left: (1.12) is a product.",
             ),
             Mistake(
-                lambda db, ab: first_below(db / 2, ab),
-                (
-                    "You took 20 log10. That is for ratios of widths; the signal-to-noise ratio is one of "
-                    "variances."
-                ),
+                lambda ab, T: -math.log(ab) / T,
+                "Nearly: this is the tangent of (1.17), which is right for weak doses. The product (1.12) "
+                "of equal factors is a power; use that.",
             ),
             Mistake(
-                lambda db, ab: int((ab < 0.5).int().argmax()),
-                "You found where the noise becomes louder. That is 0 decibels; the level asked for is given.",
+                lambda ab, T: ab ** (1 / T),
+                "This is alpha, what each dose leaves. The question is its strength.",
             ),
             Mistake(
-                lambda db, ab: int((10 * torch.log10(ab) >= db).sum()),
-                "You took the picture's loudness alone. The ratio divides it by the noise's, 1 - alpha bar.",
+                lambda ab, T: 1 - ab ** (1 / (2 * T)),
+                "You made the picture's factor, the root of alpha bar, the product of the factors 1 - "
+                "beta; it is the product of their roots.",
             ),
             Mistake(
-                lambda db, ab: int((10 * torch.log(ab / (1 - ab)) >= db).sum()),
-                "A decibel goes by the logarithm to base 10, torch.log10.",
+                lambda ab, T: 1 - ab / T,
+                "A product of T equal factors is undone by a root, not by a division.",
             ),
             Mistake(
-                lambda db, ab: int((ab / (1 - ab) >= db).sum()),
-                "You compared the ratio itself with decibels: a decibel is a logarithm.",
+                lambda ab, T: 1 - ab**T,
+                "You took the power the wrong way round: T equal factors multiplied give alpha bar.",
+            ),
+        ),
+    ),
+    Derive(
+        number="1.5",
+        name="covariance",
+        section="1.5",
+        minutes=15,
+        right=lambda ab_s, ab_t: (ab_t / ab_s) ** 0.5 * (1 - ab_s),
+        ranges={"ab_s": (0.5, 0.95), "ab_t": (0.05, 0.45)},
+        mistakes=(
+            Mistake(
+                lambda ab_s, ab_t: (ab_t / ab_s) ** 0.5,
+                "This is what multiplies x_s in (1.15). How much do x_s and x_s itself vary together, when "
+                "x_0 is known?",
             ),
             Mistake(
-                lambda db, ab: int((10 * torch.log10((ab / (1 - ab)).sqrt()) >= db).sum()),
-                "You took the ratio of the two factors, the roots. Loudness is variance: (1.20).",
+                lambda ab_s, ab_t: 1 - ab_s,
+                "This is the variance of x_s. On the way to t the doses have shrunk it.",
             ),
             Mistake(
-                lambda db, ab: first_below(db, ab) + 1,
-                "One too late: the ratio is below already one timestep before. Count from 0.",
+                lambda ab_s, ab_t: (ab_t / ab_s) ** 0.5 * (1 - ab_t),
+                "The factor is right. But the noise that both share is what x_s held, not what x_t holds.",
+            ),
+            Mistake(
+                lambda ab_s, ab_t: ab_t / ab_s * (1 - ab_s),
+                "The factor lost its root: a covariance has x_t in it once, a variance twice.",
+            ),
+            Mistake(
+                lambda ab_s, ab_t: ((1 - ab_s) * (1 - ab_t)) ** 0.5,
+                "This is for two jumps with the same noise. On a walk new noise comes between s and t.",
+            ),
+            Mistake(
+                lambda ab_s, ab_t: 0.0 * ab_s * ab_t,
+                "Independent? They are two places on one walk: x_t holds the noise that x_s held.",
+            ),
+            Mistake(
+                lambda ab_s, ab_t: (ab_t * (1 - ab_s) / (ab_s * (1 - ab_t))) ** 0.5,
+                "This is the correlation, the covariance divided by both widths; you are one multiplication "
+                "away.",
+            ),
+            Mistake(
+                lambda ab_s, ab_t: (ab_t / ab_s) ** 0.5 * (1 - ab_s) + (1 - ab_t / ab_s) ** 0.5,
+                "The fresh noise of (1.15) is independent of x_s: what is its covariance with it?",
+            ),
+        ),
+    ),
+    FindTheBug(
+        number="1.6",
+        name="training_pair",
+        section="1.6",
+        minutes=10,
+        right=training_pair,
+        cases=batches,
+        given=one_in_a_thousand,
+        mistakes=(
+            Mistake(
+                lambda x0, noise, t, ab: training_pair(x0, noise, (t - 1).clamp(min=0), ab),
+                "The picture of pure noise is gone, and its cause is not: every other picture still "
+                "gets one dose too few. t counts from 0, and so does the table.",
+            ),
+            Mistake(
+                lambda x0, noise, t, ab: training_pair(x0, noise, t, torch.cat([ab.new_ones(1), ab])),
+                "At t = 0 the picture is now clean, and all the others get one dose too few. Which "
+                "entry of the table is for t = 0?",
+            ),
+            Mistake(
+                None,
+                "Now everything is one dose late, and the last timestep asks for an entry that the table "
+                "does not have.",
+                seen=fails_at_the_last,
+            ),
+            Mistake(
+                lambda x0, noise, t, ab: training_pair(x0, noise, (t + 1).clamp(max=len(ab) - 1), ab),
+                "Now everything but the end is one dose late.",
+            ),
+            Mistake(
+                lambda x0, noise, t, ab: training_pair(x0, noise, (t - 1).abs(), ab),
+                "At t = 0 the picture is no longer pure noise, but the entry is still the wrong one, and "
+                "the other pictures still get one dose too few.",
+            ),
+            Mistake(
+                lambda x0, noise, t, ab: (mixed(x0, noise, ab[t]), mixed(x0, noise, ab[t])),
+                "The picture is right. The second of the pair should be the noise that the network is to "
+                "guess.",
             ),
         ),
     ),
     Build(
         number="1.7",
         name="end_in_noise",
-        minutes=20,
+        section="1.9",
+        minutes=15,
         right=end_in_noise,
         cases=tables,
-        section="1.9",
         mistakes=(
             Mistake(
                 without_roots,
-                "You shifted and stretched alpha bar itself. Lin et al. do it to its root, the share of the "
-                "picture.",
+                "You shifted and stretched alpha bar itself. Lin et al. do it to its root, the picture's "
+                "factor.",
             ),
             Mistake(
                 last_one_only,
                 "Only the last entry changed: the step before it would have to remove all that is left at "
-                "once. "
-                "Move the whole curve.",
+                "once. Move the whole curve.",
             ),
             Mistake(
                 lambda ab: (ab.sqrt() - ab[-1].sqrt()) ** 2,
@@ -432,6 +554,87 @@ EXERCISES = [
             Mistake(
                 lambda ab: (r := ab.sqrt(), (r - r[-1]) / (r[0] - r[-1]))[1] ** 2,
                 "Your first value is 1, as if the first dose had added nothing. It should keep its value.",
+            ),
+        ),
+    ),
+    Predict(
+        number="1.8",
+        name="larger",
+        section="1.8",
+        minutes=10,
+        measure=twice_as_large,
+        within=0.05,
+        mistakes=(
+            Mistake(
+                lambda: {"distance d": 4.0},
+                "There are four times as many squared differences. The distance is the root of their sum.",
+            ),
+            Mistake(
+                lambda: {"distance d": 1.0},
+                "The difference of each number stays the same, but there are more of them: d is a sum over "
+                "all, not a mean.",
+            ),
+            Mistake(
+                lambda: {"SNR at which they drown": 0.5},
+                "In (1.21) d multiplies the root of the signal-to-noise ratio.",
+            ),
+            Mistake(
+                lambda: {"SNR at which they drown": 4.0},
+                "The other way round: a larger distance can still be seen under louder noise.",
+            ),
+            Mistake(
+                lambda: {"drowned from t": 677},
+                "This is the small pictures' timestep. The schedule is the same, but the signal-to-noise "
+                "ratio at which they drown is not: find the new one in the schedule's table.",
+            ),
+            Mistake(
+                lambda: {"lead of the mean (1.22)": 4.0},
+                "N grows fourfold. What does (1.22) do with N?",
+            ),
+        ),
+    ),
+    ReachTheMark(
+        number="1.9",
+        name="time_of_day",
+        section="1.9",
+        minutes=20,
+        score=share_read,
+        what="share of pictures read rightly",
+        mark=0.91,
+        higher=True,
+        right=by_place,
+        mistakes=(
+            Mistake(
+                None,
+                "You always give the same answer.",
+                seen=never_changes,
+            ),
+            Mistake(
+                None,
+                "Your answers do not depend on alpha_bar. In x_t the picture is about fifteen times as "
+                "pale as in the examples.",
+                seen=lambda answer, cases: not changed(answer, same, alpha_bar=0.9),
+            ),
+            Mistake(
+                None,
+                "You look at the brightness alone: it makes no difference to you which colour is bright. "
+                "What is a sunset's?",
+                seen=lambda answer, cases: not changed(answer, colours_moved),
+            ),
+            Mistake(
+                None,
+                "You do not look at where in the picture it is bright: turn the pictures upside down, and "
+                "you give the same answers. The sky is always at the top.",
+                seen=lambda answer, cases: not changed(answer, upside_down),
+            ),
+            Mistake(
+                None,
+                "You make the examples as pale as alpha bar itself says. The picture's factor is its root.",
+                seen=lambda answer, cases: all(
+                    answer(x_t, LAST, known) == by_place(x_t, LAST**2, known)
+                    for known in [examples()]
+                    for x_t, _ in in_snow(20)
+                ),
             ),
         ),
     ),
