@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import sympy as sp
+import torch
 
-from minisd.samplers import ancestral_sigmas, ddim_step, multistep_weights
+from minisd.samplers import ancestral_sigmas, ddim_step, lms, multistep_weights
 from minisd.schedule import jump_posterior
 
 from . import equation
@@ -87,7 +88,31 @@ def test_score_of_a_jump():
     assert abs(left - measured) < 1e-6 and abs(right - measured) < 1e-6
 
 
-@equation("4.3", "score-is-noise")
+@equation("4.3", "score-is-an-average")
+def test_score_is_an_average():
+    def claim(jump, density, marginal, slopes, back):
+        return np.sum(jump * density / marginal * slopes) * CELL, np.sum(back * slopes) * CELL
+
+    for x_t, ab in ((0.3, 0.7), (-1.1, 0.2)):
+        width = math.sqrt(ab * STD**2 + 1 - ab)
+
+        def marginal(x, ab=ab, width=width):
+            return sum(share * bell(x, ab**0.5 * place, width) for share, place in zip(SHARES, PLACES))
+
+        jump = bell(x_t, ab**0.5 * GRID, (1 - ab) ** 0.5)
+        weights = jump * data(GRID)
+        slopes = np.array(
+            [
+                slope(lambda x, y=y, ab=ab: math.log(bell(x, ab**0.5 * y, (1 - ab) ** 0.5) + 1e-300), x_t)
+                for y in GRID
+            ]
+        )
+        left, right = claim(jump, data(GRID), marginal(x_t), slopes, weights / weights.sum() / CELL)
+        measured = slope(lambda x: math.log(marginal(x)), x_t)
+        assert abs(left - measured) < 1e-5 and abs(right - measured) < 1e-5
+
+
+@equation("4.4", "score-is-noise")
 def test_score_is_noise():
     def claim(mean_noise, ab):
         return -mean_noise / (1 - ab) ** 0.5
@@ -104,7 +129,7 @@ def test_score_is_noise():
         assert abs(claim(mean_noise, ab) - slope(lambda x: math.log(density(x)), x_t)) < 1e-5
 
 
-@equation("4.4", "exploding")
+@equation("4.5", "exploding")
 def test_exploding():
     def claim(x0, noise, ab):
         return x0 + ((1 - ab) / ab) ** 0.5 * noise
@@ -115,7 +140,7 @@ def test_exploding():
         assert abs(claim(x0, noise, ab) - x_t / ab**0.5).max() < 1e-10
 
 
-@equation("4.5", "back-to-preserving")
+@equation("4.6", "back-to-preserving")
 def test_back_to_preserving():
     def claim(x, sigma):
         return 1 / (1 + sigma**2), x / (1 + sigma**2) ** 0.5
@@ -126,7 +151,7 @@ def test_back_to_preserving():
         assert abs(bar - ab) < 1e-12 and abs(back - x_t) < 1e-12
 
 
-@equation("4.6", "two-guesses")
+@equation("4.7", "two-guesses")
 def test_two_guesses():
     def claim(x, sigma, noise, picture):
         return x - sigma * noise, -noise / sigma, (picture - x) / sigma**2
@@ -138,7 +163,7 @@ def test_two_guesses():
         assert abs(by_noise - score) < 1e-5 and abs(by_picture - score) < 1e-5
 
 
-@equation("4.7", "ddim-is-euler")
+@equation("4.8", "ddim-is-euler")
 def test_ddim_is_euler():
     def claim(x, picture, noise, sigma, sigma_next):
         return picture + sigma_next * noise, x + (sigma_next - sigma) * noise
@@ -153,7 +178,7 @@ def test_ddim_is_euler():
     )
 
 
-@equation("4.8", "ode")
+@equation("4.9", "ode")
 def test_ode():
     def claim(noise):
         return +noise
@@ -171,7 +196,7 @@ def test_ode():
         assert abs(slope(path, sigma) - claim(noise)) < 1e-5
 
 
-@equation("4.9", "continuity")
+@equation("4.10", "continuity")
 def test_continuity():
     def claim(flow, x):
         return -sp.diff(flow, x)
@@ -188,7 +213,7 @@ def test_continuity():
     )
 
 
-@equation("4.10", "one-bell-flows")
+@equation("4.11", "one-bell-flows")
 def test_one_bell_flows():
     def claim(bell, x, x0, sigma):
         return ((x - x0) ** 2 / sigma**3 - 1 / sigma) * bell, -sp.diff(bell * (x - x0) / sigma, x)
@@ -201,20 +226,20 @@ def test_one_bell_flows():
     assert max(abs(side - float(sp.diff(bell, sigma).subs(at))) for side in sides) < 1e-10
 
 
-@equation("4.11", "crowd-flows")
+@equation("4.12", "crowd-flows")
 def test_crowd_flows():
     def claim(density, velocity, x):
         return -slope(lambda y: density(y) * velocity(y), x)
 
     for x, sigma in ((0.2, 0.4), (-1.3, 0.9), (1.0, 0.25)):
-        of_noise = lambda y, s=sigma: average(y, s, lambda x0: (y - x0) / s)  # noqa: E731  the middle of (4.11)
-        of_picture = lambda y, s=sigma: (y - picture_at(y, s)) / s  # noqa: E731  its right end, by (4.6)
+        of_noise = lambda y, s=sigma: average(y, s, lambda x0: (y - x0) / s)  # noqa: E731  the middle of (4.12)
+        of_picture = lambda y, s=sigma: (y - picture_at(y, s)) / s  # noqa: E731  its right end, by (4.7)
         for velocity in (of_noise, of_picture):
             change = slope(lambda s, x=x: blurred(x, s), sigma)
             assert abs(claim(lambda y, s=sigma: blurred(y, s), velocity, x) - change) < 1e-5
 
 
-@equation("4.12", "quantile-kept")
+@equation("4.13", "quantile-kept")
 def test_quantile_kept():
     def claim(by_sigma, by_x, velocity, density, noise):
         return by_sigma + by_x * velocity, -density * noise + density * noise
@@ -232,7 +257,7 @@ def test_quantile_kept():
     assert abs(rank(curve(3.0, 4.0, 0.3), 0.3) - rank(3.0, 4.0)) < 1e-4
 
 
-@equation("4.13", "taylor")
+@equation("4.14", "taylor")
 def test_taylor():
     def claim(x, h, first, second):
         return x + h * first + h**2 / 2 * second
@@ -245,7 +270,7 @@ def test_taylor():
     assert off[1] < 1e-6 and 6 < off[0] / off[1] < 10  # what is left is of third order
 
 
-@equation("4.14", "order")
+@equation("4.15", "order")
 def test_order():
     def claim(constant, n, p, e_n, e_2n):
         return constant / n**p, math.log2(e_n / e_2n)
@@ -260,7 +285,7 @@ def test_order():
         assert abs(error / e_n - 1) < 0.02 and abs(order - p) < 0.02
 
 
-@equation("4.15", "karras-grid")
+@equation("4.16", "karras-grid")
 def test_karras_grid():
     def claim(i, n, low, high, rho):
         return (high ** (1 / rho) + i / n * (low ** (1 / rho) - high ** (1 / rho))) ** rho
@@ -271,7 +296,7 @@ def test_karras_grid():
     assert abs(ours - evenly).max() < 1e-9
 
 
-@equation("4.16", "heun")
+@equation("4.17", "heun")
 def test_heun():
     def claim(x, h, f, sigma):
         return x + h / 2 * (f(x, sigma) + f(x + h * f(x, sigma), sigma + h))
@@ -283,7 +308,20 @@ def test_heun():
     assert off[1] < 1e-5 and 6 < off[0] / off[1] < 10
 
 
-@equation("4.17", "moments")
+@equation("4.18", "integral")
+def test_integral():
+    def claim(x, slopes, width):
+        return x + np.sum(slopes) * width
+
+    x, levels = 1.1, np.linspace(1.4, 0.5, 401)
+    places, y = [], x
+    for sigma, sigma_next in zip(levels, levels[1:]):
+        places.append(noise_at(curve(y, sigma, (sigma + sigma_next) / 2, steps=1), (sigma + sigma_next) / 2))
+        y = curve(y, sigma, sigma_next, steps=1)
+    assert abs(claim(x, np.array(places), levels[1] - levels[0]) - curve(x, 1.4, 0.5)) < 1e-4
+
+
+@equation("4.19", "moments")
 def test_moments():
     def claim(sigma, sigma_next, m):
         return (sigma_next ** (m + 1) - sigma ** (m + 1)) / (m + 1)
@@ -302,7 +340,7 @@ def test_moments():
         assert abs(sum(w * p**m for w, p in zip(weights, places)) - exact) < 1e-8 * (1 + abs(exact))
 
 
-@equation("4.18", "two-points")
+@equation("4.20", "two-points")
 def test_two_points():
     def claim(h, before):
         return h + h**2 / (2 * before), -(h**2) / (2 * before)
@@ -318,7 +356,7 @@ def test_two_points():
         assert max(abs(a - b) for a, b in zip(claim(following - now, now - last), areas)) < 1e-10
 
 
-@equation("4.19", "adams-bashforth")
+@equation("4.21", "adams-bashforth")
 def test_adams_bashforth():
     def claim(h):
         return [h / 24 * 55, h / 24 * -59, h / 24 * 37, h / 24 * -9]
@@ -331,7 +369,7 @@ def test_adams_bashforth():
     assert abs(sum(claim(0.5)) - 0.5) < 1e-12
 
 
-@equation("4.20", "pndm-defect")
+@equation("4.22", "pndm-defect")
 def test_pndm_defect():
     def claim(area, sigma, sigma_next, h, noise_area, noise_dot, sigma_dot_dot):
         return area - (sigma_next - sigma) * (1 / h) * noise_area, h**3 / 12 * noise_dot * sigma_dot_dot
@@ -347,7 +385,7 @@ def test_pndm_defect():
     assert sp.expand(left) != 0 and sp.expand(left - right).as_poly(h).monoms()[-1][0] >= 5
 
 
-@equation("4.21", "lambda")
+@equation("4.23", "lambda")
 def test_lambda():
     def claim(ab, snr, sigma):
         return math.log(ab**0.5 / (1 - ab) ** 0.5), 0.5 * math.log(snr), -math.log(sigma)
@@ -358,7 +396,7 @@ def test_lambda():
         assert max(abs(v - loud) for v in claim(ab, ab / (1 - ab), ((1 - ab) / ab) ** 0.5)) < 0.01
 
 
-@equation("4.22", "ode-in-lambda")
+@equation("4.24", "ode-in-lambda")
 def test_ode_in_lambda():
     def claim(sigma, noise, picture, x):
         return -sigma * noise, picture - x
@@ -371,39 +409,41 @@ def test_ode_in_lambda():
     )
 
 
-@equation("4.23", "exact-linear-part")
+@equation("4.25", "exact-linear-part")
 def test_exact_linear_part():
-    def claim(x, h, level, pictures, levels, width):
-        return np.exp(-h) * x + np.sum(np.exp(levels - level - h) * pictures) * width
+    def claim(x, sigma, sigma_next, end, pictures, levels, width):
+        return sigma_next / sigma * x + np.sum(np.exp(levels - end) * pictures) * width
 
-    level, h, x = -0.6, 0.9, 1.3
-    edges = np.linspace(level, level + h, 301)
+    level, end, x = -0.6, 0.3, 1.3
+    edges = np.linspace(level, end, 301)
     width = edges[1] - edges[0]
     middles, y, pictures = edges[:-1] + width / 2, x, []
     for a, b, middle in zip(edges, edges[1:], middles):
         at_middle = curve(y, math.exp(-a), math.exp(-middle), steps=1)
         pictures.append(picture_at(at_middle, math.exp(-middle)))
         y = curve(y, math.exp(-a), math.exp(-b), steps=1)
-    assert abs(claim(x, h, level, np.array(pictures), middles, width) - y) < 1e-4
+    ours = claim(x, math.exp(-level), math.exp(-end), end, np.array(pictures), middles, width)
+    assert abs(ours - y) < 1e-4
 
 
-@equation("4.24", "first-order")
-def test_first_order():
-    def claim(x, picture, h, x_t, ab, ab_next):
+@equation("4.26", "picture-held-still")
+def test_picture_held_still():
+    def claim(x, picture, sigma, sigma_next, x_t, ab, ab_next):
         ratio = (1 - ab_next) ** 0.5 / (1 - ab) ** 0.5
-        return math.exp(-h) * x + (1 - math.exp(-h)) * picture, ratio * x_t + (
-            ab_next**0.5 - ratio * ab**0.5
-        ) * picture
+        return (
+            sigma_next / sigma * x + (1 - sigma_next / sigma) * picture,
+            ratio * x_t + (ab_next**0.5 - ratio * ab**0.5) * picture,
+        )
 
     ab, ab_next, picture, x_t = 0.2, 0.7, 0.4, -1.1
     sigma, sigma_next = (((1 - a) / a) ** 0.5 for a in (ab, ab_next))
     noise = (x_t - ab**0.5 * picture) / (1 - ab) ** 0.5
-    left, right = claim(x_t / ab**0.5, picture, math.log(sigma / sigma_next), x_t, ab, ab_next)
+    left, right = claim(x_t / ab**0.5, picture, sigma, sigma_next, x_t, ab, ab_next)
     ddim = ddim_step(picture, noise, ab, ab_next, 0.0, None)
     assert abs(left * ab_next**0.5 - ddim) < 1e-12 and abs(right - ddim) < 1e-12
 
 
-@equation("4.25", "second-order-picture")
+@equation("4.27", "second-order-picture")
 def test_second_order_picture():
     def claim(picture, last, r):
         return picture + 1 / (2 * r) * (picture - last)
@@ -415,7 +455,7 @@ def test_second_order_picture():
     )  # a picture that is a straight line in lambda: halfway the guess is exact
     at = [2 - 3 * l for l in (level - before, level, level + h / 2)]  # noqa: E741
     assert abs(claim(at[1], at[0], before / h) - at[2]) < 1e-12
-    # In the place of D in (4.24) it misses the integral of (4.23) by h^3 only; D itself misses it by h^2.
+    # Instead of D in (4.26) it misses the integral of (4.25) by h^3 only; D itself misses it by h^2.
     off = []
     for h in (0.02, 0.01):
         y = (np.arange(1000) + 0.5) * h / 1000
@@ -424,15 +464,13 @@ def test_second_order_picture():
     assert off[1] < 1e-6 and 6 < off[0] / off[1] < 10
 
 
-@equation("4.26", "posterior-exploding")
+@equation("4.28", "posterior-exploding")
 def test_posterior_exploding():
     def claim(x, x0, sigma, sigma_next):
         return (
             x0 + sigma_next**2 / sigma**2 * (x - x0),
             sigma_next**2 * (sigma**2 - sigma_next**2) / sigma**2,
         )
-
-    import torch
 
     table, x, x0 = torch.tensor([0.7, 0.2], dtype=torch.float64), 1.9, 0.4
     sigma_next, sigma = ((1 / table - 1) ** 0.5).tolist()
@@ -441,7 +479,7 @@ def test_posterior_exploding():
     assert abs(ours[0] - mean / 0.7**0.5) < 1e-12 and abs(ours[1] - variance / 0.7) < 1e-12
 
 
-@equation("4.27", "up-and-down")
+@equation("4.29", "up-and-down")
 def test_up_and_down():
     def claim(sigma, sigma_next, up, down):
         return sigma_next * (1 - sigma_next**2 / sigma**2) ** 0.5, sigma_next**2 / sigma, up**2 + down**2
@@ -457,7 +495,29 @@ def test_up_and_down():
         assert abs(ours[1] - share * sigma) < 0.01 and abs(ours[2] - sigma_next**2) < 1e-12
 
 
-@equation("4.28", "v")
+@equation("4.30", "sde")
+def test_sde():
+    def claim(noise, step, eta, sigma, fresh):
+        return (1 + eta**2) * noise * step + eta * np.sqrt(-2 * sigma * step) * fresh
+
+    # Three bells of data: the crowd's mean and variance, and those of its squares, stay the true ones.
+    rng, eta = np.random.default_rng(0), 0.8
+    x0 = rng.choice(PLACES, 200_000, p=SHARES) + STD * rng.standard_normal(200_000)
+    x = x0 + 1.5 * rng.standard_normal(200_000)
+    levels = np.geomspace(1.5, 0.3, 121)
+    for sigma, sigma_next in zip(levels, levels[1:]):
+        places = np.linspace(-9, 9, 500)
+        weights = data(GRID) * bell(places[:, None], GRID, sigma)
+        noise = (places - (weights * GRID).sum(1) / weights.sum(1)) / sigma
+        x = x + claim(
+            np.interp(x, places, noise), sigma_next - sigma, eta, sigma, rng.standard_normal(len(x))
+        )
+    fresh = x0 + 0.3 * rng.standard_normal(200_000)
+    assert abs(x.mean() - fresh.mean()) < 0.02 and abs(x.var() - fresh.var()) < 0.03
+    assert max(abs((x < place).mean() - (fresh < place).mean()) for place in (-1.2, -0.6, 0.3, 1.4)) < 0.01
+
+
+@equation("4.31", "v")
 def test_v():
     def claim(ab, noise, x0):
         return ab**0.5 * noise - (1 - ab) ** 0.5 * x0
@@ -467,7 +527,7 @@ def test_v():
     assert abs(claim(math.cos(angle) ** 2, noise, x0) - turned) < 1e-7
 
 
-@equation("4.29", "v-back")
+@equation("4.32", "v-back")
 def test_v_back():
     def claim(ab, x_t, v):
         return ab**0.5 * x_t - (1 - ab) ** 0.5 * v, (1 - ab) ** 0.5 * x_t + ab**0.5 * v
@@ -479,7 +539,7 @@ def test_v_back():
     assert abs(back[0] - x0) < 1e-7 and abs(back[1] - noise) < 1e-7
 
 
-@equation("4.30", "straight-road")
+@equation("4.33", "straight-road")
 def test_straight_road():
     def claim(tau, x0, noise, x):
         return (1 - tau) * x0 + tau * noise, (1 - tau) * x, tau / (1 - tau)
@@ -491,7 +551,7 @@ def test_straight_road():
     assert abs(left - on_the_line) < 1e-12 and abs(right - on_the_line) < 1e-12 and abs(level - sigma) < 1e-12
 
 
-@equation("4.31", "velocity")
+@equation("4.34", "velocity")
 def test_velocity():
     def claim(x, tau, noise, picture, average):
         return -x + (1 - tau) * noise / (1 - tau) ** 2, noise - picture, average
@@ -505,7 +565,7 @@ def test_velocity():
         assert abs(side - measured) < 1e-4
 
 
-@equation("4.32", "flow-is-ddim")
+@equation("4.35", "flow-is-ddim")
 def test_flow_is_ddim():
     def claim(x_tau, tau, tau_next, noise, picture):
         return x_tau + (tau_next - tau) * (noise - picture), (1 - tau_next) * picture + tau_next * noise
@@ -517,34 +577,59 @@ def test_flow_is_ddim():
     assert abs(left - ddim) < 1e-12 and abs(right - ddim) < 1e-12
 
 
-@equation("4.33", "steep")
-def test_steep():
-    def claim(y, k, weights, history):
-        return y - k * sum(w * old for w, old in zip(weights, history))
+@equation("4.36", "steep-slope")
+def test_steep_slope():
+    def claim(kappa, sigma, x, sigma_next):
+        return kappa / sigma * x, (sigma_next / sigma) ** kappa * x
 
-    k, h = 2.0, 0.01  # y' = -k y from true values: the next value is e^{-k t}, to the order of four values
-    history = [math.exp(-k * h * -j) for j in range(4)]
-    weights = [h * w for w in multistep_weights([0, -1, -2, -3], 1)]
-    assert abs(claim(history[0], k, weights, history) - math.exp(-k * h)) < 1e-7
+    kappa, sigma, x = 2.5, 1.7, 0.8
+    levels, y = np.geomspace(sigma, 0.6, 20_001), x
+    for now, following in zip(
+        levels, levels[1:]
+    ):  # small steps of the definition: kappa is the change per ln sigma
+        y += kappa * y * math.log(following / now)
+    left, right = claim(kappa, sigma, x, 0.6)
+    assert abs(right - y) < 1e-3
+    assert abs(left - slope(lambda s: claim(kappa, sigma, x, s)[1], sigma)) < 1e-5
 
 
-@equation("4.34", "steepest")
+@equation("4.37", "steep-multistep")
+def test_steep_multistep():
+    def claim(x, kappa, weights, levels, history):
+        return x + kappa * sum(w / s * old for w, s, old in zip(weights, levels, history))
+
+    kappa, levels = (
+        2.5,
+        [1.0, 1.02, 1.04, 1.06],
+    )  # from true values: the next one is right, to the order of four
+    history = [level**kappa for level in levels]
+    weights = multistep_weights(levels, 0.98)
+    assert abs(claim(1.0, kappa, weights, levels, history) - 0.98**kappa) < 1e-7
+    walked = list(
+        lms(
+            lambda x, sigma: kappa / sigma * x,
+            torch.tensor(1.06**kappa, dtype=torch.float64),
+            [*levels[::-1], 0.98],
+        )
+    )
+    own = [float(x) for x in walked[2::-1]] + [1.06**kappa]
+    assert abs(claim(own[0], kappa, weights, levels, own) - float(walked[-1])) < 1e-12
+
+
+@equation("4.38", "steepest")
 def test_steepest():
-    def claim(weights):
-        return 2 / sum(abs(w) for w in weights)
+    def claim(weights, levels):
+        return 2 / sum(abs(w) / s for w, s in zip(weights, levels))
 
-    for k in (
-        1,
-        2,
-        3,
-        4,
-    ):  # the companion matrix of (4.33): it dies out while all eigenvalues are below 1 in size
-        weights = np.array(multistep_weights(range(0, -k, -1), 1))
+    for k, ratio in ((1, 0.7), (2, 0.7), (3, 0.5), (4, 0.7)):
+        levels = [ratio**-j for j in range(k)]
+        weights = np.array(multistep_weights(levels, ratio))
 
-        def largest(steep, weights=weights):
+        def largest(kappa, weights=weights, levels=levels):
+            """Of (4.37)'s companion matrix: a miss dies out while all eigenvalues are below 1 in size."""
             matrix = np.eye(len(weights), k=-1)
-            matrix[0] = -steep * weights
+            matrix[0] = kappa * weights / np.array(levels)
             matrix[0, 0] += 1
             return abs(np.linalg.eigvals(matrix)).max()
 
-        assert largest(0.99 * claim(weights)) < 1 < largest(1.01 * claim(weights))
+        assert largest(0.99 * claim(weights, levels)) < 1 < largest(1.01 * claim(weights, levels))

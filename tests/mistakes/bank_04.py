@@ -5,14 +5,24 @@ ones.
 import math
 
 import numpy as np
-import torch
+import sympy
+
+from minisd.samplers import dpmpp_2m, lms, pndm
+
+# 4.1
+
+TURN = math.atan(14.6)
 
 
-def root(x):
-    return torch.sqrt(x)
+def cosines(*powers):
+    """cos^(what is asked) for 1, 2 and 8 steps, rounded as one would write it down."""
+    return {
+        name: round(math.cos(TURN / n) ** p, 3)
+        for name, n, p in zip(("1 step", "2 steps", "8 steps"), (1, 2, 8), powers)
+    }
 
 
-# 4.3
+# 4.2
 
 
 def by_the_picture(predict, x, t, s, table):
@@ -66,88 +76,117 @@ def two_noises(predict, x, t, s, table):
     return x + ((1 - table[s]) / table[s]).sqrt() * noise
 
 
+# 4.3
+
+S, N, W = sympy.symbols("sigma sigma_next w", positive=True)
+EULER = (W**2 + S * N) / (W**2 + S**2)
+STRETCH = sympy.sqrt((W**2 + N**2) / (W**2 + S**2))
+
+
 # 4.4
 
 
-def by_posterior(sigma, sigma_next):
-    variance = sigma_next**2 * (sigma**2 - sigma_next**2) / sigma**2
-    return math.sqrt(sigma_next**2 - variance), math.sqrt(variance)
+def up(sigma, following, eta):
+    return eta * following * math.sqrt(1 - following**2 / sigma**2)
 
 
-def by_angle(sigma, sigma_next):
-    angle = math.acos(sigma_next / sigma)
-    return sigma_next * math.cos(angle), sigma_next * math.sin(angle)
+def by_ddim_eta(sigma, following, eta):
+    """DDIM's own formula for the fresh noise, in alpha bar, then back to exploding units."""
+    now, then = 1 / (1 + sigma**2), 1 / (1 + following**2)
+    fresh = eta * math.sqrt((1 - then) / (1 - now)) * math.sqrt(1 - now / then)
+    return math.sqrt(1 - then - fresh**2) / math.sqrt(then), fresh / math.sqrt(then)
+
+
+def by_variance(sigma, following, eta):
+    more = eta**2 * following**2 * (sigma**2 - following**2) / sigma**2
+    return math.sqrt(following**2 - more), math.sqrt(more)
 
 
 # 4.5
 
 
-def by_solving(before, now, following):
-    matrix = np.array([[1.0, 1.0], [now, before]])
-    right = np.array([following - now, (following**2 - now**2) / 2])
-    return tuple(np.linalg.solve(matrix, right).tolist())
+def repaired(noise_of, x, sigmas, factor=0.5, memory=True, power=-1):
+    guesses = []
+    for i in range(len(sigmas) - 1):
+        now, then = sigmas[i], sigmas[i + 1]
+        guesses.append(x - now * noise_of(x, now))
+        aim = guesses[-1]
+        if i and memory:
+            r = (math.log(sigmas[i - 1]) - math.log(now)) / (math.log(now) - math.log(then))
+            aim = aim + factor * r**power * (guesses[-1] - guesses[-2])
+        x = aim + then / now * (x - aim)
+    return x
 
 
-def by_middle(before, now, following):
-    middle = (now + following) / 2
-    newest = (middle - before) / (now - before)
-    return (following - now) * newest, (following - now) * (1 - newest)
+def by_minisd(noise_of, x, sigmas):
+    return list(dpmpp_2m(noise_of, x, sigmas))[-1]
+
+
+def x_remembered(noise_of, x, sigmas):
+    before = None
+    for i in range(len(sigmas) - 1):
+        now, then = sigmas[i], sigmas[i + 1]
+        guess = aim = x - now * noise_of(x, now)
+        if before is not None:
+            aim = guess + (guess - before) * math.log(now / then) / math.log(sigmas[i - 1] / now) / 2
+        x, before = aim + then / now * (x - aim), x
+    return x
 
 
 # 4.6
 
-
-def by_polyfit(steps, errors):
-    return float(-np.polyfit(np.log(steps), np.log(errors), 1)[0])
-
-
-def by_lstsq(steps, errors):
-    matrix = np.stack([np.log10(steps), np.ones(len(steps))], axis=1)
-    return -float(np.linalg.lstsq(matrix, np.log10(errors), rcond=None)[0][0])
+H, B = sympy.symbols("h b", positive=True)
+W_LAST = -(H**3) / (6 * B * (B + H))
+W_END = H / 2 - H**2 / (6 * (B + H))
 
 
-# 4.7
+def solved():
+    """By the moments, with sympy."""
+    a, b, c = sympy.symbols("a b c")
+    found = sympy.solve([a + b + c - H, a * H - c * B - H**2 / 2, a * H**2 + c * B**2 - H**3 / 3], [a, b, c])
+    return found[a], found[b], found[c]
 
 
-def by_turning(x_t, v, alpha_bar):
-    angle = math.acos(math.sqrt(alpha_bar))
-    return math.cos(angle) * x_t - math.sin(angle) * v, math.sin(angle) * x_t + math.cos(angle) * v
+# 4.8 and 4.9
+
+RATIO = sympy.symbols("b", positive=True)
+X, TAU, NOISE = sympy.symbols("x_tau tau noise")
 
 
-def noise_from_picture(x_t, v, alpha_bar):
-    x0 = math.sqrt(alpha_bar) * x_t - math.sqrt(1 - alpha_bar) * v
-    return x0, (x_t - math.sqrt(alpha_bar) * x0) / math.sqrt(1 - alpha_bar)
+# 4.10
 
 
-def up(sigma, following):
-    return following * math.sqrt(1 - following**2 / sigma**2)
+def on(loop, levels):
+    return lambda noise_of, x: list(loop(noise_of, x, levels))[-1]
+
+
+def by_rho(count, low, rho=7):
+    return (np.linspace(14.6 ** (1 / rho), low ** (1 / rho), count) ** rho).tolist()
+
+
+def by_tau(count, low):
+    tau = np.linspace(14.6 / 15.6, low / (1 + low), count)
+    return (tau / (1 - tau)).tolist()
+
+
+def plain_euler(noise_of, x, sigmas):
+    for now, then in zip(sigmas, sigmas[1:]):
+        x = x + (then - now) * noise_of(x, now)
+        yield x
 
 
 BANK = {
     "4.1": {
         "wrong": [
-            (lambda ab: torch.sqrt(1 - ab), "how wide the noise is in x_t"),
-            (lambda ab: root(ab) / root(1 - ab), "Upside down"),
-            (lambda ab: 1 / ab - 1, "sigma squared"),
-            (lambda ab: root(1 - ab) / ab, "alpha bar itself"),
-            (lambda ab: ab**-0.5, "the root of 1 + sigma^2"),
+            ({"1 step": -0.13, "2 steps": 0.44, "8 steps": 0.86}, "the approximation for many steps"),
+            (cosines(1, 1, 1), "a single step"),
+            (cosines(2, 4, 16), "shares of the variance"),
+            ({"1 step": 0.068, "2 steps": 0.068, "8 steps": 0.068}, "each turns by half the angle"),
+            ({"1 step": 0.5, "2 steps": 0.25, "8 steps": 0.1}, "4.1"),
         ],
-        "right": [lambda ab: torch.sqrt(1 / ab - 1), lambda ab: root(1 - ab) / root(ab)],
+        "right": [cosines(1, 2, 8), {"1 step": 0.07, "2 steps": 0.55, "8 steps": 0.85}],
     },
     "4.2": {
-        "wrong": [
-            (lambda noise, ab: noise / math.sqrt(1 - ab), "points downhill"),
-            (lambda noise, ab: noise / (ab - 1), "Divided by the variance"),
-            (lambda noise, ab: -math.sqrt(1 - ab) * noise, "multiply where (4.3) divides"),
-            (lambda noise, ab: -1 * noise, "a factor is missing"),
-            (lambda noise, ab: -noise / math.sqrt((1 - ab) / ab), "the slope by x, in exploding units"),
-        ],
-        "right": [
-            lambda noise, ab: noise / -math.sqrt(1 - ab),
-            lambda noise, ab: -noise.div((1 - ab) ** 0.5),
-        ],
-    },
-    "4.3": {
         "wrong": [
             (no_scale, "x as it is"),
             (times_scale, "scaled the wrong way"),
@@ -159,60 +198,107 @@ BANK = {
         ],
         "right": [by_the_picture, by_ddim],
     },
+    "4.3": {
+        "wrong": [
+            (EULER, "what the step does to x"),
+            (STRETCH, "what the right step does"),
+            (N / S, "held the guess D at 0"),
+            (
+                EULER * (W**2 + S**2) / sympy.sqrt((W**2 + S**2) / (W**2 + N**2)),
+                "which of the two widths is on top",
+            ),
+            (N / S / STRETCH, "as if the picture were always 0"),
+        ],
+        "right": [EULER / STRETCH, sympy.cos(sympy.atan(S / W) - sympy.atan(N / W))],
+    },
     "4.4": {
         "wrong": [
-            (lambda s, n: (up(s, n), n * n / s), "changed places"),
-            (lambda s, n: (n * n / s, n * n * (1 - n * n / s / s)), "Your up is a variance"),
-            (lambda s, n: (n, math.sqrt(s * s - n * n)), "back at sigma"),
-            (lambda s, n: (n - up(s, n), up(s, n)), "Widths do not add"),
-            (lambda s, n: (n * n / s, math.sqrt(s * s - n * n)), "sigma in front of the root"),
-            (lambda s, n: (n, 0.0), "No dice"),
+            (lambda s, n, e: by_variance(s, n, e)[::-1], "changed places"),
+            (lambda s, n, e: (by_variance(s, n, e)[0], up(s, n, e) ** 2), "variance"),
+            (lambda s, n, e: (n * n / s, up(s, n, e)), "Down is right where eta is 1"),
+            (lambda s, n, e: (n - up(s, n, e), up(s, n, e)), "Widths do not add"),
+            (lambda s, n, e: (n, up(s, n, e)), "too much"),
+            (
+                lambda s, n, e: (math.sqrt(n**2 - e * up(s, n, 1) ** 2), math.sqrt(e) * up(s, n, 1)),
+                "scale the variance",
+            ),
+            (lambda s, n, e: (n**2 / s, up(s, n, 1)), "does not change with eta"),
         ],
-        "right": [by_posterior, by_angle],
+        "right": [
+            by_ddim_eta,
+            by_variance,
+            lambda s, n, e: (math.sqrt(n**2 - up(s, n, e) ** 2), up(s, n, e)),
+        ],
     },
     "4.5": {
         "wrong": [
-            (lambda b, s, n: (3 * (n - s) / 2, (s - n) / 2), "for equal steps"),
-            (lambda b, s, n: by_middle(b, s, n)[::-1], "changed places"),
-            (lambda b, s, n: (by_middle(b, s, n)[0], (n - s) ** 2 / (2 * (s - b))), "wrong sign"),
-            (
-                lambda b, s, n: (n - s + (n - s) ** 2 / (2 * (b - s)), (n - s) ** 2 / (2 * (s - b))),
-                "backwards",
-            ),
-            (lambda b, s, n: (1 + (n - s) / (2 * (s - b)), (n - s) / (2 * (b - s))), "sum to 1"),
-            (
-                lambda b, s, n: ((n - s) * (n - b) / (s - b), (n - s) * (s - n) / (s - b)),
-                "at the end of the step",
-            ),
-            (lambda b, s, n: (n - s, 0.0), "This is Euler"),
+            (lambda f, x, s: repaired(f, x, s, memory=False), "removed the memory"),
+            (lambda f, x, s: repaired(f, x, s, factor=1), "at the end of the step"),
+            (lambda f, x, s: repaired(f, x, s, power=1), "upside down"),
+            (lambda f, x, s: repaired(f, x, s, factor=-0.5), "lies behind the last guess"),
+            (x_remembered, "You remember the point x"),
         ],
-        "right": [by_solving, by_middle],
+        "right": [repaired, by_minisd],
     },
     "4.6": {
         "wrong": [
-            (lambda n, e: float(np.polyfit(np.log(n), np.log(e), 1)[0]), "slope turned positive"),
-            (lambda n, e: float(-np.polyfit(np.log(e), np.log(n), 1)[0]), "steps against the errors"),
-            (lambda n, e: math.log2(e[0] / e[-1]) / (len(e) - 1), "double every time"),
-            (lambda n, e: math.log(e[0] / e[-1], n[-1] / n[0]), "first and the last point"),
-            (lambda n, e: float(-np.polyfit(n, e, 1)[0]), "between logarithms"),
+            ((5 * H / 12, 2 * H / 3, -H / 12), "Right for equal steps"),
+            ((W_LAST, H - W_LAST - W_END, W_END), "order is reversed"),
+            ((H / 2, H / 2, sympy.Integer(0)), "Heun's rule"),
+            (tuple(w.subs(B, -B) for w in (W_END, H - W_LAST - W_END, W_LAST)), "sign of the place before"),
+            ((W_END / H, 1 - (W_LAST + W_END) / H, W_LAST / H), "sum to 1"),
+            ((sympy.Integer(0), H + H**2 / (2 * B), -(H**2) / (2 * B)), "only what lies behind"),
         ],
-        "right": [by_polyfit, by_lstsq],
+        "right": [(W_END, H - W_END - W_LAST, W_LAST), solved()],
     },
     "4.7": {
         "wrong": [
-            (
-                lambda x, v, ab: (ab**0.5 * x + (1 - ab) ** 0.5 * v, by_turning(x, v, ab)[1]),
-                "at pure noise v is minus",
-            ),
-            (
-                lambda x, v, ab: (by_turning(x, v, ab)[0], (1 - ab) ** 0.5 * x - ab**0.5 * v),
-                "The noise has the wrong sign",
-            ),
-            (lambda x, v, ab: by_turning(x, v, ab)[::-1], "the picture comes first"),
-            (lambda x, v, ab: (ab * x - (1 - ab) * v, (1 - ab) * x + ab * v), "The roots are missing"),
-            (lambda x, v, ab: by_turning(x, v, 1 - ab), "Cosine and sine"),
-            (lambda x, v, ab: ((x - (1 - ab) ** 0.5 * v) / ab**0.5, v), "took v for the noise"),
+            (lambda d, old, s, t: d.clone(), "first-order jump"),
+            (lambda d, old, s, t: (t * d - s * old) / (t - s), "straight line in the noise level"),
+            (lambda d, old, s, t: d + 0.5 * s * s * (d - old) / (t * t - s * s), "half-way"),
+            (lambda d, old, s, t: d + s * s * (d - old) / (s * s - t * t), "towards the older guess"),
+            (lambda d, old, s, t: d + (t * t - s * s) * (d - old) / s**2, "upside down"),
+            (lambda d, old, s, t: d + (d - old) * (s / t) ** 2, "not from sigma_before to 0"),
         ],
-        "right": [by_turning, noise_from_picture],
+        "right": [
+            lambda d, old, s, t: (t * t * d - s * s * old) / (t * t - s * s),
+            lambda guess, before, sigma, sigma_before: (
+                before + (guess - before) / (1 - (sigma / sigma_before) ** 2)
+            ),
+        ],
+    },
+    "4.8": {
+        "wrong": [
+            (2 / (1 - RATIO), "what Euler bears"),
+            ((1 + RATIO) / (2 - 2 * RATIO), "What is D where kappa is 1"),
+            (1 + (1 + RATIO) / (3 - 3 * RATIO), "aimed at the end"),
+            (1 - (1 + RATIO) / (2 - 2 * RATIO), "Mind the sign"),
+            (sympy.Rational(3, 2) + 0 * RATIO, "zigzag"),
+        ],
+        "right": [(3 - RATIO) / (2 * (1 - RATIO)), lambda b: 1 + (1 + b) / (2 - 2 * b)],
+    },
+    "4.9": {
+        "wrong": [
+            ((X - NOISE) / (1 - TAU), "from the noise to the picture"),
+            (NOISE - X, "took x_tau for the picture"),
+            (NOISE - X + TAU * NOISE, "the picture times a factor"),
+            ((X - TAU * NOISE) / (1 - TAU), "the guessed picture"),
+            (NOISE - X + TAU / (1 - TAU) * NOISE, "holds in exploding units"),
+        ],
+        "right": [(NOISE - X) / (1 - TAU), NOISE - (X - TAU * NOISE) / (1 - TAU)],
+    },
+    "4.10": {
+        "wrong": [
+            (on(plain_euler, [*by_rho(8, 0.03), 0.0]), "Euler on Karras levels"),
+            (on(plain_euler, np.linspace(14.6, 0, 9).tolist()), "nothing is decided"),
+            (on(plain_euler, by_rho(8, 0.03)), "still noised"),
+            (on(pndm, [*by_tau(8, 0.08), 0.0]), "more than 8 times"),
+            (lambda noise_of, x: x.mean(), "tensor of the shape of x"),
+        ],
+        "right": [
+            on(pndm, [*by_tau(7, 0.08), 0.0]),
+            on(pndm, [*by_rho(7, 0.05), 0.0]),
+            on(lms, [*by_tau(8, 0.12), 0.0]),
+        ],
     },
 }
