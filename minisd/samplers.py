@@ -277,7 +277,37 @@ def timestep_of(schedule: NoiseSchedule, sigma: float) -> float:
     return float(np.interp(math.log(sigma), logs, range(len(logs))))
 
 
+def each_once(steps: int) -> list[int]:
+    """A call of the network for each step."""
+    return list(range(steps))
+
+
+def second_twice(steps: int) -> list[int]:
+    """PNDM's calls: 0, 1, 1, 2, 3, ..."""
+    return [*range(min(steps, 2)), *range(1, steps)]
+
+
 # ---- a painting's way
+
+
+@dataclass
+class Ask:
+    """The `noise_of` of a loop: tells the network x_t and t, and keeps what it answered last."""
+
+    predict_noise: PredictNoise
+    in_sigma: bool  # the loop's latents are x_t / sqrt(alpha-bar_t)
+    widths: Mapping[float, float]  # 1 / sqrt(alpha-bar) at each level of the loop's list
+    told: Mapping[float, float]  # the timestep of each level
+    calls: int = 0
+    x0: Tensor = field(init=False)
+    noise: Tensor = field(init=False)
+
+    def __call__(self, x: Tensor, level: float) -> Tensor:
+        width = self.widths[level]
+        x_t = x / width if self.in_sigma else x
+        self.noise = self.predict_noise(x_t, self.told[level])
+        self.x0, self.calls = predict_original(self.noise, x_t, 1 / width**2), self.calls + 1
+        return self.noise
 
 
 @dataclass(frozen=True)
@@ -292,12 +322,14 @@ class Sampler:
     random: bool = False  # the loop draws fresh noise
     # diffusers' class jumps T // number timesteps at every step, whatever the list says
     strided: bool = False
-    repeats: bool = False  # the second timestep is asked about twice
     open_end: bool = False  # of number + 1 timesteps the last is left out: the last step jumps over it
     ends_clean: bool = True  # the last step goes to the clean picture, not to alpha-bar_0
-    karras: bool = False  # diffusers' class can take Karras' levels
+    karras: bool = False  # it can take Karras' levels
     whole: bool = True  # the network is told whole timesteps only
-    # settings of that class: what we compute
+    places: Callable[[int], list[int]] = each_once  # of so many steps: which one each call is for
+    late: Callable[..., Iterator[Tensor]] | None = None  # the loop for a tail, where that is another
+    obeys: tuple[str, ...] = ()  # settings of that class that `way` takes
+    # its other settings, and the values that we compute
     only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     @property
@@ -326,10 +358,7 @@ class Sampler:
                 "a word"
             )
         options: dict[str, Any] = {"offset": offset, "spacing": spacing}
-        if self.karras and self.class_name != "EulerAncestralDiscreteScheduler":
-            options["use_karras_sigmas"] = bool(config.get("use_karras_sigmas", False))
-        if not self.ends_clean:
-            options["set_alpha_to_one"] = bool(config.get("set_alpha_to_one", False))
+        options |= {key: bool(config.get(key, False)) for key in self.obeys}
         return options
 
     def timesteps(
@@ -342,7 +371,7 @@ class Sampler:
         Raises ValueError for a number below 1 or above T, and for a spacing that is unknown or not offered.
         """
         chosen = self._levels(number, schedule, offset, spacing)
-        return chosen[:2] + chosen[1:] if self.repeats else chosen
+        return [chosen[place] for place in self.places(number)]
 
     def _levels(self, number: int, schedule: NoiseSchedule, offset: int, spacing: str | None) -> list[float]:
         """One timestep for every step."""
@@ -416,9 +445,8 @@ class Sampler:
         *sigmas, end = sigmas_of(schedule, timesteps)
         if not (self.ends_clean or set_alpha_to_one):
             end = sigmas_of(schedule, [0])[0]
-        places = list(range(len(timesteps)))
-        places = places[:2] + places[1:] if self.repeats else places
-        return Way(self, tuple(timesteps), (*sigmas, end), tuple(places), eta=eta)
+        places = tuple(self.places(len(timesteps)))
+        return Way(self, tuple(timesteps), (*sigmas, end), places, eta=eta)
 
 
 @dataclass(frozen=True)
@@ -452,7 +480,7 @@ class Way:
     def last(self, number: int) -> "Way":
         """The last `number` of the steps, for image to image."""
         gone = len(self.timesteps) - number
-        if self.sampler.repeats:  # pndm_late looks back
+        if self.sampler.late:  # it looks back at what is gone
             return replace(self, places=self.places[gone:])
         places = tuple(range(number))
         return replace(self, timesteps=self.timesteps[gone:], sigmas=self.sigmas[gone:], places=places)
@@ -486,35 +514,28 @@ class Way:
         predict_noise(x_t, t) asks the network. `draw` gives a random sampler its fresh noise. keep(latents,
         index) returns what to go on from after step `index`: inpainting puts back what it keeps.
         """
-        late = self.places[0] > 0  # a tail of pndm's
-        in_sigma = self.sampler.in_sigma and not late
+        sampler, late = self.sampler, self.places[0] > 0
+        in_sigma = sampler.in_sigma and not late
         levels = self.sigmas if in_sigma else tuple(1 / (1 + sigma**2) for sigma in self.sigmas)
         widths = {level: (sigma**2 + 1) ** 0.5 for level, sigma in zip(levels, self.sigmas, strict=True)}
-        told = dict(zip(levels, self.timesteps))  # the end is told to nobody
-        converts = in_sigma and not self.sampler.exploding  # the loop's x is x_t / sqrt(alpha-bar_t)
-        calls, believed = 0, (latents, latents)  # so far; what the last one made of it, x_0 and noise
+        ask = Ask(predict_noise, in_sigma, widths, dict(zip(levels, self.timesteps)))
 
-        def noise_of(x: Tensor, level: float) -> Tensor:
-            nonlocal calls, believed
-            x_t = x / widths[level] if in_sigma else x
-            noise = predict_noise(x_t, told[level])
-            calls, believed = calls + 1, (predict_original(noise, x_t, widths[level] ** -2), noise)
-            return noise
+        def to_step(level: float) -> float:
+            """What the loop's latents are divided by to be the step's."""
+            return widths[level] if in_sigma and not sampler.exploding else 1.0
 
         def keep_there(x: Tensor, level: float) -> Tensor:
-            width = widths[level] if converts else 1.0
-            return x if keep is None else keep(x / width, calls - 1) * width
+            return x if keep is None else keep(x / to_step(level), ask.calls - 1) * to_step(level)
 
         options: dict[str, Any] = {"keep": keep_there}
-        options |= {"draw": draw} if self.sampler.random or self.eta else {}
+        options |= {"draw": draw} if sampler.random or self.eta else {}
         options |= {"eta": self.eta} if self.eta else {}
         options |= {"places": self.places} if late else {}
-        loop = pndm_late if late else self.sampler.loop
-        begin = latents * widths[levels[self.places[0]]] if converts else latents
-        steps = loop(noise_of, begin, levels, **options)
-        for index, (x, t, sigma) in enumerate(zip(steps, self.asked, self.reached, strict=True)):
-            after = x / (sigma**2 + 1) ** 0.5 if converts else x
-            yield Step(index, t, after, *believed)
+        loop = sampler.late if late and sampler.late else sampler.loop
+        begin = latents * to_step(levels[self.places[0]])
+        reached = [levels[place] for place in (*self.places[1:], len(self.timesteps))]
+        for index, x in enumerate(loop(ask, begin, levels, **options)):
+            yield Step(index, self.asked[index], x / to_step(reached[index]), ask.x0, ask.noise)
 
 
 UNCLIPPED: dict[str, tuple[Any, ...]] = {"clip_sample": (False,), "thresholding": (False,)}
@@ -533,15 +554,24 @@ SAMPLERS = {
         only=UNCLIPPED | {"variance_type": ("fixed_small", None)},
     ),
     "ddim": Sampler(
-        ddim, "DDIMScheduler", "leading", in_sigma=False, strided=True, ends_clean=False, only=UNCLIPPED
+        ddim,
+        "DDIMScheduler",
+        "leading",
+        in_sigma=False,
+        strided=True,
+        ends_clean=False,
+        obeys=("set_alpha_to_one",),
+        only=UNCLIPPED,
     ),
     "pndm": Sampler(
         pndm,
         "PNDMScheduler",
         "leading",
         strided=True,
-        repeats=True,
         ends_clean=False,
+        places=second_twice,
+        late=pndm_late,
+        obeys=("set_alpha_to_one",),
         only={"skip_prk_steps": (True,)},
     ),
     "euler": Sampler(
@@ -550,6 +580,7 @@ SAMPLERS = {
         "linspace",
         exploding=True,
         karras=True,
+        obeys=("use_karras_sigmas",),
         whole=False,
         only=OTHER_LEVELS
         | {
@@ -570,7 +601,14 @@ SAMPLERS = {
         whole=False,
     ),
     "lms": Sampler(
-        lms, "LMSDiscreteScheduler", "linspace", exploding=True, karras=True, whole=False, only=OTHER_LEVELS
+        lms,
+        "LMSDiscreteScheduler",
+        "linspace",
+        exploding=True,
+        karras=True,
+        obeys=("use_karras_sigmas",),
+        whole=False,
+        only=OTHER_LEVELS,
     ),
     "dpmpp_2m": Sampler(
         dpmpp_2m,
@@ -578,6 +616,7 @@ SAMPLERS = {
         "linspace",
         open_end=True,
         karras=True,
+        obeys=("use_karras_sigmas",),
         only=OTHER_LEVELS
         | {
             "algorithm_type": ("dpmsolver++",),

@@ -271,3 +271,53 @@ def test_a_bad_config_names_its_file(tmp_path):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"layers_per_block": 10**9}))
     with pytest.raises(ValueError, match=r"unet.config\.json: U-Net: layers_per_block must be"):
         load(tmp_path / "model", "cpu")
+
+
+# ---- limits, and checks that only some configs reach
+
+
+@pytest.mark.parametrize(
+    "kind, key, most",
+    [
+        (TextConfig, "vocab_size", 2**20),
+        (TextConfig, "max_position_embeddings", 2**16),
+        (TextConfig, "num_hidden_layers", 64),
+        (UNetConfig, "layers_per_block", 32),
+        (UNetConfig, "cross_attention_dim", 2**14),
+        (VAEConfig, "scaling_factor", 1e6),
+    ],
+)
+def test_a_size_up_to_its_limit_is_read_and_one_more_is_not(kind, key, most):
+    assert getattr(kind.from_dict({key: most}), key) == most
+    with pytest.raises(ValueError, match=f"{key} must be"):
+        kind.from_dict({key: most + 1})
+
+
+def test_without_attention_in_the_levels_the_lowest_ones_heads_count_alone():
+    """They are the middle block's."""
+    flat = {"down_block_types": ["DownBlock2D"] * 4, "up_block_types": ["UpBlock2D"] * 4}
+    UNetConfig.from_dict(flat | {"attention_head_dim": [7, 7, 7, 8]})
+    with pytest.raises(ValueError, match="7 attention heads can't share a width of 1280"):
+        UNetConfig.from_dict(flat | {"attention_head_dim": [8, 8, 8, 7]})
+
+
+@pytest.mark.parametrize("kind", [ImageConfig, CLIPConfig])
+@pytest.mark.parametrize("key", ["bos_token_id", "eos_token_id", "pad_token_id"])
+def test_token_ids_are_nothing_to_an_image_encoder(kind, key):
+    assert kind.from_dict({key: 49407}) == kind()
+
+
+def test_an_image_encoders_heads_and_activation_are_checked():
+    with pytest.raises(ValueError, match="image encoder: 7 attention heads can't share a width of 768"):
+        ImageConfig.from_dict({"num_attention_heads": 7})
+    with pytest.raises(ValueError, match="image encoder: hidden_act must be"):
+        ImageConfig.from_dict({"hidden_act": "relu"})
+
+
+def test_the_samplers_have_one_list_of_names():
+    from minisd import SAMPLERS
+    from minisd.commands.picture_file import SAMPLERS_ELSEWHERE
+    from minisd.config import SAMPLER_NAMES
+
+    assert list(SAMPLERS) == list(SAMPLER_NAMES) == [s.name for s in SAMPLERS.values()]
+    assert set(SAMPLERS_ELSEWHERE) == set(SAMPLERS)
