@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .config import printed, shown
+from .config import shown
 from .files import whole
 
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -126,7 +126,7 @@ def read_folder(folder: Path) -> TokenizerFiles:
     special = optional(folder / "special_tokens_map.json")
     kind = config.get("tokenizer_class")
     if kind is not None and kind not in CLASSES:
-        raise ValueError(f"{folder} holds a {printed(kind)}: {CLIPS}")
+        raise ValueError(f"{folder} holds a {shown(kind)}: {CLIPS}")
     vocab: dict[str, int] | None
     if (folder / "tokenizer.json").is_file():
         merges, vocab, added = read_tokenizer_json(folder / "tokenizer.json")
@@ -161,7 +161,7 @@ def read_tokenizer_json(path: Path) -> tuple[list[tuple[str, str]], dict[str, in
     if not isinstance(model, dict) or not isinstance(model.get("merges", []), list):
         raise ValueError(f"{path} holds no model with merges: {AGAIN}")
     if (kind := model.get("type", "BPE")) != "BPE":
-        what = f"of type {printed(kind)}"
+        what = f"of type {shown(kind)}"
         raise ValueError(
             f"{path} is {OTHER_TYPES.get(kind, what) if isinstance(kind, str) else what}: {CLIPS}"
         )
