@@ -5,12 +5,8 @@ ones.
 import math
 
 import numpy as np
+import sympy
 import torch
-
-
-def width(eta, t, s):
-    return eta * math.sqrt((1 - s) / (1 - t) * (1 - t / s))
-
 
 # 3.1
 
@@ -46,94 +42,138 @@ def linspace(number, total, offset):
     return [int(t) for t in np.linspace(0, total - 1, number).round()[::-1]]
 
 
-# 3.4
+# 3.3 and 3.4
+
+eta, ab_t, ab_s, w = sympy.symbols("eta ab_t ab_s w", positive=True)
+beta = 1 - ab_t / ab_s
+tilde = (1 - ab_s) / (1 - ab_t) * beta
+unsure = w**2 * (1 - ab_t) / (ab_t * w**2 + 1 - ab_t)
+left_in_bracket = sympy.sqrt(ab_s) - sympy.sqrt(1 - ab_s - tilde) * sympy.sqrt(ab_t / (1 - ab_t))
 
 
-def step_in_two(x0, noise, ab_t, ab_prev, eta, fresh):
-    sigma = width(eta, ab_t, ab_prev)
-    direction = math.sqrt(1 - ab_prev - sigma**2) * noise
-    return direction + math.sqrt(ab_prev) * x0 + sigma * fresh
-
-
-def step_by_tensors(x0, noise, ab_t, ab_prev, eta, fresh):
-    ab_t, ab_prev = torch.tensor(ab_t), torch.tensor(ab_prev)
-    variance = eta**2 * (1 - ab_prev) / (1 - ab_t) * (1 - ab_t / ab_prev)
-    return ab_prev.sqrt() * x0 + (1 - ab_prev - variance).sqrt() * noise + variance.sqrt() * fresh
-
-
-def own_dice(x0, noise, ab_t, ab_prev, eta, fresh):
-    return step_in_two(x0, noise, ab_t, ab_prev, eta, torch.randn(x0.shape))
+def kept_by_floats(eta, ab_t, ab_s):
+    sigma2 = eta**2 * (1 - ab_s) / (1 - ab_t) * (1 - ab_t / ab_s)
+    return math.sqrt(1 - ab_s - sigma2) / math.sqrt(1 - ab_s)
 
 
 # 3.5
 
 
-def by_double(a, b, u):
-    x, y = a.double().flatten(), b.double().flatten()
-    phi = math.acos(float(x @ y) / (float(x.norm()) * float(y.norm())))
-    return ((math.sin((1 - u) * phi) * a.double() + math.sin(u * phi) * b.double()) / math.sin(phi)).float()
+def evenly():
+    return [876, 751, 626, 501, 376, 251, 126, 1]
 
 
-def in_unit_arrows(a, b, u):
-    phi = torch.arccos(((a / a.norm()) * (b / b.norm())).sum())
-    return a * torch.sin(phi - u * phi) / torch.sin(phi) + b * torch.sin(u * phi) / torch.sin(phi)
+def by_hand():
+    return [999, 720, 560, 430, 310, 210, 120, 40]
 
 
-def along_the_last_axis(a, b, u):
-    cosine = torch.nn.functional.cosine_similarity(a, b, dim=-1)[..., None]
-    phi = cosine.acos()
-    return ((1 - u) * phi).sin() / phi.sin() * a + (u * phi).sin() / phi.sin() * b
-
-
-def quarter_turn(a, b, u):
-    return math.cos(u * math.pi / 2) * a + math.sin(u * math.pi / 2) * b
-
-
-def no_lengths(a, b, u):
-    phi = torch.acos(torch.sum(a * b))
-    return (torch.sin((1 - u) * phi) * a + torch.sin(u * phi) * b) / torch.sin(phi)
-
-
-def stretched(a, b, u):
-    mixed = torch.lerp(a, b, u)
-    return mixed / mixed.norm() * a.norm()
+def angles_of_the_crowd():
+    return [999, 737, 582, 456, 342, 235, 134, 47]
 
 
 # 3.6
 
 
-def through_the_slope(predict, x, s, t, table):
-    """(3.16): in x over the root of alpha bar the step is a difference times the noise."""
-    noise = predict(x, s)
+def up(noise, x_s, s, t, table):
+    low, high = float(table[s]), float(table[t])
+    return math.sqrt(high / low) * (x_s - math.sqrt(1 - low) * noise) + math.sqrt(1 - high) * noise
+
+
+def recursive(predict_noise, x_s, s, t, table, rounds):
+    if rounds == 0:
+        return up(predict_noise(x_s, s), x_s, s, t, table)
+    before = recursive(predict_noise, x_s, s, t, table, rounds - 1)
+    return up(predict_noise(before, t), x_s, s, t, table)
+
+
+def loop_over_calls(predict_noise, x_s, s, t, table, rounds):
+    x, told = x_s, s
+    for _ in range(rounds + 1):
+        x = up(predict_noise(x, told), x_s, s, t, table)
+        told = t
+    return x
+
+
+def once(predict_noise, x_s, s, t, table, rounds):
+    return up(predict_noise(x_s, s), x_s, s, t, table)
+
+
+def always_told_s(predict_noise, x_s, s, t, table, rounds):
+    x = x_s
+    for _ in range(rounds + 1):
+        x = up(predict_noise(x, s), x_s, s, t, table)
+    return x
+
+
+def further_and_further(predict_noise, x_s, s, t, table, rounds):
+    x, told = x_s, s
+    for _ in range(rounds + 1):
+        x = up(predict_noise(x, told), x, s, t, table)
+        told = t
+    return x
+
+
+# 3.8
+
+
+def move(predict_noise, x, told, here, there):
+    noise = predict_noise(x, told)
+    return there.sqrt() * (x - (1 - here).sqrt() * noise) / here.sqrt() + (1 - there).sqrt() * noise
+
+
+def by_index(predict_noise, x, times, table):
+    for i, t in enumerate(times):
+        following = times[i + 1] if i + 1 < len(times) else 0
+        x = move(predict_noise, x, t, table[t], table[following])
+    return x
+
+
+def by_slope(predict_noise, x, times, table):
     ratio = ((1 - table) / table).sqrt()
-    return table[t].sqrt() * (x / table[s].sqrt() + (ratio[t] - ratio[s]) * noise)
+    for t, s in zip(times, [*times[1:], 0]):
+        x = table[s].sqrt() * (x / table[t].sqrt() + (ratio[s] - ratio[t]) * predict_noise(x, t))
+    return x
 
 
-def by_floats(predict, x, s, t, table):
-    low, high = table[s].item(), table[t].item()
-    noise = predict(x, s)
-    x0 = (x - math.sqrt(1 - low) * noise) / math.sqrt(low)
-    return math.sqrt(high) * x0 + math.sqrt(1 - high) * noise
+def counts_from_the_end(predict_noise, x, times, table):
+    stride = times[0] - times[1]
+    for t in times:
+        x = move(predict_noise, x, t, table[t], table[t - stride])
+    return x
 
 
-def told_t(predict, x, s, t, table):
-    noise = predict(x, t)
-    x0 = (x - (1 - table[s]).sqrt() * noise) / table[s].sqrt()
-    return table[t].sqrt() * x0 + (1 - table[t]).sqrt() * noise
+def told_the_next(predict_noise, x, times, table):
+    for t, s in zip(times, [*times[1:], 0]):
+        x = move(predict_noise, x, s, table[t], table[s])
+    return x
 
 
-def from_the_clean(predict, x, s, t, table):
-    return table[t].sqrt() * x + (1 - table[t]).sqrt() * predict(x, s)
+def for_even_lists(predict_noise, x, times, table):
+    stride = times[0] - times[1]
+    for t in times:
+        x = move(predict_noise, x, t, table[t], table[max(0, t - stride)])
+    return x
 
 
-def middle_jump(predict, x, s, t, table):
-    ratio = table[t] / table[s]
-    return ratio.sqrt() * x + (1 - ratio).sqrt() * predict(x, s)
+def ends_at_one(predict_noise, x, times, table):
+    there = [*(table[t] for t in times[1:]), torch.tensor(1.0)]
+    for t, ab in zip(times, there):
+        x = move(predict_noise, x, t, table[t], ab)
+    return x
 
 
-def only_the_guess(predict, x, s, t, table):
-    return (x - (1 - table[s]).sqrt() * predict(x, s)) / table[s].sqrt()
+def one_step_short(predict_noise, x, times, table):
+    for t, s in zip(times, times[1:]):
+        x = move(predict_noise, x, t, table[t], table[s])
+    return x
 
+
+GUESSES = {
+    "width of a quarter of each": 0.5,
+    "percent lost by 80": 1.24,
+    "percent lost by the round trip": 2.45,
+    "renewed at eta 0.5": 0.25,
+}
 
 BANK = {
     "3.1": {
@@ -152,82 +192,59 @@ BANK = {
     },
     "3.2": {
         "wrong": [
-            (lambda noise, x, ab: (x - (1 - ab) * noise) / ab, "The roots are missing"),
-            (lambda noise, x, ab: x - math.sqrt(1 - ab) * noise, "still shrunk"),
-            (lambda noise, x, ab: x / math.sqrt(ab) - math.sqrt(1 - ab) * noise, "divide only x_t"),
-            (lambda noise, x, ab: x - noise, "full strength"),
-            (lambda noise, x, ab: (x - math.sqrt(ab) * noise) / math.sqrt(1 - ab), "changed places"),
-            (lambda noise, x, ab: torch.clamp((x - (1 - ab) ** 0.5 * noise) / ab**0.5, -1, 1), "clipped"),
+            (GUESSES | {"width of a quarter of each": 0.25}, "That is a variance"),
+            (GUESSES | {"width of a quarter of each": 1.0}, "quieter than one"),
+            (GUESSES | {"percent lost by 80": 0.148}, "square of 8"),
+            (GUESSES | {"percent lost by the round trip": 0.0}, "does not undo"),
+            (GUESSES | {"renewed at eta 0.5": 0.5}, "about its variance"),
         ],
-        "right": [
-            lambda noise, x, ab: x / math.sqrt(ab) - math.sqrt((1 - ab) / ab) * noise,
-            lambda noise, x, ab: torch.sub(x, noise, alpha=(1 - ab) ** 0.5).div(ab**0.5),
-        ],
+        "right": [GUESSES, GUESSES | {"percent lost by 80": 1.2, "percent lost by the round trip": 2.4}],
     },
     "3.3": {
         "wrong": [
-            (lambda eta, t, s: eta * math.sqrt((1 - t) / (1 - s)) * math.sqrt(1 - t / s), "upside down"),
-            (lambda eta, t, s: eta * ((1 - s) / (1 - t)) * (1 - t / s), "a variance times eta"),
-            (lambda eta, t, s: math.sqrt(eta * (1 - s) / (1 - t) * (1 - t / s)), "eta under the root"),
-            (lambda eta, t, s: eta * math.sqrt(1 - t / s), "other variance"),
-            (
-                lambda eta, t, s: eta * math.sqrt((1 - s) / (1 - t)) * math.sqrt(1 - t),
-                "doses between the two places alone",
-            ),
-            (lambda eta, t, s: eta, "not eta"),
+            (1 - eta**2 * beta / (1 - ab_t), "goes with widths"),
+            (sympy.sqrt(1 - ab_s - eta**2 * tilde) * sympy.sqrt(1 - ab_t), "divided by both widths"),
+            (sympy.sqrt(1 - beta / (1 - ab_t)), "Where is eta"),
+            (eta * sympy.sqrt(beta / (1 - ab_t)), "share that is renewed"),
+            (sympy.sqrt(1 - eta * beta / (1 - ab_t)), "power in the variance"),
         ],
-        "right": [width, lambda eta, t, s: eta * ((1 - s) * (s - t) / ((1 - t) * s)) ** 0.5],
+        "right": [sympy.sqrt(1 - eta**2 * tilde / (1 - ab_s)), kept_by_floats],
     },
     "3.4": {
         "wrong": [
+            (tilde, "second term"),
+            (beta, "right for w = 1 alone"),
+            (tilde + left_in_bracket**2 * w**2, "less uncertain"),
+            (tilde + left_in_bracket * unsure, "enters a variance squared"),
             (
-                lambda x0, n, t, s, eta, f: s**0.5 * x0 + math.sqrt(1 - s) * n + width(eta, t, s) * f,
-                "make room",
+                (sympy.sqrt(ab_s) - sympy.sqrt(1 - ab_s) * sympy.sqrt(ab_t / (1 - ab_t))) ** 2 * unsure,
+                "leaves room",
             ),
-            (
-                lambda x0, n, t, s, eta, f: (
-                    s**0.5 * x0 + (1 - s - (g := width(eta, t, s))) ** 0.5 * n + g * f
-                ),
-                "took off sigma",
-            ),
-            (
-                lambda x0, n, t, s, eta, f: step_in_two(x0, n, t, s, eta, torch.zeros_like(f)),
-                "fresh noise is missing",
-            ),
-            (lambda x0, n, t, s, eta, f: t**0.5 * x0 + (1 - t) ** 0.5 * n, "where you came from"),
-            (
-                lambda x0, n, t, s, eta, f: step_in_two(x0, n, t, s, eta, f) + (t**0.5 - s**0.5) * x0,
-                "shrunk as at t",
-            ),
-            (
-                lambda x0, n, t, s, eta, f: step_in_two(x0, n, t, s, eta, width(eta, t, s) * f),
-                "fresh noise is too weak",
-            ),
-            (own_dice, "two results"),
         ],
-        "right": [step_in_two, step_by_tensors],
+        "right": [
+            tilde + left_in_bracket**2 * unsure,
+            tilde + beta**2 * ab_s * w**2 / ((1 - ab_t) * (ab_t * w**2 + 1 - ab_t)),
+        ],
     },
     "3.5": {
         "wrong": [
-            (lambda a, b, u: torch.lerp(a, b, u), "straight line: in the middle"),
-            (lambda a, b, u: by_double(a, b, 1 - u), "changed places"),
-            (no_lengths, "divide by both lengths"),
-            (along_the_last_axis, "Each row"),
-            (quarter_turn, "90 degrees"),
-            (stretched, "stretched to the length"),
+            (evenly, "evenly spaced in t"),
+            (lambda: evenly()[::-1], "should descend"),
+            (lambda: evenly()[:7], "eight steps are allowed"),
+            (lambda: [1000, *evenly()[1:]], "whole number from 0 to 999"),
+            (lambda: [999, 365, 178, 94, 51, 27, 12, 4], "long strides at the top"),
+            (lambda: [999, 890, 780, 670, 560, 450, 340, 230], "You stop early"),
         ],
-        "right": [by_double, in_unit_arrows],
+        "right": [by_hand, angles_of_the_crowd],
     },
     "3.6": {
         "wrong": [
-            (told_t, "told it t"),
-            (only_the_guess, "Noise it again"),
-            (from_the_clean, "as if it were the clean picture"),
-            (middle_jump, "in the place of fresh noise"),
-            (lambda predict, x, s, t, table: x.clone(), "goes nowhere"),
-            (lambda predict, x, s, t, table: by_floats(predict, x, s, t - 1, table), "One dose too few"),
+            (once, "rounds are missing"),
+            (always_told_s, "tell the network s"),
+            (further_and_further, "start again from x_s"),
+            (lambda p, x, s, t, table, rounds: recursive(p, x, s, t, table, rounds + 1), "one round more"),
         ],
-        "right": [through_the_slope, by_floats],
+        "right": [recursive, loop_over_calls],
     },
     "3.7": {
         "wrong": [
@@ -251,5 +268,15 @@ BANK = {
                 math.hypot(b * math.sqrt(1 - ab), c) ** 2,
             ),
         ],
+    },
+    "3.8": {
+        "wrong": [
+            (counts_from_the_end, "Print the last t_prev"),
+            (told_the_next, "whose timestep"),
+            (for_even_lists, "evenly spaced lists"),
+            (ends_at_one, "ends at alpha bar 1"),
+            (one_step_short, "last step is missing"),
+        ],
+        "right": [by_index, by_slope],
     },
 }

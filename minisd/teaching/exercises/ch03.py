@@ -1,8 +1,13 @@
 """The checks of chapter 3: fewer steps, DDIM. It spoils the exercises to read this first."""
 
+import math
+
 import torch
 
-from ..kinds import Build, Mistake
+from minisd.samplers import ddim
+from minisd.schedule import NoiseSchedule
+
+from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken
 
 # 3.1
 
@@ -18,117 +23,165 @@ def spread_to_the_end(number, total, offset):
 
 
 def counts(rng):
-    return [(50, 1000, 1), (10, 1000, 0), (7, 1000, 1), (30, 500, 2), (8, 8, 1)]
+    return [
+        (50, 1000, 1),
+        (10, 1000, 0),
+        (7, 1000, 1),
+        (30, 500, 2),
+        (8, 8, 1),
+        (4, 10, 5),
+        (1, 1000, 1),
+        (1000, 1000, 1),
+    ]
 
 
 # 3.2
 
 
-def predict_original(noise, x_t, alpha_bar):
-    return (x_t - (1 - alpha_bar) ** 0.5 * noise) / alpha_bar**0.5
+def after_equal_angles(steps):
+    """The share of the width that is left, data of width 0.2, between SD's first and last alpha bar."""
+    bars = NoiseSchedule.scaled_linear().alphas_cumprod.double()
+    first, last = (math.atan2(float(1 - bar) ** 0.5, 0.2 * float(bar) ** 0.5) for bar in (bars[-1], bars[0]))
+    return math.cos((first - last) / steps) ** steps
 
 
-def guesses(rng):
-    return [
-        (*torch.randn(2, *shape, generator=rng), alpha_bar)
-        for shape, alpha_bar in (((5,), 0.9), ((2, 4, 3, 3), 0.3), ((1, 4, 8, 8), 0.0047))
-    ]
+def measured():
+    noises = torch.randn(4, 100_000, generator=torch.Generator().manual_seed(0))
+    return {
+        "width of a quarter of each": float(noises.mean(0).std()),
+        "percent lost by 80": 100 * (1 - after_equal_angles(80)),
+        "percent lost by the round trip": 100 * (1 - after_equal_angles(80) ** 2),
+        "renewed at eta 0.5": 0.25,
+    }
 
 
 # 3.3
 
 
-def sigma_of(eta, ab_t, ab_prev):
-    return eta * ((1 - ab_prev) / (1 - ab_t)) ** 0.5 * (1 - ab_t / ab_prev) ** 0.5
+def shared(eta, ab_t, ab_s):
+    return math.sqrt(1 - eta**2 * (1 - ab_t / ab_s) / (1 - ab_t))
 
 
-def slides(rng):
-    return [(1.0, 0.3, 0.4), (0.5, 0.0047, 0.0056), (0.2, 0.9, 0.99), (0.0, 0.2, 0.7)]
-
+BELOW = {"ab_t": (0.1, 0.45), "ab_s": (0.55, 0.9)}  # the place t is the noisier one
 
 # 3.4
 
 
-def ddim_step(x0, noise, ab_t, ab_prev, eta, fresh):
-    sigma = sigma_of(eta, ab_t, ab_prev)
-    return ab_prev**0.5 * x0 + (1 - ab_prev - sigma**2) ** 0.5 * noise + sigma * fresh
+def known_variance(ab_t, ab_s):
+    return (1 - ab_s) / (1 - ab_t) * (1 - ab_t / ab_s)
 
 
-def steps(rng):
-    return [
-        (*torch.randn(2, *shape, generator=rng), ab_t, ab_prev, eta, torch.randn(*shape, generator=rng))
-        for shape, ab_t, ab_prev, eta in (
-            ((6,), 0.3, 0.35, 1.0),
-            ((2, 4, 3, 3), 0.05, 0.2, 0.5),
-            ((1, 4, 8, 8), 0.8, 0.85, 0.3),
-            ((4,), 0.1, 0.6, 0.0),
-        )
-    ]
+def best_variance(ab_t, ab_s, w):
+    unsure = w**2 * (1 - ab_t) / (ab_t * w**2 + 1 - ab_t)  # Var[x_0 | x_t]
+    return known_variance(ab_t, ab_s) + ab_s * ((1 - ab_t / ab_s) / (1 - ab_t)) ** 2 * unsure
 
 
-def new_dice(x0, noise, ab_t, ab_prev, eta, fresh):
-    return ddim_step(x0, noise, ab_t, ab_prev, eta, torch.randn_like(x0))
+def sure_of_nothing(ab_t, ab_s, w):
+    return known_variance(ab_t, ab_s) + ab_s * ((1 - ab_t / ab_s) / (1 - ab_t)) ** 2 * w**2
+
+
+def bracket_not_squared(ab_t, ab_s, w):
+    unsure = w**2 * (1 - ab_t) / (ab_t * w**2 + 1 - ab_t)
+    return known_variance(ab_t, ab_s) + ab_s**0.5 * (1 - ab_t / ab_s) / (1 - ab_t) * unsure
+
+
+def without_dice(ab_t, ab_s, w):
+    unsure = w**2 * (1 - ab_t) / (ab_t * w**2 + 1 - ab_t)
+    return (ab_s**0.5 - (1 - ab_s) ** 0.5 * (ab_t / (1 - ab_t)) ** 0.5) ** 2 * unsure
 
 
 # 3.5
 
-
-def slerp(a, b, u):
-    phi = torch.acos((a * b).sum() / (a.norm() * b.norm()))
-    return torch.sin((1 - u) * phi) / torch.sin(phi) * a + torch.sin(u * phi) / torch.sin(phi) * b
+CLOUD_WIDTH, CROWD = 0.2, 2000
 
 
-def lacks_lengths(answer, cases):
-    """The scalar product of two long arrows is no cosine, and its angle is NaN."""
-    return bool(answer(*cases[0]).isnan().all())
+def cloud_noise(x_t, alpha_bar):
+    """E[noise | x_t] for the chapter's seven clouds."""
+    turn = torch.arange(7) * 2 * math.pi / 7
+    centres = 1.3 * torch.stack([turn.cos(), turn.sin()], dim=1)
+    shares = torch.tensor([4.0, 3, 2, 1, 1, 2, 3]) / 16
+    v = alpha_bar * CLOUD_WIDTH**2 + 1 - alpha_bar
+    away = x_t[:, None] - alpha_bar**0.5 * centres
+    likely = torch.softmax(shares.log() - away.square().sum(-1) / (2 * v), dim=1)
+    x0 = (likely[:, :, None] * (centres + alpha_bar**0.5 * CLOUD_WIDTH**2 / v * away)).sum(1)
+    return (x_t - alpha_bar**0.5 * x0) / (1 - alpha_bar) ** 0.5
 
 
-def by_rows(a, b, u):
-    phi = torch.acos(
-        (a * b).sum(-1, keepdim=True) / (a.norm(dim=-1, keepdim=True) * b.norm(dim=-1, keepdim=True))
-    )
-    return torch.sin((1 - u) * phi) / torch.sin(phi) * a + torch.sin(u * phi) / torch.sin(phi) * b
+def real_points(alpha_bar, generator):
+    turn = torch.arange(7) * 2 * math.pi / 7
+    shares = torch.tensor([4.0, 3, 2, 1, 1, 2, 3]) / 16
+    chosen = turn[torch.multinomial(shares, CROWD, replacement=True, generator=generator)]
+    x0 = 1.3 * torch.stack([chosen.cos(), chosen.sin()], dim=1)
+    x0 = x0 + CLOUD_WIDTH * torch.randn(CROWD, 2, generator=generator)
+    return alpha_bar**0.5 * x0 + (1 - alpha_bar) ** 0.5 * torch.randn(CROWD, 2, generator=generator)
 
 
-def right_angle(a, b, u):
-    turn = torch.tensor(u * torch.pi / 2)
-    return torch.cos(turn) * a + torch.sin(turn) * b
+def sliced(a, b, directions=32):
+    turn = torch.arange(directions) * math.pi / directions
+    sides = [(x @ torch.stack([turn.cos(), turn.sin()])).sort(dim=0).values for x in (a, b)]
+    return float((sides[0] - sides[1]).abs().mean())
 
 
-def pairs(rng):
-    return [
-        (*torch.randn(2, *shape, generator=rng), u)
-        for shape, u in (((4, 6, 6), 0.5), ((2, 5), 0.2), ((4, 8, 8), 0.9))
-    ]
+def distance_of(choose):
+    """The mean over two crowds of the distance after DDIM through these timesteps. Raises RuleBroken."""
+    times = list(choose())
+    if len(times) != 8:
+        raise RuleBroken(f"you chose {len(times)} timesteps; eight steps are allowed, one call each")
+    if any(int(t) != t or not 0 <= t <= 999 for t in times):
+        raise RuleBroken("every timestep should be a whole number from 0 to 999")
+    if times != sorted(set(times), reverse=True):
+        raise RuleBroken("the timesteps should descend, each of them once: painting begins at the noise")
+    bars = NoiseSchedule.scaled_linear().alphas_cumprod.double().tolist()
+    found = []
+    for seed in range(2):
+        generator = torch.Generator().manual_seed(seed)
+        real, x = real_points(bars[0], generator), torch.randn(CROWD, 2, generator=generator)
+        *_, x = ddim(cloud_noise, x, [*(bars[int(t)] for t in times), bars[0]])
+        found.append(sliced(x, real))
+    return sum(found) / 2
+
+
+def equal_angles():
+    return [999, 695, 527, 395, 283, 185, 100, 33]
+
+
+def too_near_the_picture():
+    """The eighth last step turns no further than the first, for data as narrow as one cloud."""
+    return [999, 365, 178, 94, 51, 27, 12, 4]
 
 
 # 3.6
 
 
-def invert_one(predict_noise, x_s, s, t, alphas_cumprod):
+def invert_back(predict_noise, x_s, s, t, alphas_cumprod, rounds):
     ab_s, ab_t = float(alphas_cumprod[s]), float(alphas_cumprod[t])
     noise = predict_noise(x_s, s)
-    x0 = (x_s - (1 - ab_s) ** 0.5 * noise) / ab_s**0.5
-    return ab_t**0.5 * x0 + (1 - ab_t) ** 0.5 * noise
+    for _ in range(rounds):
+        x_t = ab_t**0.5 * (x_s - (1 - ab_s) ** 0.5 * noise) / ab_s**0.5 + (1 - ab_t) ** 0.5 * noise
+        noise = predict_noise(x_t, t)
+    return ab_t**0.5 * (x_s - (1 - ab_s) ** 0.5 * noise) / ab_s**0.5 + (1 - ab_t) ** 0.5 * noise
 
 
-def asked_at_t(predict_noise, x_s, s, t, alphas_cumprod):
-    return invert_one(lambda x, _: predict_noise(x, t), x_s, s, t, alphas_cumprod)
+def only_once(predict_noise, x_s, s, t, alphas_cumprod, rounds):
+    return invert_back(predict_noise, x_s, s, t, alphas_cumprod, 0)
 
 
-def guess_returned(predict_noise, x_s, s, t, alphas_cumprod):
-    ab_s = float(alphas_cumprod[s])
-    return (x_s - (1 - ab_s) ** 0.5 * predict_noise(x_s, s)) / ab_s**0.5
+def told_s(predict_noise, x_s, s, t, alphas_cumprod, rounds):
+    return invert_back(lambda x, _: predict_noise(x, s), x_s, s, t, alphas_cumprod, rounds)
 
 
-def not_denoised(predict_noise, x_s, s, t, alphas_cumprod):
-    ab_t = float(alphas_cumprod[t])
-    return ab_t**0.5 * x_s + (1 - ab_t) ** 0.5 * predict_noise(x_s, s)
+def one_round_more(predict_noise, x_s, s, t, alphas_cumprod, rounds):
+    return invert_back(predict_noise, x_s, s, t, alphas_cumprod, rounds + 1)
 
 
-def with_dice(predict_noise, x_s, s, t, alphas_cumprod):
-    ratio = float(alphas_cumprod[t] / alphas_cumprod[s])
-    return ratio**0.5 * x_s + (1 - ratio) ** 0.5 * predict_noise(x_s, s)
+def climbing_on(predict_noise, x_s, s, t, alphas_cumprod, rounds):
+    """Each round starts from the last round's x_t instead of x_s."""
+    ab_s, ab_t = float(alphas_cumprod[s]), float(alphas_cumprod[t])
+    x, noise = x_s, predict_noise(x_s, s)
+    for i in range(rounds + 1):
+        x = ab_t**0.5 * (x - (1 - ab_s) ** 0.5 * noise) / ab_s**0.5 + (1 - ab_t) ** 0.5 * noise
+        noise = predict_noise(x, t) if i < rounds else noise
+    return x
 
 
 def a_network(scale):
@@ -141,11 +194,12 @@ def a_network(scale):
 def ups(rng):
     table = torch.cumprod(1 - 0.001 - 0.02 * torch.rand(60, generator=rng), dim=0)
     return [
-        (a_network(scale), torch.randn(*shape, generator=rng), s, t, table)
-        for shape, scale, s, t in (
-            ((4,), 0.5, 0, 3),
-            ((2, 4, 3, 3), 1.5, 10, 59),
-            ((1, 4, 6, 6), 1.0, 30, 40),
+        (a_network(scale), torch.randn(*shape, generator=rng), s, t, table, rounds)
+        for shape, scale, s, t, rounds in (
+            ((4,), 0.5, 0, 3, 1),
+            ((2, 4, 3, 3), 1.5, 10, 59, 3),
+            ((1, 4, 6, 5), 1.0, 30, 40, 2),
+            ((4,), 0.5, 0, 59, 0),
         )
     ]
 
@@ -163,6 +217,73 @@ def factors(rng):
         (0.7, 0.0, 0.3, 0.5),
         (0.2, 0.9, 0.1, 0.3),
         *[(a, b - 1.2, c, 0.05 + 0.9 * ab) for a, b, c, ab in draws],
+    ]
+
+
+# 3.8
+
+
+def a_step(predict_noise, x, told, ab_t, ab_prev):
+    noise = predict_noise(x, told)
+    x0 = (x - (1 - ab_t).sqrt() * noise) / ab_t.sqrt()
+    return ab_prev.sqrt() * x0 + (1 - ab_prev).sqrt() * noise
+
+
+def paint(predict_noise, x, times, alphas_cumprod):
+    for t, t_prev in zip(times, [*times[1:], 0]):
+        x = a_step(predict_noise, x, t, alphas_cumprod[t], alphas_cumprod[t_prev])
+    return x
+
+
+def paint_as_given(predict_noise, x, times, alphas_cumprod):
+    stride = times[0] - times[1]
+    for t in times:
+        x = a_step(predict_noise, x, t - stride, alphas_cumprod[t], alphas_cumprod[t - stride])
+    return x
+
+
+def negative_end(predict_noise, x, times, alphas_cumprod):
+    stride = times[0] - times[1]
+    for t in times:
+        x = a_step(predict_noise, x, t, alphas_cumprod[t], alphas_cumprod[t - stride])
+    return x
+
+
+def still_misinformed(predict_noise, x, times, alphas_cumprod):
+    for t, t_prev in zip(times, [*times[1:], 0]):
+        x = a_step(predict_noise, x, t_prev, alphas_cumprod[t], alphas_cumprod[t_prev])
+    return x
+
+
+def even_lists_only(predict_noise, x, times, alphas_cumprod):
+    stride = times[0] - times[1]
+    for t in times:
+        x = a_step(predict_noise, x, t, alphas_cumprod[t], alphas_cumprod[max(t - stride, 0)])
+    return x
+
+
+def to_the_clean(predict_noise, x, times, alphas_cumprod):
+    bars = [*(alphas_cumprod[t] for t in times), torch.ones(())]
+    for t, ab_t, ab_prev in zip(times, bars, bars[1:]):
+        x = a_step(predict_noise, x, t, ab_t, ab_prev)
+    return x
+
+
+def no_last_step(predict_noise, x, times, alphas_cumprod):
+    for t, t_prev in zip(times, times[1:]):
+        x = a_step(predict_noise, x, t, alphas_cumprod[t], alphas_cumprod[t_prev])
+    return x
+
+
+def lists(rng):
+    table = torch.cumprod(1 - 0.001 - 0.02 * torch.rand(60, generator=rng), dim=0)
+    return [
+        (a_network(scale), torch.randn(*shape, generator=rng), times, table)
+        for shape, scale, times in (
+            ((4,), 0.5, [51, 41, 31, 21, 11, 1]),
+            ((2, 4, 3, 5), 1.0, [59, 40, 25, 12, 4]),
+            ((3,), 0.8, [31, 16]),
+        )
     ]
 
 
@@ -211,208 +332,142 @@ EXERCISES = [
             ),
         ),
     ),
-    Build(
+    Predict(
         number="3.2",
-        name="predict_original",
+        name="guesses",
+        section="3.7",
         minutes=5,
-        right=predict_original,
-        cases=guesses,
-        section="3.4",
+        measure=measured,
+        within=0.1,
         mistakes=(
             Mistake(
-                lambda noise, x, ab: (x - (1 - ab) * noise) / ab,
-                (
-                    "The roots are missing: alpha bar and 1 - alpha bar are variances, and roots of them "
-                    "multiply."
-                ),
+                lambda: {"width of a quarter of each": 0.25},
+                "That is a variance. Which of the two, width or variance, does the question ask for?",
             ),
             Mistake(
-                lambda noise, x, ab: x - (1 - ab) ** 0.5 * noise,
-                "You took the noise away and stopped: the picture that is left is still shrunk.",
+                lambda: {"width of a quarter of each": 1.0},
+                "An average of independent noises is quieter than one of them: they partly cancel.",
             ),
             Mistake(
-                lambda noise, x, ab: x / ab**0.5 - (1 - ab) ** 0.5 * noise,
-                "You divide only x_t: take the noise away first, then divide all that is left by the root of "
-                "alpha bar.",
+                lambda: {"percent lost by 80": 9.5 / 64},
+                "You divided by the square of 8. One step loses a 64th, but there are eight times as many.",
             ),
             Mistake(
-                lambda noise, x, ab: x - noise,
-                "You took away the noise at full strength. How much of it is in x_t?",
+                lambda: {"percent lost by the round trip": 0.0},
+                "Going up does not undo the loss: every step multiplies by a cosine in both directions.",
             ),
             Mistake(
-                lambda noise, x, ab: (x - ab**0.5 * noise) / (1 - ab) ** 0.5,
-                (
-                    "The two factors have changed places: this would be the noise, if you had been given "
-                    "the picture."
-                ),
-            ),
-            Mistake(
-                lambda noise, x, ab: ((x - (1 - ab) ** 0.5 * noise) / ab**0.5).clamp(-1, 1),
-                "You clipped the guess. Pixel models do; latents go beyond one.",
+                lambda: {"renewed at eta 0.5": 0.5},
+                "eta multiplies the width of the fresh noise; the question is about its variance.",
             ),
         ),
     ),
-    Build(
+    Derive(
         number="3.3",
-        name="sigma_of",
-        minutes=5,
-        right=sigma_of,
-        cases=slides,
+        name="kept",
         section="3.3",
+        minutes=10,
+        right=shared,
+        ranges=BELOW,
         mistakes=(
             Mistake(
-                lambda eta, t, s: eta * ((1 - t) / (1 - s)) ** 0.5 * (1 - t / s) ** 0.5,
-                "The first fraction stands upside down: near the picture sigma must become small.",
+                lambda eta, ab_t, ab_s: 1 - eta**2 * (1 - ab_t / ab_s) / (1 - ab_t),
+                "This is how much of the variance is kept. A correlation goes with widths.",
             ),
             Mistake(
-                lambda eta, t, s: eta * (1 - s) / (1 - t) * (1 - t / s),
-                "This is a variance times eta; sigma is a width.",
+                lambda eta, ab_t, ab_s: (
+                    math.sqrt(1 - ab_s - eta**2 * known_variance(ab_t, ab_s)) * math.sqrt(1 - ab_t)
+                ),
+                "This is the covariance (3.7). A correlation is divided by both widths.",
             ),
             Mistake(
-                lambda eta, t, s: eta**0.5 * sigma_of(1.0, t, s),
-                "You put eta under the root. It multiplies the width, not the variance: right at 0 and 1, "
-                "wrong "
-                "between.",
+                lambda eta, ab_t, ab_s: math.sqrt(1 - (1 - ab_t / ab_s) / (1 - ab_t)),
+                "Right for DDPM. Where is eta?",
             ),
             Mistake(
-                lambda eta, t, s: eta * (1 - t / s) ** 0.5,
-                "This is DDPM's other variance, the doses between the two places. It lacks the first "
-                "fraction of "
-                "(3.10).",
+                lambda eta, ab_t, ab_s: eta * math.sqrt((1 - ab_t / ab_s) / (1 - ab_t)),
+                "This is the share that is renewed: it grows with eta. The question is what stays the same.",
             ),
             Mistake(
-                lambda eta, t, s: eta * ((1 - s) / (1 - t)) ** 0.5 * (1 - t) ** 0.5,
-                "The second root should hold the doses between the two places alone: one minus the ratio of "
-                "the "
-                "alpha bars.",
+                lambda eta, ab_t, ab_s: math.sqrt(1 - eta * (1 - ab_t / ab_s) / (1 - ab_t)),
+                "eta multiplies sigma, so what is its power in the variance?",
             ),
-            Mistake(lambda eta, t, s: float(eta), "sigma is not eta: eta only scales what (3.9) says."),
         ),
     ),
-    Build(
+    Derive(
         number="3.4",
-        name="ddim_step",
-        minutes=10,
-        right=ddim_step,
-        cases=steps,
-        section="3.4",
+        name="best_variance",
+        section="3.6",
+        minutes=20,
+        right=best_variance,
+        ranges=BELOW,
         mistakes=(
             Mistake(
-                lambda x0, n, t, s, eta, f: s**0.5 * x0 + (1 - s) ** 0.5 * n + sigma_of(eta, t, s) * f,
-                "Right without dice; with them there is too much noise. The old noise must make room for the "
-                "fresh.",
+                lambda ab_t, ab_s, w: known_variance(ab_t, ab_s),
+                "This is DDPM's variance when the picture is known. (3.12) has a second term.",
             ),
             Mistake(
-                lambda x0, n, t, s, eta, f: (
-                    s**0.5 * x0 + (1 - s - sigma_of(eta, t, s)) ** 0.5 * n + sigma_of(eta, t, s) * f
-                ),
-                "Under the root stand variances; you took off sigma, a width.",
+                lambda ab_t, ab_s, w: 1 - ab_t / ab_s,
+                "This is DDPM's other variance, right for w = 1 alone.",
             ),
             Mistake(
-                lambda x0, n, t, s, eta, f: s**0.5 * x0 + (1 - s - sigma_of(eta, t, s) ** 2) ** 0.5 * n,
-                "Right without dice; with them the fresh noise is missing, and the result is too quiet.",
+                sure_of_nothing,
+                "You took Var[x_0] for Var[x_0 | x_t]: seeing x_t has made the picture less uncertain.",
             ),
+            Mistake(bracket_not_squared, "What multiplies the picture enters a variance squared."),
             Mistake(
-                lambda x0, n, t, s, eta, f: ddim_step(x0, n, t, t * 1.0, 0.0, f),
-                "You noised the guess back to where you came from: ab_prev is the place to go to.",
-            ),
-            Mistake(
-                lambda x0, n, t, s, eta, f: (
-                    t**0.5 * x0 + (1 - s - sigma_of(eta, t, s) ** 2) ** 0.5 * n + sigma_of(eta, t, s) * f
-                ),
-                (
-                    "The guess is shrunk as at t. At the new place the share of the picture is the root of "
-                    "ab_prev."
-                ),
-            ),
-            Mistake(
-                lambda x0, n, t, s, eta, f: (
-                    s**0.5 * x0 + (1 - s - (g := sigma_of(eta, t, s)) ** 2) ** 0.5 * n + g**2 * f
-                ),
-                "The fresh noise is too weak: sigma^2 is its variance, sigma multiplies it.",
-            ),
-            Mistake(
-                new_dice,
-                "Called twice with the same inputs you gave two results: use the fresh noise that you "
-                "are given.",
+                without_dice, "You took the direction for sigma = 0. Here it leaves room for DDPM's sigma."
             ),
         ),
     ),
-    Build(
+    ReachTheMark(
         number="3.5",
-        name="slerp",
-        minutes=10,
-        right=slerp,
-        cases=pairs,
-        section="3.8",
-        tolerance=1e-5,
+        name="eight",
+        section="3.7",
+        minutes=20,
+        score=distance_of,
+        what="distance to real points",
+        mark=0.06,
+        right=equal_angles,
         mistakes=(
             Mistake(
-                lambda a, b, u: (1 - u) * a + u * b,
-                "This is the straight line: in the middle a part of the width is missing (3.17).",
-            ),
-            Mistake(
-                lambda a, b, u: slerp(b, a, u),
-                "The two have changed places: u is the share of b, and at u = 0 the result is a.",
+                lambda: timesteps(8, 1000, 1),
+                "These are evenly spaced in t. Where does the arrow of figure 3.11 turn fastest?",
             ),
             Mistake(
                 None,
-                "The scalar product is the cosine only for arrows of length one: divide by both lengths.",
-                seen=lacks_lengths,
+                "Your last timesteps are so close together that the long strides at the top now cost more.",
+                seen=lambda choose, cases: sum(t < 100 for t in choose()) >= 5,
             ),
             Mistake(
-                by_rows, "Each row got an angle of its own. All numbers of a noise together are one arrow."
-            ),
-            Mistake(
-                right_angle,
-                "You took the angle for 90 degrees. Two noises are nearly at right angles, not exactly, and "
-                "the "
-                "ends must be a and b.",
-            ),
-            Mistake(
-                lambda a, b, u: ((x := (1 - u) * a + u * b) / x.norm()) * a.norm(),
-                "The straight line, stretched to the length of a: on the sphere, and not at the asked share "
-                "of "
-                "the angle.",
+                None,
+                "You stop early: the last step, from your smallest timestep to 0, is a very long one.",
+                seen=lambda choose, cases: min(choose()) > 150,
             ),
         ),
     ),
     Build(
         number="3.6",
-        name="invert_one",
-        minutes=10,
-        right=invert_one,
-        cases=ups,
+        name="invert_back",
         section="3.9",
+        minutes=20,
+        right=invert_back,
+        cases=ups,
         tolerance=1e-5,
         mistakes=(
             Mistake(
-                asked_at_t,
-                "You asked the network about x_s and told it t. It must be told the noise level that its "
-                "input "
-                "has.",
-            ),
-            Mistake(guess_returned, "This is the predicted picture. Noise it again, up to t."),
-            Mistake(
-                not_denoised,
-                "You noised x_s as if it were the clean picture: some of the noise is in it already. Guess "
-                "the "
-                "picture first.",
+                only_once,
+                "This is (3.19), the first guess. The rounds are missing: where does the way down ask?",
             ),
             Mistake(
-                with_dice,
-                "This is the jump (1.15) with the guessed noise in the place of fresh noise. But that noise "
-                "is in "
-                "x_s already, so they add up differently.",
+                told_s,
+                "In the rounds you ask about a place at t and tell the network s.",
             ),
             Mistake(
-                lambda predict, x, s, t, table: invert_one(predict, x, s, s, table),
-                "You noised the guess back to s: this step goes nowhere.",
+                climbing_on,
+                "Each round should start again from x_s: you went up from where the last round had arrived.",
             ),
-            Mistake(
-                lambda predict, x, s, t, table: invert_one(predict, x, s, t - 1, table),
-                "One dose too few: code counts timesteps from 0, so alphas_cumprod[t] is the one you want.",
-            ),
+            Mistake(one_round_more, "That is one round more than asked: with rounds = 0 it is (3.19)."),
         ),
     ),
     Build(
@@ -450,6 +505,32 @@ EXERCISES = [
                 lambda a, b, c, ab: (a + b * ab**0.5, (b**2 * (1 - ab) + c**2) ** 0.5),
                 "This is the width; the question is the variance.",
             ),
+        ),
+    ),
+    FindTheBug(
+        number="3.8",
+        name="paint",
+        section="3.11",
+        minutes=15,
+        right=paint,
+        cases=lists,
+        tolerance=1e-5,
+        given=paint_as_given,
+        mistakes=(
+            Mistake(
+                negative_end,
+                "The network is told the right timestep now. Print the last t_prev: which alpha bar is that?",
+            ),
+            Mistake(
+                still_misinformed,
+                "The last step is right now. But whose timestep is the network told?",
+            ),
+            Mistake(
+                even_lists_only,
+                "Right for evenly spaced lists. With an uneven one, where does each step end?",
+            ),
+            Mistake(to_the_clean, "Your last step ends at alpha bar 1; the docstring says timestep 0."),
+            Mistake(no_last_step, "The last step is missing: yours ends at the last of the list."),
         ),
     ),
 ]
