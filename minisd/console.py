@@ -110,6 +110,8 @@ def one_line(error: Exception) -> str:
         return printable(f"{error.filename}: {error.strerror}; check the path and who may write there")
     if isinstance(error, OSError) and error.strerror:
         return printable(error.strerror)
+    if isinstance(error, MemoryError) and str(error):
+        return printable(str(error))
     if isinstance(error, MemoryError | RuntimeError):
         return "there is not enough memory for that; ask for smaller pictures or batches"
     return printable(str(error)) or type(error).__name__

@@ -89,7 +89,9 @@ def load(
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise ValueError(f"dtype must be torch.float32, torch.float16 or torch.bfloat16, got {dtype}")
     chosen = pick_device(device)
-    if vae is not None and not Path(vae).exists():
+    tokenizer = tokenizer and Path(tokenizer).expanduser()
+    vae = vae and Path(vae).expanduser()
+    if vae and not Path(vae).exists():
         raise FileNotFoundError(f"no VAE at {vae}: give its folder or its file")
     if place.is_dir():
         return load_folder(place, chosen, dtype, tokenizer, vae)

@@ -27,6 +27,7 @@ from .unet import UNet
 from .vae import AutoencoderKL
 
 OUTPUT_TYPES = ("pil", "np", "latent")
+UNUSED = "no prompt has the learned word"
 
 
 def guide(unconditional: Tensor, conditional: Tensor, scale: float) -> Tensor:
@@ -90,7 +91,7 @@ class StableDiffusion:
         beside the one file. vae: the folder or file of another VAE, for a model that has none or a poor one.
         Raises FileNotFoundError or ValueError, in one line, for what is not a whole model.
         """
-        return cls(*load(model, device, dtype, tokenizer, vae))
+        return cls(**load(model, device, dtype, tokenizer, vae)._asdict())
 
     def save_pretrained(self, path: str | Path, dtype: torch.dtype = torch.float32) -> None:
         """Write a folder in diffusers layout, or one file if the name ends in .safetensors."""
@@ -115,12 +116,20 @@ class StableDiffusion:
 
     @property
     def default_sampler(self) -> str:
-        """ddim, or what the model names where ddim can't take the model's spacing of timesteps."""
-        if SAMPLERS["ddim"].fits(self.scheduler_config.get("timestep_spacing")):
-            return "ddim"
+        """ddim, or where it can't follow the model's scheduler config, the sampler that the config names.
+
+        If we don't have that one, it is the first that can.
+        """
         own = self.scheduler_config.get("_class_name")
         named = [name for name, sampler in SAMPLERS.items() if sampler.class_name == own]
-        return named[0] if named and not SAMPLERS[named[0]].strided else "dpmpp_2m"
+        for name in ("ddim", *named, "dpmpp_2m", *SAMPLERS):
+            try:
+                SAMPLERS[name].settings(self.scheduler_config)
+            except ValueError:
+                continue
+            if SAMPLERS[name].fits(self.scheduler_config.get("timestep_spacing")):
+                return name
+        return "ddim"
 
     def encode_prompt(self, prompts: Sequence[str], clip_skip: int = 0) -> Tensor:
         """Context (batch, 77, width). What the model does not see of a prompt, or can't use, is noted."""
@@ -130,12 +139,15 @@ class StableDiffusion:
                 note(f"the prompt is too long; the model does not see its end: {rest!r}")
             for remark in other_syntax(prompt):
                 note(remark)
-        learned: dict[int, str] = {}  # a word's first id, and its first spelling
-        for word, own in self.tokenizer.added.items():
-            learned.setdefault(own[0], word)
-        if unused := [word for i, word in learned.items() if i not in ids]:
-            note(f"no prompt has the learned word {', '.join(map(repr, unused))}: write it to use it")
         return self.text_encoder(ids.to(self.device), clip_skip)
+
+    def unused_words(self, prompts: Sequence[str]) -> list[str]:
+        """The learned words that none of these prompts has, in their first spelling."""
+        said = {i for prompt in prompts for i in self.tokenizer.encode(prompt)}
+        learned: dict[int, str] = {}  # a word's first id, and the word
+        for word, ids in self.tokenizer.added.items():
+            learned.setdefault(ids[0], word)
+        return [word for i, word in learned.items() if i not in said]
 
     def noise_predictor(self, context: Tensor, scale: float, beside: Tensor | None = None) -> PredictNoise:
         """The U-Net with its words and its guidance fixed: a function of latents and timestep.
@@ -157,17 +169,20 @@ class StableDiffusion:
     def way(
         self,
         num_inference_steps: int = 50,
-        sampler: str = "ddim",
+        sampler: str | None = None,
         strength: float = 1.0,
         eta: float = 0.0,
         use_karras_sigmas: bool | None = None,
     ) -> Way:
         """The way that `stream` follows: the last int(num_inference_steps * strength) of the steps.
 
+        sampler None: `default_sampler`, which is ddim for most models.
+
         Raises ValueError for an unknown sampler, a number of steps that the schedule does not have, an eta
         that is not in [0, 1], a strength that is not in (0, 1] or leaves no step, and settings of the model's
         scheduler config that the sampler does not compute.
         """
+        sampler = self.default_sampler if sampler is None else sampler
         if sampler not in list(SAMPLERS):
             raise ValueError(f"unknown sampler {sampler!r}; choose one of {', '.join(SAMPLERS)}")
         if not 0 < as_float("strength", strength) <= 1:
@@ -194,7 +209,7 @@ class StableDiffusion:
         num_inference_steps: int = 50,
         guidance_scale: float | None = None,
         seed: int | None = 0,
-        sampler: str = "ddim",
+        sampler: str | None = None,
         eta: float = 0.0,
         height: int | None = None,
         width: int | None = None,
@@ -248,7 +263,17 @@ class StableDiffusion:
         context = self._read(prompts, negative, scale, num_images_per_prompt, clip_skip or 0)
         from_noise = picture is None or (mask is not None and strength == 1)
         return Painting(
-            self, way, context, scale, seed, shape, latents, picture, mask, from_noise, paste_back
+            pipe=self,
+            way=way,
+            context=context,
+            scale=scale,
+            seed=seed,
+            shape=shape,
+            latents=latents,
+            image=picture,
+            mask=mask,
+            from_noise=from_noise,
+            paste_back=paste_back,
         )
 
     def _read(
@@ -256,9 +281,9 @@ class StableDiffusion:
     ) -> Tensor:
         """The context of the batch: every text read once, the negative prompts' first unless scale is 1."""
         if scale == 1 and any(negative):
-            note(
-                "at guidance 1 the negative prompt has no effect; raise --guidance (guidance_scale) to use it"
-            )
+            note("at guidance 1 the negative prompt has no effect: raise the guidance scale to use it")
+        if unused := self.unused_words([*prompts, *negative]):
+            note(f"{UNUSED} {', '.join(map(repr, unused))}: write it to use it")
         wanted = prompts if scale == 1 else [*negative, *prompts]
         with torch.inference_mode():
             return self.encode_prompt(wanted, clip_skip).repeat_interleave(each, dim=0)
@@ -277,7 +302,7 @@ class StableDiffusion:
                 "this model, whose U-Net reads 9 channels, is for" if self.inpaints else "mask_image asks for"
             )
             raise ValueError(f"{what} inpainting: give both image and mask_image")
-        self._latent_shape(1, height, width)
+        self._check_size(height, width)
         if image is None:
             return None, None
         factor = self.vae.config.downsampling
@@ -291,16 +316,21 @@ class StableDiffusion:
         return picture, mask
 
     def _latent_shape(self, batch: int, height: int | None, width: int | None) -> tuple[int, int, int, int]:
+        self._check_size(height, width)
         factor, native = self.vae.config.downsampling, self.unet.config.sample_size
+        high, wide = (native if value is None else value // factor for value in (height, width))
+        note_size(high * factor, wide * factor, native * factor)
+        return batch, self.vae.config.latent_channels, high, wide
+
+    def _check_size(self, height: int | None, width: int | None) -> None:
+        """ValueError for a side that is no multiple of 8."""
+        factor = self.vae.config.downsampling
         for name, value in (("height", height), ("width", width)):
             if value is not None and (as_int(name, value) % factor or value <= 0):
                 lower = max(value // factor, 1) * factor
                 raise ValueError(
                     f"{name} must be a multiple of {factor}, got {value}; try {lower} or {lower + factor}"
                 )
-        high, wide = (native if value is None else value // factor for value in (height, width))
-        note_size(high * factor, wide * factor, native * factor)
-        return batch, self.vae.config.latent_channels, high, wide
 
     def decode(self, latents: Tensor) -> np.ndarray:
         """Latents as the samplers give them -> float pictures (batch, height, width, 3) in [0, 1].

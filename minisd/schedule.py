@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -55,7 +56,7 @@ class NoiseSchedule:
         """1 - beta_t: (T,)."""
         return 1.0 - self.betas
 
-    @property
+    @cached_property
     def alphas_cumprod(self) -> Tensor:
         """alpha-bar_t, the product of all alphas up to t (DDPM, eq. 4): (T,)."""
         return torch.cumprod(self.alphas, dim=0)

@@ -141,7 +141,7 @@ class UNet(nn.Module):
 
     def forward(self, z: Tensor, t: Tensor | float, context: Tensor) -> Tensor:
         emb = self.embed_time(t, z)
-        h, skips = self.down(z, emb, context)
+        h, skips = self.down(self.conv_in(z), emb, context)
         h = self.mid_block(h, emb, context)  # a ControlNet adds its own to h and to each of the skips
         return self.up(h, emb, context, skips)
 
@@ -150,9 +150,8 @@ class UNet(nn.Module):
         t = torch.as_tensor(t, device=z.device).expand(z.shape[0])
         return self.time_embedding(timestep_embedding(t, self.config.block_out_channels[0]).to(z.dtype))
 
-    def down(self, z: Tensor, emb: Tensor, context: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The way down: the features at the lowest level, and the skips, from the first layer to the last."""
-        h = self.conv_in(z)
+    def down(self, h: Tensor, emb: Tensor, context: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The way down from `conv_in`'s features: those at the lowest level, and the skips in order."""
         skips = [h]
         for level in self.down_blocks:
             h, new = level(h, emb, context)

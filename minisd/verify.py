@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 
 from . import __version__
 from .checkpoint import TEXT_WEIGHTS, WEIGHTS, not_finite, read_json, shards, weights_file
@@ -28,7 +27,7 @@ from .models import locate
 from .pipeline import StableDiffusion
 from .samplers import SAMPLERS
 from .sd15 import published_shapes
-from .tensors import intact, some
+from .tensors import intact, read_tensors, some
 
 GOLDENS = Path(__file__).with_name("goldens.json")
 PARTS = {"unet": WEIGHTS, "vae": WEIGHTS, "text_encoder": TEXT_WEIGHTS}
@@ -119,8 +118,6 @@ def about_file(path: Path, place: Path, sha256: str) -> Iterator[Line]:
     published = f", as published for {' and '.join(whose)}" if whose else ""
     name = path.relative_to(place.parent if path == place else place).as_posix()
     yield Line("", "file", f"{name}, {path.stat().st_size:,} bytes, SHA-256 {sha256}{published}")
-    if path.suffix != ".safetensors":
-        return
     try:
         changed = intact(path) is False
     except (ValueError, OSError):  # loading tells what is wrong with it
@@ -170,12 +167,8 @@ def recognised(place: Path, digests: Digests) -> tuple[str | None, str]:
 
 
 def in_half(path: Path) -> bool:
-    """Whether a safetensors file holds numbers of 16 bits: rounded ones don't paint the published values."""
-    if path.suffix != ".safetensors":
-        return False
-    with safe_open(path, framework="pt") as file:
-        kinds = {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  it is no dictionary
-    return not kinds.isdisjoint({"F16", "BF16"})
+    """Whether a file holds numbers of 16 bits or fewer: rounded ones don't paint the published values."""
+    return any(t.is_floating_point() and t.element_size() < 4 for t in read_tensors(path).values())
 
 
 # ---- the pictures

@@ -261,3 +261,10 @@ def test_two_paintings_at_once_lose_nothing(model, tmp_path):
     written = {json.loads(process.communicate(timeout=120)[0])["file"] for process in started}
     assert len(written) == 3 and all(whole(path) for path in written)
     assert sorted(map(str, tmp_path.iterdir())) == sorted(written)
+
+
+def test_what_a_memory_error_says_is_shown():
+    from minisd.console import one_line
+
+    assert one_line(MemoryError("give a smaller batch_size")) == "give a smaller batch_size"
+    assert "not enough memory" in one_line(MemoryError())

@@ -435,3 +435,22 @@ def test_clip_skip_is_diffusers(tmp_path, pipe, clip_skip):
         assert_same(pipe.text_encoder(ids, clip_skip), expected)
         painting = pipe.stream("a red house", guidance_scale=1, clip_skip=clip_skip or None)
         assert_same(painting.context, expected)
+
+
+def test_a_word_behind_the_cut_is_not_told_to_be_missing(pipe, notes):
+    import copy
+
+    pipe = copy.deepcopy(pipe)
+    pipe.tokenizer.add("zorb")
+    pipe.text_encoder.add_tokens(torch.zeros(1, 16))
+    pipe.stream("a house", negative_prompt="zorb")
+    assert not notes()
+    pipe.stream("house " * 80 + "zorb")
+    assert len(notes()) == 1 and "too long" in notes()[0]
+    pipe.stream("a house")
+    assert notes()[1] == "no prompt has the learned word 'zorb': write it to use it"
+
+
+def test_a_size_is_noted_once(pipe, notes):
+    pipe.stream("a house", height=256, width=192)
+    assert len(notes()) == 1

@@ -400,3 +400,13 @@ def test_a_device_that_there_is_not(device, folder, capsys):
 def test_the_command_on_what_is_not_there(capsys, tmp_path):
     assert cli.main(["verify", str(tmp_path / "nothing")]) == 2
     assert "no model at" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["half.ckpt", "half.bin", "half.safetensors"])
+def test_half_precision_is_told_by_content_whatever_the_file_is_called(tmp_path, name):
+    """A pickle may be called .safetensors."""
+    from minisd.verify import in_half
+
+    for dtype, expected in ((torch.float16, True), (torch.bfloat16, True), (torch.float32, False)):
+        torch.save({"state_dict": {"a": torch.ones(3, dtype=dtype), "n": torch.arange(3)}}, tmp_path / name)
+        assert in_half(tmp_path / name) is expected

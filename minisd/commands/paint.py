@@ -6,6 +6,7 @@ import math
 import secrets
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import console
 from ..config import LARGEST_SEED, SAMPLER_NAMES, STRENGTH
+from ..notes import note
 from .hints import ANOTHER, EXAMPLE, command_line, note_unknown_words
 from .options import (
     checked_device,
@@ -215,11 +217,13 @@ def paint(args: argparse.Namespace, notes: list[str]) -> int:
     clock = Clock()
     with clock.time("import"):
         load_torch()
-        from ..pipeline import StableDiffusion  # noqa: F401  the first import takes a second
+        from ..pipeline import UNUSED  # its first import takes a second
         from ..sheets import labelled_sheet  # noqa: F401  used further down; its time belongs here
     given = given_pictures(args)
     with clock.time("loading"):
         pipe, learned = loaded(args)
+    if unused := pipe.unused_words([*args.prompt, args.negative]):
+        note(f"{UNUSED} {', '.join(map(repr, unused))}: write it to use it")
     if paints_little_world(args.model):
         note_unknown_words(args.prompt, learned)
     painted = paint_all(pipe, args, seeds, given, clock, alone)
@@ -329,20 +333,24 @@ def begun(
     pipe: "StableDiffusion", args: argparse.Namespace, prompt: str, seeds: range, given: dict[str, Any]
 ) -> "Painting":
     """A painting of one prompt with some seeds, planned and with its prompt read."""
-    return pipe.stream(
-        [prompt] * len(seeds),
-        negative_prompt=args.negative,
-        num_inference_steps=args.steps,
-        guidance_scale=args.guidance,
-        seed=seeds[0],
-        sampler=args.sampler or pipe.default_sampler,
-        use_karras_sigmas=args.karras,
-        clip_skip=args.clip_skip,
-        eta=args.eta,
-        height=args.height,
-        width=args.width,
-        **given,
-    )
+    from ..pipeline import UNUSED
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", UNUSED)  # `paint` looks at all the prompts together
+        return pipe.stream(
+            [prompt] * len(seeds),
+            negative_prompt=args.negative,
+            num_inference_steps=args.steps,
+            guidance_scale=args.guidance,
+            seed=seeds[0],
+            sampler=args.sampler,
+            use_karras_sigmas=args.karras,
+            clip_skip=args.clip_skip,
+            eta=args.eta,
+            height=args.height,
+            width=args.width,
+            **given,
+        )
 
 
 def walked(painting: "Painting", trace: bool, tick: Callable[[], object]) -> list[tuple[str, "Tensor"]]:
