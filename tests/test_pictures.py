@@ -423,7 +423,7 @@ def test_a_note_points_at_the_callers_line(pipe):
 
 @pytest.mark.parametrize("clip_skip", [0, 1])
 def test_clip_skip_is_diffusers(tmp_path, pipe, clip_skip):
-    """The last but clip_skip layer's output, through the final norm (StableDiffusionPipeline.encode_prompt)."""
+    """The last but clip_skip layer's output, through the final norm, as StableDiffusionPipeline has it."""
     import transformers
 
     pipe.save_pretrained(tmp_path / "model")
