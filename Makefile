@@ -7,6 +7,7 @@
 #   make test ARGS="-k schedule -x"  some tests, no notebooks
 #   make full                        the tests at the size of SD 1.5: 14 GB of memory, some minutes
 #   make lint                        ruff (rules and format) and mypy: what pyproject.toml asks for
+#   make fuzz                        some 250,000 hostile inputs for the readers of files
 #   make mutants                     break the core in a few hundred ways; do the tests see it?
 #   make book                        open the book in JupyterLab; your exercises are in my/
 #   make book ARGS=3                 at chapter 3
@@ -31,7 +32,7 @@ export OMP_WAIT_POLICY ?= passive
 # The prompt reaches the shell as a variable, so that it may hold quotes.
 export PROMPT
 
-.PHONY: demo test full lint mutants book notebooks clean
+.PHONY: demo test full lint fuzz mutants book notebooks clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -55,6 +56,9 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+fuzz: .venv/installed-dev
+	$(BIN)/python tests/fuzz.py --inputs 230000 --guided 30000 --write $(ARGS)
 
 mutants: .venv/installed-dev
 	$(BIN)/python tests/mutants.py $(ARGS)
