@@ -9,6 +9,7 @@
 `exercise.judge(answer)` gives a Verdict. All arguments of the classes are given by name.
 """
 
+import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -452,6 +453,12 @@ class Predict(Exercise):
     measure: Callable[[], Mapping[str, Any]]
     within: float = 0.1
 
+    @functools.cached_property
+    def measured(self) -> dict[str, Any]:
+        """What is measured, which may take seconds; it is the same at every check."""
+        with quiet():
+            return dict(self.measure())
+
     def verdict(self, answer: Any) -> Verdict:
         if callable(answer):
             answer, error = called(answer, ())
@@ -459,8 +466,7 @@ class Predict(Exercise):
                 return self.to_do()
             if error is not None:
                 return self.wrong(where(error))
-        with quiet():
-            measured = dict(self.measure())
+        measured = self.measured
         guesses = by_question(answer, list(measured))
         if guesses is None:
             questions = ", ".join(f'"{question}": ...' for question in measured)
@@ -563,8 +569,20 @@ class ReachTheMark(Exercise):
     higher: bool = False
     seconds: float = 60.0
 
+    @functools.cached_property
+    def reference(self) -> float:
+        """The reference's score, which may take seconds; it is the same at every check."""
+        with quiet():
+            return float(self.score(self.right))
+
+    @functools.cached_property
+    def wrong_scores(self) -> list[float | None]:
+        """The scores of the known mistakes that have an answer of their own."""
+        with quiet():
+            return [None if m.wrong is None else float(self.score(m.wrong)) for m in self.mistakes]
+
     def verdict(self, answer: Any) -> Verdict:
-        reference = float(self.score(self.right))
+        reference = self.reference  # which runs before the answer does
         try:
             with clean_state(), time_limit(self.seconds):
                 score, error = called(lambda: float(self.score(answer)), ())
@@ -577,14 +595,15 @@ class ReachTheMark(Exercise):
         beside = f"(the mark is {self.mark:.4g}, the reference reaches {reference:.4g})"
         if self.reached(score):
             return self.right_one(f": {self.what} {score:.4g} {beside}")
-        said = next((m.says for m in self.mistakes if self.made(m, answer, score)), None)
+        known = zip(self.mistakes, self.wrong_scores)
+        said = next((m.says for m, theirs in known if self.made(m, answer, score, theirs)), None)
         return self.wrong(f"{self.what} {score:.4g} {beside}.{f' {said}' if said else ''}")
 
     def reached(self, score: float) -> bool:
         return score >= self.mark if self.higher else score <= self.mark
 
-    def made(self, mistake: Mistake, answer: Any, score: float) -> bool:
+    def made(self, mistake: Mistake, answer: Any, score: float, theirs: float | None) -> bool:
         """Whether an answer scores as this mistake does, or is seen to make it."""
-        if mistake.wrong is None:
+        if theirs is None:
             return seen(mistake, answer, [], self.seconds)
-        return math.isclose(score, self.score(mistake.wrong), rel_tol=1e-6)
+        return math.isclose(score, theirs, rel_tol=1e-6)
