@@ -1,191 +1,40 @@
-"""Chapter 2: what students write. Wrong answers with a part of the message that they should get, and right
+"""Chapter 2: what students hand in. Wrong answers with a part of the message that they should get, and right
 ones.
 """
 
 import math
 
-import einops
+import sympy
 import torch
-from torch.distributions import MultivariateNormal, Normal, kl_divergence
+from torch.distributions import MultivariateNormal
 
-from minisd import NoiseSchedule
+from minisd.schedule import NoiseSchedule, jump_posterior
 
 # 2.1
 
-
-def betas_of(table):
-    return 1 - torch.cat([table[:1], table[1:] / table[:-1]])
-
-
-def with_beta(x0, x_t, t, table):
-    ab, prev = table[t], table[t - 1] if t > 0 else torch.tensor(1.0)
-    beta = 1 - ab / prev
-    mean = prev.sqrt() * beta / (1 - ab) * x0 + (1 - beta).sqrt() * (1 - prev) / (1 - ab) * x_t
-    return mean, float(beta)
+AB_S, AB_T = sympy.symbols("ab_s ab_t", positive=True)
+ALPHA = AB_T / AB_S
+PICTURE = sympy.sqrt(AB_S) * (1 - ALPHA) / (1 - AB_T)
+STATE = sympy.sqrt(ALPHA) * (1 - AB_S) / (1 - AB_T)
+VARIANCE = (1 - ALPHA) * (1 - AB_S) / (1 - AB_T)
 
 
-def minus_one(x0, x_t, t, table):
-    ab, prev = float(table[t]), float(table[t - 1])
-    a = ab / prev
-    mean = prev**0.5 * (1 - a) / (1 - ab) * x0 + a**0.5 * (1 - prev) / (1 - ab) * x_t
-    return mean, (1 - a) * (1 - prev) / (1 - ab)
-
-
-def places_changed(x0, x_t, t, table):
-    ab, prev = float(table[t]), float(table[t - 1]) if t else 1.0
-    a = ab / prev
-    mean = prev**0.5 * (1 - a) / (1 - ab) * x_t + a**0.5 * (1 - prev) / (1 - ab) * x0
-    return mean, (1 - a) * (1 - prev) / (1 - ab)
-
-
-def deviation(x0, x_t, t, table):
-    mean, variance = by_precision(x0, x_t, t, table)
-    return mean, math.sqrt(variance)
-
-
-def rootless(x0, x_t, t, table):
-    ab, prev = float(table[t]), float(table[t - 1]) if t else 1.0
-    beta = 1 - ab / prev
-    mean = prev * beta / (1 - ab) * x0 + (1 - beta) * (1 - prev) / (1 - ab) * x_t
-    return mean, beta * (1 - prev) / (1 - ab)
-
-
-def a_step_early(x0, x_t, t, table):
-    return by_precision(x0, x_t, max(t - 1, 0), table)
-
-
-def a_tensor(x0, x_t, t, table):
-    mean, variance = by_precision(x0, x_t, t, table)
-    return mean, torch.tensor(variance)
-
-
-def by_precision(x0, x_t, t, table):
-    """Completing the square, as (2.4) to (2.5) do it."""
-    if t == 0:
-        return x0.clone(), 0.0
-    prev, alpha = float(table[t - 1]), float(table[t] / table[t - 1])
-    a = alpha / (1 - alpha) + 1 / (1 - prev)
-    b = alpha**0.5 / (1 - alpha) * x_t + prev**0.5 / (1 - prev) * x0
-    return b / a, 1 / a
-
-
-def by_minisd(x0, x_t, t, table):
-    return NoiseSchedule(betas_of(table)).posterior(x0, x_t, t)
+def by_precisions(ab_s, ab_t):
+    """Completing the square, as (2.13) and (2.14) do it."""
+    alpha = ab_t / ab_s
+    a = alpha / (1 - alpha) + 1 / (1 - ab_s)
+    return ab_s**0.5 / (1 - ab_s) / a, alpha**0.5 / (1 - alpha) / a, 1 / a
 
 
 # 2.2
 
 
-def plain_difference(noise, x_t, alpha_bar):
-    return x_t - noise
-
-
-def still_shrunk(noise, x_t, alpha_bar):
-    return x_t - math.sqrt(1 - alpha_bar) * noise
-
-
-def no_roots(noise, x_t, alpha_bar):
-    return (x_t - (1 - alpha_bar) * noise) / alpha_bar
-
-
-def other_way(noise, x_t, alpha_bar):
-    return (x_t - math.sqrt(alpha_bar) * noise) / math.sqrt(1 - alpha_bar)
-
-
-def plus(noise, x_t, alpha_bar):
-    return (x_t + math.sqrt(1 - alpha_bar) * noise) / math.sqrt(alpha_bar)
-
-
-def by_sigma(noise, x_t, alpha_bar):
-    return x_t / math.sqrt(alpha_bar) - math.sqrt(1 / alpha_bar - 1) * noise
-
-
-def by_parts(noise, x_t, alpha_bar):
-    shrunk = x_t - torch.sqrt(torch.tensor(1 - alpha_bar)) * noise
-    return shrunk * alpha_bar**-0.5
+def floors(*values):
+    names = [f"white noise, t = {t}" for t in (0, 250, 500)]
+    return dict(zip([*names, "one picture, t = 0"], values))
 
 
 # 2.3
-
-
-def pictures_difference(x0, x_t, t, table):
-    return x_t - x0
-
-
-def undivided(x0, x_t, t, table):
-    ab = table[t][:, None, None, None]
-    return x_t - ab.sqrt() * x0
-
-
-def squares(x0, x_t, t, table):
-    ab = table[t][:, None, None, None]
-    return (x_t - ab * x0) / (1 - ab)
-
-
-def flat(x0, x_t, t, table):
-    ab = table[t].view(-1)
-    return (x_t - ab.sqrt() * x0) / (1 - ab).sqrt()
-
-
-def counted_from_one(x0, x_t, t, table):
-    return with_einops(x0, x_t, t - 1, table)
-
-
-def by_variance(x0, x_t, t, table):
-    ab = table[t][:, None, None, None]
-    return (x_t - ab.sqrt() * x0) / (1 - ab)
-
-
-def with_einops(x0, x_t, t, table):
-    ab = einops.rearrange(table[t], "b -> b 1 1 1")
-    return (x_t - ab.sqrt() * x0) / torch.sqrt(1 - ab)
-
-
-def one_by_one(x0, x_t, t, table):
-    out = []
-    for picture, noisy, step in zip(x0, x_t, t):
-        ab = float(table[step])
-        out.append((noisy - ab**0.5 * picture) / (1 - ab) ** 0.5)
-    return torch.stack(out)
-
-
-# 2.4
-
-
-def reversed_kl(m1, v1, m2, v2):
-    return (0.5 * (v2 / v1 + (m1 - m2) ** 2 / v1 - 1 + torch.log(v1 / v2))).sum()
-
-
-def variances_squared(m1, v1, m2, v2):
-    return (torch.log(v2 / v1) + (v1**2 + (m1 - m2) ** 2) / (2 * v2**2) - 0.5).sum()
-
-
-def no_half(m1, v1, m2, v2):
-    return (0.5 * torch.log(v2 / v1) + (v1 + (m1 - m2) ** 2) / (2 * v2)).sum()
-
-
-def mean_of_numbers(m1, v1, m2, v2):
-    return by_torch(m1, v1, m2, v2) / m1.numel()
-
-
-def double_log(m1, v1, m2, v2):
-    return (torch.log(v2 / v1) + (v1 + (m1 - m2) ** 2) / (2 * v2) - 0.5).sum()
-
-
-def unsummed(m1, v1, m2, v2):
-    return kl_divergence(Normal(m1, v1.sqrt()), Normal(m2, v2.sqrt()))
-
-
-def by_torch(m1, v1, m2, v2):
-    return kl_divergence(Normal(m1, v1.sqrt()), Normal(m2, v2.sqrt())).sum()
-
-
-def by_deviations(m1, v1, m2, v2):
-    s1, s2 = v1**0.5, v2**0.5
-    return torch.sum(torch.log(s2 / s1) + (s1**2 + (m1 - m2) ** 2) / (2 * s2**2) - 0.5)
-
-
-# 2.5
 
 
 def odds(x_t, a, b, alpha_bar, divisor):
@@ -246,242 +95,279 @@ def by_softmax(x_t, a, b, share, alpha_bar):
     return torch.softmax(logs, dim=1) @ both
 
 
+# 2.4
+
+R, PREV, NOW = sympy.symbols("r ab_prev ab_t", positive=True)
+FACTOR = PREV * (1 - NOW / PREV) ** 2 / (1 - NOW) ** 2
+
+
+def by_the_four_corners(r, ab_prev, ab_t):
+    """The mean of the product less the product of the means, both of the posterior's means."""
+    beta = 1 - ab_t / ab_prev
+    weight = ab_prev**0.5 * beta / (1 - ab_t)
+    product = r * weight**2 + (1 - r) * weight**2
+    mean = r * weight - (1 - r) * weight
+    return product - mean * mean
+
+
+# 2.5
+
+
+def widths(tilde, tilde_end, beta, beta_end):
+    return {
+        "beta tilde: width before the last step": tilde,
+        "beta tilde: distance at the end": tilde_end,
+        "beta: width before the last step": beta,
+        "beta: distance at the end": beta_end,
+    }
+
+
 # 2.6
 
 
-def jumped(x0, noise, t, table):
-    ab = table[t][:, None, None, None]
-    return ab.sqrt() * x0 + (1 - ab).sqrt() * noise
+def noised(x0, noise, t, table):
+    return table[t].sqrt() * x0 + (1 - table[t]).sqrt() * noise
 
 
-def against_input(f, x0, noise, t, table):
-    x_t = jumped(x0, noise, t, table)
-    return ((f(x_t, t) - x_t) ** 2).mean()
+def fresh(x, generator):
+    return torch.randn(x.shape, generator=generator)
 
 
-def against_picture(f, x0, noise, t, table):
-    return ((f(jumped(x0, noise, t, table), t) - x0) ** 2).mean()
+def from_noise(x0, start, noise, predict_noise, step, generator, alphas_cumprod):
+    x = noise.clone()
+    for t in reversed(range(start + 1)):
+        x = step(x, predict_noise(x, t), t, fresh(x, generator))
+    return x
 
 
-def summed(f, x0, noise, t, table):
-    return ((f(jumped(x0, noise, t, table), t) - noise) ** 2).sum()
+def from_clean(x0, start, noise, predict_noise, step, generator, alphas_cumprod):
+    x = x0.clone()
+    for t in reversed(range(start + 1)):
+        x = step(x, predict_noise(x, t), t, fresh(x, generator))
+    return x
 
 
-def on_clean(f, x0, noise, t, table):
-    return ((f(x0, t) - noise) ** 2).mean()
+def noised_to_the_end(x0, start, noise, predict_noise, step, generator, alphas_cumprod):
+    x = noised(x0, noise, -1, alphas_cumprod)
+    for t in reversed(range(start + 1)):
+        x = step(x, predict_noise(x, t), t, fresh(x, generator))
+    return x
 
 
-def simply_added(f, x0, noise, t, table):
-    return ((f(x0 + noise, t) - noise) ** 2).mean()
+def one_late(x0, start, noise, predict_noise, step, generator, alphas_cumprod):
+    x = noised(x0, noise, start, alphas_cumprod)
+    for t in reversed(range(start)):
+        x = step(x, predict_noise(x, t), t, fresh(x, generator))
+    return x
 
 
-def told_late(f, x0, noise, t, table):
-    return ((f(jumped(x0, noise, t, table), t + 1) - noise) ** 2).mean()
+def one_short(x0, start, noise, predict_noise, step, generator, alphas_cumprod):
+    x, t = noised(x0, noise, start, alphas_cumprod), start
+    while t > 0:
+        x = step(x, predict_noise(x, t), t, fresh(x, generator))
+        t -= 1
+    return x
 
 
-def absolute(f, x0, noise, t, table):
-    return (f(jumped(x0, noise, t, table), t) - noise).abs().mean()
+def upwards(x0, start, noise, predict_noise, step, generator, alphas_cumprod):
+    x = noised(x0, noise, start, alphas_cumprod)
+    for t in range(start + 1):
+        x = step(x, predict_noise(x, t), t, fresh(x, generator))
+    return x
 
 
-def own_noise(f, x0, noise, t, table):
-    fresh = torch.randn_like(x0)
-    return ((f(jumped(x0, fresh, t, table), t) - fresh) ** 2).mean()
+def told_one_more(x0, start, noise, predict_noise, step, generator, alphas_cumprod):
+    x = noised(x0, noise, start, alphas_cumprod)
+    for t in reversed(range(start + 1)):
+        x = step(x, predict_noise(x, t + 1), t, fresh(x, generator))
+    return x
 
 
-def with_mse(f, x0, noise, t, table):
-    return torch.nn.functional.mse_loss(f(jumped(x0, noise, t, table), t), noise)
+def rootless(x0, start, noise, predict_noise, step, generator, alphas_cumprod):
+    x = alphas_cumprod[start] * x0 + (1 - alphas_cumprod[start]) * noise
+    for t in reversed(range(start + 1)):
+        x = step(x, predict_noise(x, t), t, fresh(x, generator))
+    return x
 
 
-def picture_by_picture(f, x0, noise, t, table):
-    schedule = NoiseSchedule(betas_of(table))
-    off = f(schedule.add_noise(x0, noise, t), t) - noise
-    return torch.stack([(one**2).mean() for one in off]).mean()
+def by_while(x0, start, noise, predict_noise, step, generator, alphas_cumprod):
+    x, t = noised(x0, noise, start, alphas_cumprod), start
+    while t >= 0:
+        guess = predict_noise(x, t)
+        x = step(x, guess, t, fresh(x, generator))
+        t -= 1
+    return x
+
+
+def by_recursion(x0, start, noise, predict_noise, step, generator, alphas_cumprod):
+    def down(x, t):
+        return x if t < 0 else down(step(x, predict_noise(x, t), t, fresh(x, generator)), t - 1)
+
+    return down(noised(x0, noise, start, alphas_cumprod), start)
 
 
 # 2.7
 
 
-def mean_of(x_t, noise, t, table, factor=None):
-    ab, prev = float(table[t]), float(table[t - 1]) if t > 0 else 1.0
-    beta = 1 - ab / prev
-    taken = beta / math.sqrt(1 - ab) if factor is None else factor(beta, ab)
-    return (x_t - taken * noise) / math.sqrt(1 - beta), beta, ab, prev
+def repaired(x_t, noise, t, s, fresh, table, near=False, wraps=False, wide=False):
+    """The repaired function with some of its bugs left."""
+    end = float(table[s]) if wraps or s >= 0 else 1.0
+    before = (float(table[t - 1]) if wraps or t else 1.0) if near else end
+    now, alpha = float(table[t]), float(table[t]) / before
+    x0 = (x_t - math.sqrt(1 - now) * noise) / math.sqrt(now)
+    mean = (math.sqrt(end) * (1 - alpha) * x0 + math.sqrt(alpha) * (1 - end) * x_t) / (1 - now)
+    variance = (1 - alpha) * (1 if wide else (1 - end) / (1 - now))
+    return mean + math.sqrt(abs(variance)) * fresh
 
 
-def noise_to_the_end(x_t, noise, t, fresh, table):
-    mean, beta, *_ = mean_of(x_t, noise, t, table)
-    return mean + math.sqrt(beta) * fresh
+def alpha_of_one_step(x_t, noise, t, s, fresh, alphas_cumprod):
+    return repaired(x_t, noise, t, s, fresh, alphas_cumprod, near=True)
 
 
-def with_tilde(x_t, noise, t, fresh, table):
-    mean, beta, ab, prev = mean_of(x_t, noise, t, table)
-    return mean + math.sqrt(beta * (1 - prev) / (1 - ab)) * fresh
+def last_entry(x_t, noise, t, s, fresh, alphas_cumprod):
+    return repaired(x_t, noise, t, s, fresh, alphas_cumprod, wraps=True)
 
 
-def weak_noise(x_t, noise, t, fresh, table):
-    mean, beta, *_ = mean_of(x_t, noise, t, table)
-    return mean + beta * fresh if t > 0 else mean
+def too_wide(x_t, noise, t, s, fresh, alphas_cumprod):
+    return repaired(x_t, noise, t, s, fresh, alphas_cumprod, wide=True)
 
 
-def mean_only(x_t, noise, t, fresh, table):
-    return mean_of(x_t, noise, t, table)[0]
+def only_the_noise(x_t, noise, t, s, fresh, alphas_cumprod):
+    return repaired(x_t, noise, t, s, fresh, alphas_cumprod, near=True, wraps=True)
 
 
-def all_taken(x_t, noise, t, fresh, table):
-    mean, beta, *_ = mean_of(x_t, noise, t, table, lambda beta, ab: math.sqrt(1 - ab))
-    return mean + math.sqrt(beta) * fresh if t else mean
+def only_the_end(x_t, noise, t, s, fresh, alphas_cumprod):
+    return repaired(x_t, noise, t, s, fresh, alphas_cumprod, near=True, wide=True)
 
 
-def beta_taken(x_t, noise, t, fresh, table):
-    mean, beta, *_ = mean_of(x_t, noise, t, table, lambda beta, ab: beta)
-    return mean + math.sqrt(beta) * fresh if t else mean
+def only_alpha(x_t, noise, t, s, fresh, alphas_cumprod):
+    return repaired(x_t, noise, t, s, fresh, alphas_cumprod, wraps=True, wide=True)
 
 
-def root_taken(x_t, noise, t, fresh, table):
-    mean, beta, *_ = mean_of(x_t, noise, t, table, lambda beta, ab: math.sqrt(beta))
-    return mean + math.sqrt(beta) * fresh if t else mean
+def by_minisd(x_t, noise, t, s, fresh, alphas_cumprod):
+    now = float(alphas_cumprod[t])
+    x0 = (x_t - (1 - now) ** 0.5 * noise) / now**0.5
+    mean, variance = jump_posterior(alphas_cumprod, x0, x_t, t, s)
+    return mean + variance**0.5 * fresh
 
 
-def bar_divides(x_t, noise, t, fresh, table):
-    ab, prev = float(table[t]), float(table[t - 1]) if t > 0 else 1.0
-    beta = 1 - ab / prev
-    mean = (x_t - beta / math.sqrt(1 - ab) * noise) / math.sqrt(ab)
-    return mean + math.sqrt(beta) * fresh if t > 0 else mean
-
-
-def last_entry(x_t, noise, t, fresh, table):
-    alpha = table[t] / table[t - 1]
-    mean = (x_t - (1 - alpha) / (1 - table[t]).sqrt() * noise) / alpha.sqrt()
-    return mean if t == 0 else mean + (1 - alpha).sqrt() * fresh
-
-
-def undivided_step(x_t, noise, t, fresh, table):
-    beta = betas_of(table)[t]
-    mean = x_t - beta / (1 - table[t]).sqrt() * noise
-    return mean if t == 0 else mean + beta.sqrt() * fresh
-
-
-def by_posterior(x_t, noise, t, fresh, table):
-    x0 = by_sigma(noise, x_t, float(table[t]))
-    mean, _ = by_precision(x0, x_t, t, table)
-    beta = float(betas_of(table)[t])
-    return mean + (beta**0.5 if t > 0 else 0.0) * fresh
-
-
-def by_lists(x_t, noise, t, fresh, table):
-    betas = betas_of(table.double()).tolist()
-    taken = betas[t] / math.sqrt(1 - table[t].item())
-    x = (x_t - taken * noise) / math.sqrt(1 - betas[t])
-    if t == 0:
-        return x
-    return x + math.sqrt(betas[t]) * fresh
+def the_guess_at_the_end(x_t, noise, t, s, fresh, alphas_cumprod):
+    if s < 0:
+        return (x_t - (1 - float(alphas_cumprod[t])) ** 0.5 * noise) / float(alphas_cumprod[t]) ** 0.5
+    return repaired(x_t, noise, t, s, fresh, alphas_cumprod)
 
 
 # 2.8
 
 
-def upwards(predict_noise, step, x, steps, generator):
-    for t in range(steps):
-        x = step(x, predict_noise(x, t), t, torch.randn(x.shape, generator=generator))
-    return x
+def looped(pictures, table, steps, generator, first=0, cleared=True, label="noise"):
+    weights = torch.zeros(len(table), requires_grad=True)
+    optimizer = torch.optim.SGD([weights], lr=0.5)
+    for _ in range(steps):
+        if cleared:
+            optimizer.zero_grad()
+        x0 = pictures[torch.randint(len(pictures), (16,), generator=generator)]
+        t = torch.randint(first, len(table), (16,), generator=generator)
+        noise = torch.randn(x0.shape, generator=generator)
+        x_t = noised_each(x0, noise, t, table)
+        wanted = noise if label == "noise" else x_t
+        ((weights[t][:, None, None, None] * x_t - wanted) ** 2).mean().backward()
+        optimizer.step()
+    return weights.detach()
 
 
-def stops_at_one(predict_noise, step, x, steps, generator):
-    t = steps - 1
-    while t > 0:
-        x = step(x, predict_noise(x, t), t, torch.randn(x.shape, generator=generator))
-        t -= 1
-    return x
+def noised_each(x0, noise, t, table):
+    bar = table[t][:, None, None, None]
+    return bar.sqrt() * x0 + (1 - bar).sqrt() * noise
 
 
-def from_one(predict_noise, step, x, steps, generator):
-    for t in range(steps, 0, -1):
-        x = step(x, predict_noise(x, t), t, torch.randn(x.shape, generator=generator))
-    return x
+def from_one(pictures, alphas_cumprod, steps, generator):
+    return looped(pictures, alphas_cumprod, steps, generator, first=1)
 
 
-def one_question(predict_noise, step, x, steps, generator):
-    guess = predict_noise(x, steps - 1)
-    for t in range(steps - 1, -1, -1):
-        x = step(x, guess, t, torch.randn(x.shape, generator=generator))
-    return x
+def never_cleared(pictures, alphas_cumprod, steps, generator):
+    return looped(pictures, alphas_cumprod, steps, generator, cleared=False)
 
 
-def one_fresh(predict_noise, step, x, steps, generator):
-    fresh = torch.randn(x.shape, generator=generator)
-    for t in range(steps - 1, -1, -1):
-        x = step(x, predict_noise(x, t), t, fresh)
-    return x
+def copying(pictures, alphas_cumprod, steps, generator):
+    return looped(pictures, alphas_cumprod, steps, generator, label="input")
 
 
-def told_one_more(predict_noise, step, x, steps, generator):
-    for t in range(steps - 1, -1, -1):
-        x = step(x, predict_noise(x, t + 1), t, torch.randn(x.shape, generator=generator))
-    return x
+def only_the_label(pictures, alphas_cumprod, steps, generator):
+    return looped(pictures, alphas_cumprod, steps, generator, first=1, cleared=False)
 
 
-def by_while(predict_noise, step, x, steps, generator):
-    t = steps
-    while t:
-        t -= 1
-        noise = predict_noise(x, t)
-        x = step(x, noise, t, torch.randn(*x.shape, generator=generator))
-    return x
+def only_the_gradient(pictures, alphas_cumprod, steps, generator):
+    return looped(pictures, alphas_cumprod, steps, generator, first=1, label="input")
 
 
-def by_recursion(predict_noise, step, x, steps, generator):
-    if steps == 0:
-        return x
-    x = step(x, predict_noise(x, steps - 1), steps - 1, torch.randn(x.shape, generator=generator))
-    return by_recursion(predict_noise, step, x, steps - 1, generator)
+def only_the_draw(pictures, alphas_cumprod, steps, generator):
+    return looped(pictures, alphas_cumprod, steps, generator, cleared=False, label="input")
+
+
+def cleared_first(pictures, alphas_cumprod, steps, generator):
+    return looped(pictures, alphas_cumprod, steps, generator)
+
+
+def by_hand(pictures, alphas_cumprod, steps, generator):
+    """Steps downhill without an optimizer."""
+    weights = torch.zeros(len(alphas_cumprod))
+    for _ in range(steps):
+        x0 = pictures[torch.randint(len(pictures), (16,), generator=generator)]
+        t = torch.randint(len(alphas_cumprod), (16,), generator=generator)
+        noise = torch.randn(x0.shape, generator=generator)
+        x_t = noised_each(x0, noise, t, alphas_cumprod)
+        slope = 2 * ((weights[t][:, None, None, None] * x_t - noise) * x_t).sum((1, 2, 3)) / x_t.numel()
+        weights = weights.index_add(0, t, -0.5 * slope)
+    return weights
+
+
+# 2.9
+
+EVEN_TIMES = NoiseSchedule.linear().alphas_cumprod[99::100].tolist()
+
+
+def by_log_snr(first, last):
+    """Ten levels evenly spaced in the logarithm of the signal-to-noise ratio."""
+    return [1 / (1 + math.exp(-(first + (last - first) * i / 9))) for i in range(10)]
 
 
 BANK = {
     "2.1": {
         "wrong": [
-            (with_beta, "that of the dose, beta"),
-            (minus_one, "Wrong at t = 0 only"),
-            (places_changed, "have changed places"),
-            (deviation, "standard deviation"),
-            (rootless, "under a root"),
-            (a_step_early, "One step too early"),
-            (a_tensor, "float"),
+            (
+                (AB_S * (1 - ALPHA) / (1 - AB_T), ALPHA * (1 - AB_S) / (1 - AB_T), VARIANCE),
+                "is the root of what",
+            ),
+            (
+                (sympy.sqrt(AB_S), sympy.sqrt(AB_T) * (1 - AB_S) / (1 - AB_T), 1 - AB_S),
+                "for the one from s to t",
+            ),
+            ((STATE, PICTURE, VARIANCE), "have changed places"),
+            ((PICTURE, STATE, 1 - ALPHA), "that of the jump forwards"),
+            ((PICTURE, STATE, sympy.sqrt(VARIANCE)), "its root, the width"),
+            ((PICTURE, STATE), "2.1"),
         ],
-        "right": [by_precision, by_minisd],
+        "right": [
+            by_precisions,
+            (
+                (AB_S - AB_T) / (sympy.sqrt(AB_S) * (1 - AB_T)),
+                STATE,
+                (AB_S - AB_T) * (1 - AB_S) / (AB_S * (1 - AB_T)),
+            ),
+        ],
     },
     "2.2": {
         "wrong": [
-            (plain_difference, "as it is"),
-            (still_shrunk, "shrunk by the root"),
-            (no_roots, "Both roots"),
-            (other_way, "changed places"),
-            (plus, "A sign"),
+            (floors(0.0001, 0.4759, 0.9221, 0.0), "can the network *not* tell apart"),
+            (floors(0.0, 0.0, 0.0, 0.0), "No network can bring it to 0"),
+            (floors(0.9999, 0.5241, 0.0779, 1.0), "x_0 is known"),
+            (floors(0.99995, 0.7239, 0.2791, 0.0), "the root of the share"),
+            (floors(1.0, 1.0, 1.0, 0.0), "too large"),
         ],
-        "right": [by_sigma, by_parts],
+        "right": [floors(1.0, 0.52, 0.078, 0), floors(0.9999, 0.5241, 0.0779, 0.0)],
     },
     "2.3": {
-        "wrong": [
-            (pictures_difference, "not the noise"),
-            (undivided, "times its factor"),
-            (squares, "Both roots"),
-            (flat, "which axis"),
-            (counted_from_one, "counts timesteps from 0"),
-            (by_variance, "by the variance"),
-        ],
-        "right": [with_einops, one_by_one],
-    },
-    "2.4": {
-        "wrong": [
-            (reversed_kl, "not symmetric"),
-            (variances_squared, "You squared the variances"),
-            (no_half, "a constant is missing"),
-            (mean_of_numbers, "the mean over the numbers"),
-            (double_log, "twice too large"),
-            (unsummed, "shape"),
-        ],
-        "right": [by_torch, by_deviations],
-    },
-    "2.5": {
         "wrong": [
             (winner, "chose the likelier"),
             (fair_coin, "fair coin only"),
@@ -492,43 +378,74 @@ BANK = {
         ],
         "right": [by_densities, by_softmax],
     },
+    "2.4": {
+        "wrong": [
+            (FACTOR * R * (1 - R), "for a coin that says 0 or 1"),
+            (4 * R * (1 - R), "what the pixels of x_0 share"),
+            (sympy.sqrt(FACTOR) * 4 * R * (1 - R), "it appears twice"),
+            (FACTOR * 4 * R * (1 - R) + (1 - NOW / PREV) * (1 - PREV) / (1 - NOW), "each pixel's own noise"),
+            (FACTOR * (2 - 2 * R), "the product of the two means"),
+            (sympy.Integer(0), "2.4"),
+        ],
+        "right": [by_the_four_corners, FACTOR * (4 * R - 4 * R**2)],
+    },
+    "2.5": {
+        "wrong": [
+            (widths(1.0, 0.0, 1.0, 0.0), "too much noise is added at every step"),
+            (widths(1.0, 0.0, 1.36, 0.01), "The last step adds no noise"),
+            (widths(0.674, 0.0, 1.36, 0.0), "draws from the true posterior"),
+            (widths(1.0, 0.0, 2.2, 0.0), "two variances of one step"),
+            (widths(1.0, 0.0, 10.0, 0.0), "too large"),
+        ],
+        "right": [widths(1.0, 0.0, 1.36, 0.0), widths(1, 0, 1.3, 0)],
+    },
     "2.6": {
         "wrong": [
-            (against_input, "the input itself"),
-            (against_picture, "the clean picture. This network"),
-            (summed, "sum over all numbers"),
-            (on_clean, "was shown the clean picture"),
-            (simply_added, "without the factors"),
-            (told_late, "told a timestep one too high"),
-            (absolute, "absolute differences"),
-            (own_noise, "2.6"),
+            (from_noise, "nothing of the given picture is left"),
+            (from_clean, "You began with the clean picture"),
+            (noised_to_the_end, "all the way to the last timestep"),
+            (one_late, "begins one step late"),
+            (one_short, "stops one step early"),
+            (upwards, "from 0 upwards"),
+            (told_one_more, "one timestep too high"),
+            (rootless, "neither factor"),
         ],
-        "right": [with_mse, picture_by_picture],
+        "right": [by_while, by_recursion],
     },
     "2.7": {
         "wrong": [
-            (noise_to_the_end, "every step but the last"),
-            (with_tilde, "beta tilde"),
-            (weak_noise, "too weak"),
-            (mean_only, "No fresh noise"),
-            (all_taken, "took away all the noise"),
-            (beta_taken, "Too little noise"),
-            (root_taken, "is the root of beta"),
-            (bar_divides, "root of alpha bar"),
-            (last_entry, "Right but for t = 0"),
-            (undivided_step, "is not undone"),
+            (alpha_of_one_step, "between which two timesteps"),
+            (last_entry, "still reads the last entry"),
+            (too_wide, "still too wide"),
+            (only_the_noise, "the noise is right where s is t - 1"),
+            (only_the_end, "s = -1 is told apart"),
+            (only_alpha, "the mean is right between two timesteps"),
         ],
-        "right": [by_posterior, by_lists],
+        "right": [by_minisd, the_guess_at_the_end],
     },
     "2.8": {
         "wrong": [
-            (upwards, "from 0 upwards"),
-            (stops_at_one, "one step early"),
-            (from_one, "Every timestep is one too high"),
-            (one_question, "asked only once"),
-            (one_fresh, "same fresh noise"),
-            (told_one_more, "told a timestep one too high"),
+            (from_one, "one timestep is never trained"),
+            (never_cleared, "swinging to and fro"),
+            (copying, "learns to copy its input"),
+            (only_the_label, "The label is right now"),
+            (only_the_gradient, "The swinging is gone"),
+            (only_the_draw, "Every timestep is trained now"),
         ],
-        "right": [by_while, by_recursion],
+        "right": [cleared_first, by_hand],
+    },
+    "2.9": {
+        "wrong": [
+            (by_log_snr(2.0, -10.1), "Where do the two bells part"),
+            ([0.9999, 0.9997, 0.9993, 0.998, 0.99, 0.9, 0.3, 0.1, 0.01, 0.00004], "very close to 1"),
+            (EVEN_TIMES, "evenly spaced timesteps"),
+            ([0.9, 0.8, 0.7], "you gave 3 levels"),
+            ([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05], "hardly anything of the picture"),
+            ([0.00004, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], "should fall"),
+        ],
+        "right": [
+            [0.98, 0.96, 0.935, 0.905, 0.87, 0.83, 0.775, 0.7, 0.58, 0.00004],
+            torch.tensor([0.97, 0.94, 0.91, 0.87, 0.83, 0.78, 0.72, 0.64, 0.5, 0.00004]),
+        ],
     },
 }

@@ -2,118 +2,64 @@
 
 import math
 
+import numpy as np
 import torch
 
-from ..kinds import Build, Mistake
+from ...schedule import NoiseSchedule
+from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken
 from .ch01 import random_table
-
-
-def bars(alphas_cumprod, t):
-    """alpha-bar at timestep t and before it, as floats."""
-    return float(alphas_cumprod[t]), float(alphas_cumprod[t - 1]) if t > 0 else 1.0
-
 
 # 2.1
 
 
-def posterior(x0, x_t, t, alphas_cumprod):
-    ab_t, ab_prev = bars(alphas_cumprod, t)
-    alpha = ab_t / ab_prev
-    mean = (ab_prev**0.5 * (1 - alpha) * x0 + alpha**0.5 * (1 - ab_prev) * x_t) / (1 - ab_t)
-    return mean, (1 - alpha) * (1 - ab_prev) / (1 - ab_t)
+def jump(ab_s, ab_t):
+    alpha = ab_t / ab_s
+    picture = math.sqrt(ab_s) * (1 - alpha) / (1 - ab_t)
+    state = math.sqrt(alpha) * (1 - ab_s) / (1 - ab_t)
+    return picture, state, (1 - alpha) * (1 - ab_s) / (1 - ab_t)
 
 
-def variance_beta(x0, x_t, t, alphas_cumprod):
-    ab_t, ab_prev = bars(alphas_cumprod, t)
-    return posterior(x0, x_t, t, alphas_cumprod)[0], 1 - ab_t / ab_prev
+def jump_without_roots(ab_s, ab_t):
+    alpha = ab_t / ab_s
+    return ab_s * (1 - alpha) / (1 - ab_t), alpha * (1 - ab_s) / (1 - ab_t), jump(ab_s, ab_t)[2]
 
 
-def weights_swapped(x0, x_t, t, alphas_cumprod):
-    return posterior(x_t, x0, t, alphas_cumprod)[0], posterior(x0, x_t, t, alphas_cumprod)[1]
+def jump_from_the_start(ab_s, ab_t):
+    """As if the jump from s to t were the whole jump from the picture to t."""
+    return math.sqrt(ab_s), math.sqrt(ab_t) * (1 - ab_s) / (1 - ab_t), 1 - ab_s
 
 
-def wrapped_round(x0, x_t, t, alphas_cumprod):
-    ab_t, ab_prev = float(alphas_cumprod[t]), float(alphas_cumprod[t - 1])
-    alpha = ab_t / ab_prev
-    mean = (ab_prev**0.5 * (1 - alpha) * x0 + alpha**0.5 * (1 - ab_prev) * x_t) / (1 - ab_t)
-    return mean, (1 - alpha) * (1 - ab_prev) / (1 - ab_t)
+def jump_exchanged(ab_s, ab_t):
+    picture, state, variance = jump(ab_s, ab_t)
+    return state, picture, variance
 
 
-def width_not_variance(x0, x_t, t, alphas_cumprod):
-    mean, variance = posterior(x0, x_t, t, alphas_cumprod)
-    return mean, variance**0.5
+def jump_forwards(ab_s, ab_t):
+    return *jump(ab_s, ab_t)[:2], 1 - ab_t / ab_s
 
 
-def without_roots(x0, x_t, t, alphas_cumprod):
-    ab_t, ab_prev = bars(alphas_cumprod, t)
-    alpha = ab_t / ab_prev
-    mean = (ab_prev * (1 - alpha) * x0 + alpha * (1 - ab_prev) * x_t) / (1 - ab_t)
-    return mean, (1 - alpha) * (1 - ab_prev) / (1 - ab_t)
-
-
-def pairs_at(rng):
-    return [
-        (*torch.randn(2, *shape, generator=rng), t, random_table(rng, 60))
-        for shape, t in (((4,), 30), ((2, 3, 4, 4), 0), ((1, 2, 6, 6), 1), ((3, 5), 59))
-    ]
+def jump_deviation(ab_s, ab_t):
+    return *jump(ab_s, ab_t)[:2], math.sqrt(jump(ab_s, ab_t)[2])
 
 
 # 2.2
 
 
-def predict_original(noise, x_t, alpha_bar):
-    return (x_t - (1 - alpha_bar) ** 0.5 * noise) / alpha_bar**0.5
-
-
-def noisy(rng):
-    return [
-        (*torch.randn(2, *shape, generator=rng), alpha_bar)
-        for shape, alpha_bar in (((4,), 0.9), ((2, 3, 4, 4), 0.3), ((3, 5, 5), 0.05))
-    ]
+def floors():
+    """The least possible mean loss, from 400,000 numbers: white noise as data, and one picture alone."""
+    rng, bars = torch.Generator().manual_seed(0), NoiseSchedule.linear().alphas_cumprod
+    data, noise = torch.randn(2, 400_000, generator=rng)
+    measured = {}
+    for t in (0, 250, 500):
+        x_t = bars[t].sqrt() * data + (1 - bars[t]).sqrt() * noise
+        slope = (
+            x_t * noise
+        ).mean() / x_t.square().mean()  # of the best straight line, which is the best guess
+        measured[f"white noise, t = {t}"] = float((noise - slope * x_t).square().mean())
+    return measured | {"one picture, t = 0": 0.0}
 
 
 # 2.3
-
-
-def noise_of(x0, x_t, t, alphas_cumprod):
-    alpha_bar = alphas_cumprod[t].view(-1, 1, 1, 1)
-    return (x_t - alpha_bar.sqrt() * x0) / (1 - alpha_bar).sqrt()
-
-
-def along_the_width(x0, x_t, t, alphas_cumprod):
-    alpha_bar = alphas_cumprod[t]
-    return (x_t - alpha_bar.sqrt() * x0) / (1 - alpha_bar).sqrt()
-
-
-def batches(rng):
-    return [
-        (
-            *torch.randn(2, n, channels, size, size, generator=rng),
-            torch.randint(2, 60, (n,), generator=rng),
-            random_table(rng, 60),
-        )
-        for n, channels, size in ((5, 3, 5), (1, 4, 6), (4, 2, 8))
-    ]
-
-
-# 2.4
-
-
-def kl_of_gaussians(mean1, variance1, mean2, variance2):
-    ratio = variance1 / variance2
-    return 0.5 * (ratio - 1 - ratio.log() + (mean1 - mean2) ** 2 / variance2).sum()
-
-
-def gaussians(rng):
-    cases = []
-    for shape in ((3,), (2, 5), (2, 3, 4, 4)):
-        mean1, mean2 = torch.randn(2, *shape, generator=rng)
-        variance1, variance2 = 0.2 + 2 * torch.rand(2, *shape, generator=rng)
-        cases.append((mean1, variance1, mean2, variance2))
-    return cases
-
-
-# 2.5
 
 
 def guess_of_two(x_t, a, b, share, alpha_bar):
@@ -146,127 +92,78 @@ def unshrunk(x_t, a, b, share, alpha_bar):
 
 def points(rng):
     cases = []
-    for n, d, share, alpha_bar in ((6, 2, 0.5, 0.5), (4, 1, 0.2, 0.3), (5, 7, 0.8, 0.15)):
+    for n, d, share, alpha_bar in ((6, 2, 0.5, 0.5), (4, 1, 0.2, 0.3), (5, 7, 0.8, 0.15), (1, 3, 0.6, 0.9)):
         a, b = torch.randn(2, d, generator=rng)
         from_a = torch.rand(n, 1, generator=rng) < share
-        x_t = alpha_bar**0.5 * torch.where(from_a, a, b) + (1 - alpha_bar) ** 0.5 * torch.randn(
-            n, d, generator=rng
-        )
+        noise = torch.randn(n, d, generator=rng)
+        x_t = alpha_bar**0.5 * torch.where(from_a, a, b) + (1 - alpha_bar) ** 0.5 * noise
         cases.append((x_t, a, b, share, alpha_bar))
     return cases
+
+
+# 2.4
+
+
+def shared(r, ab_prev, ab_t):
+    beta = 1 - ab_t / ab_prev
+    return ab_prev * beta**2 / (1 - ab_t) ** 2 * 4 * r * (1 - r)
+
+
+# 2.5
+
+
+def last_widths():
+    """Two points at -1 and 1, 1,000 exact steps: the width about +-root alpha-bar before the last step, as a
+    share of the right one; and how far from the points the walks end.
+    """
+    bars = NoiseSchedule.linear().alphas_cumprod.double()
+    measured = {}
+    for name in ("beta tilde", "beta"):
+        dice = torch.Generator().manual_seed(0)
+        x = torch.randn(20_000, generator=dice, dtype=torch.float64)
+        for t in reversed(range(1000)):
+            ab, prev = float(bars[t]), float(bars[t - 1]) if t else 1.0
+            if t == 0:
+                off = (x.abs() - ab**0.5).square().mean().sqrt()
+                measured[f"{name}: width before the last step"] = float(off) / (1 - ab) ** 0.5
+            beta = 1 - ab / prev
+            guess = torch.tanh(ab**0.5 * x / (1 - ab))
+            tilde = beta * (1 - prev) / (1 - ab)
+            width = (tilde if name == "beta tilde" else beta * (t > 0)) ** 0.5
+            mean = (prev**0.5 * beta * guess + (1 - beta) ** 0.5 * (1 - prev) * x) / (1 - ab)
+            x = mean + width * torch.randn(len(x), generator=dice, dtype=torch.float64)
+        measured[f"{name}: distance at the end"] = round(float((x.abs() - 1).abs().mean()), 6)
+    return measured
 
 
 # 2.6
 
 
-def simple_loss(predict_noise, x0, noise, t, alphas_cumprod):
-    return (predict_noise(*noised(x0, noise, t, alphas_cumprod)) - noise).square().mean()
+def paint_over(x0, start, noise, predict_noise, step, generator, alphas_cumprod):
+    return over(x0, start, noise, predict_noise, step, generator, alphas_cumprod)
 
 
-def noised(x0, noise, t, alphas_cumprod):
-    alpha_bar = alphas_cumprod[t].view(-1, 1, 1, 1)
-    return alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise, t
-
-
-def against(target):
-    """simple_loss with another label: `target(x0, x_t)`."""
-
-    def loss(predict_noise, x0, noise, t, alphas_cumprod):
-        x_t, _ = noised(x0, noise, t, alphas_cumprod)
-        return (predict_noise(x_t, t) - target(x0, x_t)).square().mean()
-
-    return loss
-
-
-def some_network(x_t, t):
-    return 0.4 * x_t + torch.sin(0.1 * t.view(-1, 1, 1, 1)) * x_t.flip(-1)
-
-
-def losses(rng):
-    return [(some_network, *case[:2], *case[2:]) for case in batches(rng)]
-
-
-# 2.7
-
-
-def step_back(x_t, noise, t, fresh, alphas_cumprod):
-    return walked(x_t, noise, t, fresh, alphas_cumprod)
-
-
-def walked(x_t, noise, t, fresh, alphas_cumprod, factor=None, width=None):
-    """step_back with another factor(beta, ab) of the guessed noise or another width(beta, ab, ab_prev, t)."""
-    ab_t, ab_prev = bars(alphas_cumprod, t)
-    beta = 1 - ab_t / ab_prev
-    taken = factor(beta, ab_t) if factor else beta / (1 - ab_t) ** 0.5
-    spread = width(beta, ab_t, ab_prev, t) if width else beta**0.5 * (t > 0)
-    return (x_t - taken * noise) / (1 - beta) ** 0.5 + spread * fresh
-
-
-def slip(factor=None, width=None):
-    return lambda x_t, noise, t, fresh, table: walked(x_t, noise, t, fresh, table, factor, width)
-
-
-def bar_for_alpha(x_t, noise, t, fresh, alphas_cumprod):
-    ab_t, ab_prev = bars(alphas_cumprod, t)
-    beta = 1 - ab_t / ab_prev
-    return (x_t - beta / (1 - ab_t) ** 0.5 * noise) / ab_t**0.5 + beta**0.5 * fresh * (t > 0)
-
-
-def wrapped_step(x_t, noise, t, fresh, alphas_cumprod):
-    ab_t, beta = float(alphas_cumprod[t]), 1 - float(alphas_cumprod[t] / alphas_cumprod[t - 1])
-    mean = (x_t - beta / (1 - ab_t) ** 0.5 * noise) / (1 - beta) ** 0.5
-    return mean + beta**0.5 * fresh if t > 0 else mean
-
-
-def still_shrunk(x_t, noise, t, fresh, alphas_cumprod):
-    ab_t, ab_prev = bars(alphas_cumprod, t)
-    beta = 1 - ab_t / ab_prev
-    return x_t - beta / (1 - ab_t) ** 0.5 * noise + beta**0.5 * fresh * (t > 0)
-
-
-def steps(rng):
-    return [
-        (x_t, noise, t, fresh, random_table(rng, 60))
-        for shape, t in (((4,), 30), ((2, 3, 4, 4), 0), ((1, 2, 6, 6), 1), ((3, 5), 59))
-        for x_t, noise, fresh in [torch.randn(3, *shape, generator=rng)]
-    ]
-
-
-# 2.8
-
-
-def walk_back(predict_noise, step, x, steps, generator):
-    return walk_over(reversed(range(steps)))(predict_noise, step, x, steps, generator)
-
-
-def walk_over(times, told=lambda t: t):
-    """A walk through these timesteps (or those that a function of `steps` gives); the network is told
-    `told(t)`.
-    """
-
-    def walk(predict_noise, step, x, steps, generator):
-        for t in times(steps) if callable(times) else times:
-            x = step(x, predict_noise(x, told(t)), t, torch.randn(x.shape, generator=generator))
-        return x
-
-    return walk
-
-
-def asked_once(predict_noise, step, x, steps, generator):
-    noise = predict_noise(x, steps - 1)
-    for t in reversed(range(steps)):
-        x = step(x, noise, t, torch.randn(x.shape, generator=generator))
+def over(x0, start, noise, predict_noise, step, generator, table, begin=None, times=None, told=lambda t: t):
+    """paint_over with another beginning, other timesteps, or another timestep told to the network."""
+    ab = float(table[start])
+    x = ab**0.5 * x0 + (1 - ab) ** 0.5 * noise if begin is None else begin(x0, ab, noise, start, table)
+    for t in range(start, -1, -1) if times is None else times(start, len(table)):
+        x = step(x, predict_noise(x, told(t)), t, torch.randn(x.shape, generator=generator))
     return x
 
 
-def one_draw(predict_noise, step, x, steps, generator):
-    fresh = torch.randn(x.shape, generator=generator)
-    for t in reversed(range(steps)):
-        x = step(x, predict_noise(x, t), t, fresh)
-    return x
+def over_with(**changed):
+    return lambda x0, start, noise, predict_noise, step, generator, alphas_cumprod: over(
+        x0, start, noise, predict_noise, step, generator, alphas_cumprod, **changed
+    )
 
 
-def guess_at(x_t, t):
+def from_the_top(x0, ab, noise, start, table):
+    last = float(table[-1])
+    return last**0.5 * x0 + (1 - last) ** 0.5 * noise
+
+
+def a_guess(x_t, t):
     return 0.3 * x_t + 0.02 * t
 
 
@@ -274,159 +171,217 @@ def a_step(x_t, noise, t, fresh):
     return 0.95 * x_t - 0.1 * noise + 0.01 * (t + 1) ** 0.5 * fresh * (t > 0)
 
 
-def walks(rng):
+def overs(rng):
+    cases = []
+    for shape, start in (((4,), 7), ((2, 3, 4, 6), 20), ((3, 2), 0), ((1, 1, 2, 2), 29)):
+        x0, noise = torch.randn(2, *shape, generator=rng)
+        dice = torch.Generator().manual_seed(start)
+        cases.append((x0, start, noise, a_guess, a_step, dice, random_table(rng, 30)))
+    return cases
+
+
+# 2.7
+
+
+def jump_back(x_t, noise, t, s, fresh, alphas_cumprod):
+    return jumped_back(x_t, noise, t, s, fresh, alphas_cumprod)
+
+
+def jumped_back(x_t, noise, t, s, fresh, table, one_step=False, wraps=False, big=False):
+    """jump_back with some of the bugs that the exercise comes with."""
+    ab_t = float(table[t])
+    ab_s = float(table[s]) if s >= 0 or wraps else 1.0
+    before = (float(table[t - 1]) if t > 0 or wraps else 1.0) if one_step else ab_s
+    alpha = ab_t / before
+    beta = 1 - alpha
+    x0 = (x_t - (1 - ab_t) ** 0.5 * noise) / ab_t**0.5
+    mean = (ab_s**0.5 * beta * x0 + alpha**0.5 * (1 - ab_s) * x_t) / (1 - ab_t)
+    variance = beta if big else beta * (1 - ab_s) / (1 - ab_t)
+    return mean + abs(variance) ** 0.5 * fresh
+
+
+def bugs_left(**bugs):
+    return lambda x_t, noise, t, s, fresh, alphas_cumprod: jumped_back(
+        x_t, noise, t, s, fresh, alphas_cumprod, **bugs
+    )
+
+
+given_jump = bugs_left(one_step=True, wraps=True, big=True)
+
+
+def jumps(rng):
     return [
-        (guess_at, a_step, torch.randn(*shape, generator=rng), count, torch.Generator().manual_seed(count))
-        for shape, count in (((4,), 5), ((2, 1, 4, 4), 12), ((3, 2), 1), ((2, 3), 30))
+        (x_t, noise, t, s, fresh, random_table(rng, 60))
+        for shape, t, s in (((4,), 50, 30), ((2, 3, 4, 4), 19, -1), ((1, 2, 6, 6), 59, 40), ((3, 5), 12, 11))
+        for x_t, noise, fresh in [torch.randn(3, *shape, generator=rng)]
     ]
 
 
+# 2.8
+
+
+def train(pictures, alphas_cumprod, steps, generator):
+    return trained(pictures, alphas_cumprod, steps, generator)
+
+
+def trained(pictures, alphas_cumprod, steps, generator, low=0, keeps=False, copies=False):
+    """train with some of the bugs that the exercise comes with."""
+    weights = torch.zeros(len(alphas_cumprod), requires_grad=True)
+    optimizer = torch.optim.SGD([weights], lr=0.5)
+    for _ in range(steps):
+        x0 = pictures[torch.randint(len(pictures), (16,), generator=generator)]
+        t = torch.randint(low, len(alphas_cumprod), (16,), generator=generator)
+        noise = torch.randn(x0.shape, generator=generator)
+        alpha_bar = alphas_cumprod[t].view(-1, 1, 1, 1)
+        x_t = alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise
+        guess = weights[t].view(-1, 1, 1, 1) * x_t
+        loss = (guess - (x_t if copies else noise)).square().mean()
+        if not keeps:
+            optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return weights.detach()
+
+
+def still(**bugs):
+    return lambda pictures, alphas_cumprod, steps, generator: trained(
+        pictures, alphas_cumprod, steps, generator, **bugs
+    )
+
+
+given_training = still(low=1, keeps=True, copies=True)
+
+
+def trainings(rng):
+    return [
+        (torch.randn(n, 1, 3, 4, generator=rng), random_table(rng, length), steps, dice)
+        for n, length, steps in ((20, 6, 40), (5, 3, 25), (1, 10, 30))
+        for dice in [torch.Generator().manual_seed(n)]
+    ]
+
+
+# 2.9
+
+STD, AXIS = 0.25, np.linspace(-6, 6, 2001)
+CELL = AXIS[1] - AXIS[0]
+LAST = 5e-5  # the most that may be left of the picture at the end
+
+
+def bell(x, mean, variance):
+    return np.exp(-((x - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+
+
+def unexplained(ab):
+    """The mean of (x_0 - E[x_0 | x_t])^2 for the chapter's two bells."""
+    gamma = ab * STD**2 + 1 - ab
+    bells = [0.5 * bell(AXIS, ab**0.5 * point, gamma) for point in (-1, 1)]
+    inside = [point + ab**0.5 * STD**2 / gamma * (AXIS - ab**0.5 * point) for point in (-1, 1)]
+    guess = sum(b * one for b, one in zip(bells, inside)) / (sum(bells) + 1e-300)
+    return 1 + STD**2 - float((sum(bells) * guess**2).sum() * CELL)
+
+
+def gap(levels):
+    """By how many nats the bound with these alpha-bars, least noise first, lies above the best possible."""
+    try:
+        bars = [float(level) for level in levels]
+    except (TypeError, ValueError):
+        raise RuleBroken("levels should be a list of ten numbers") from None
+    if len(bars) != 10:
+        raise RuleBroken(f"you gave {len(bars)} levels; there should be 10")
+    if not all(1 > a > b > 0 for a, b in zip(bars, bars[1:])):
+        raise RuleBroken("the levels should fall from below 1 to above 0, least noise first")
+    if bars[-1] > LAST:
+        raise RuleBroken(
+            f"the last level is {bars[-1]:.4g}: hardly anything of the picture may be left, 5e-5"
+        )
+    total = 0.5 * (bars[-1] * (1 + STD**2) - bars[-1] - math.log(1 - bars[-1]))
+    for ab, before in zip(bars[1:], bars):
+        beta = 1 - ab / before
+        tilde = beta * (1 - before) / (1 - ab)
+        missed = before * beta**2 / (1 - ab) ** 2 * unexplained(ab)
+        total += 0.5 * math.log(beta / tilde) + (tilde + missed) / (2 * beta) - 0.5
+    first = 1 - bars[0]
+    total += 0.5 * math.log(2 * math.pi * first) + unexplained(bars[0]) / (2 * first)
+    density = sum(0.5 * bell(AXIS, point, STD**2) for point in (-1, 1))
+    return total + float((density * np.log(density + 1e-300)).sum() * CELL)
+
+
+EVEN = tuple(NoiseSchedule.linear().alphas_cumprod[99::100].tolist())
+FOUND = (0.9827, 0.9619, 0.9371, 0.9075, 0.8722, 0.8292, 0.7743, 0.6982, 0.5779, 4e-5)
+
+
 EXERCISES = [
-    Build(
+    Derive(
         number="2.1",
-        name="posterior",
-        minutes=10,
-        right=posterior,
-        cases=pairs_at,
-        section="2.2",
-        tolerance=1e-5,
+        name="jump",
+        section="2.5",
+        minutes=15,
+        right=jump,
+        ranges={"ab_s": (0.5, 0.9), "ab_t": (0.05, 0.45)},
         mistakes=(
             Mistake(
-                variance_beta,
-                "Your mean is right, your variance is that of the dose, beta. Knowing the picture makes it "
-                "smaller: beta tilde (2.6).",
+                jump_without_roots,
+                "The variance is right. In the mean, what multiplies a picture or a state is the root "
+                "of what "
+                "multiplies its variance.",
             ),
             Mistake(
-                wrapped_round,
-                "Wrong at t = 0 only: `alphas_cumprod[-1]` is the last entry. Before the first dose stands "
-                "the "
-                "clean picture.",
+                jump_from_the_start,
+                "You took the jump from the picture to t for the one from s to t. How much variance does "
+                "(1.15) leave between s and t?",
             ),
             Mistake(
-                weights_swapped,
-                (
-                    "The two weights of the mean have changed places. At t = 0 the mean should be the "
-                    "picture itself."
-                ),
+                jump_exchanged,
+                "The first two have changed places: the first belongs to the picture, the second to x_t.",
             ),
-            Mistake(width_not_variance, "You returned the standard deviation; asked for is the variance."),
-            Mistake(without_roots, "The variance is right; in (2.7) two of the factors stand under a root."),
             Mistake(
-                lambda x0, x_t, t, ab: posterior(x0, x_t, max(t - 1, 0), ab),
-                "One step too early: you read the table at t - 1 for t.",
+                jump_forwards,
+                "The mean is right. Your variance is that of the jump forwards; what does knowing the "
+                "picture add to A in (2.13)?",
+            ),
+            Mistake(
+                jump_deviation,
+                "The mean is right. Asked for is the variance, and you gave its root, the width.",
             ),
         ),
     ),
-    Build(
+    Predict(
         number="2.2",
-        name="predict_original",
-        minutes=5,
-        right=predict_original,
-        cases=noisy,
-        section="2.4",
-        tolerance=1e-5,
+        name="floor",
+        section="2.3",
+        minutes=10,
+        measure=floors,
+        within=0.05,
         mistakes=(
             Mistake(
-                lambda noise, x_t, ab: x_t - noise,
-                "You took the noise away as it is. In x_t it has a factor, and the picture has one too.",
+                lambda: {"white noise, t = 250": 0.476, "white noise, t = 500": 0.922},
+                "That is how much noise is in x_t. But where there is much noise it is easy to see: which "
+                "share of x_t can the network *not* tell apart from the data?",
             ),
             Mistake(
-                lambda noise, x_t, ab: x_t - (1 - ab) ** 0.5 * noise,
-                "What is left is the picture shrunk by the root of alpha bar. Undo that.",
+                lambda: {"white noise, t = 0": 0.0, "white noise, t = 250": 0.0},
+                "No network can bring it to 0: the data are numbers like the noise, and x_t is only their "
+                "sum.",
             ),
             Mistake(
-                lambda noise, x_t, ab: (x_t - (1 - ab) * noise) / ab,
-                "Both roots are missing: 1 - alpha bar is the variance of the noise, not its factor.",
+                lambda: {"one picture, t = 0": 1.0},
+                "If there is one picture alone, x_0 is known. What does (2.5) then say about the "
+                "noise, even "
+                "a faint one?",
             ),
             Mistake(
-                lambda noise, x_t, ab: (x_t - ab**0.5 * noise) / (1 - ab) ** 0.5,
-                "The two factors have changed places: this is the formula (2.13) for the noise, fed with the "
-                "noise.",
-            ),
-            Mistake(
-                lambda noise, x_t, ab: (x_t + (1 - ab) ** 0.5 * noise) / ab**0.5,
-                "A sign: the noise was added, so it must be taken away.",
+                lambda: {"white noise, t = 250": 0.724, "white noise, t = 500": 0.279},
+                "You took the root of the share: a loss is a mean of squares.",
             ),
         ),
     ),
     Build(
         number="2.3",
-        name="noise_of",
-        minutes=5,
-        right=noise_of,
-        cases=batches,
-        section="2.4",
-        tolerance=1e-5,
-        mistakes=(
-            Mistake(
-                lambda x0, x_t, t, ab: x_t - x0,
-                "The difference of the two pictures is not the noise: both have factors in the jump.",
-            ),
-            Mistake(
-                lambda x0, x_t, t, ab: x_t - ab[t].view(-1, 1, 1, 1).sqrt() * x0,
-                "This is the noise times its factor. The label of training has a variance of 1.",
-            ),
-            Mistake(
-                lambda x0, x_t, t, ab: (x_t - (c := ab[t].view(-1, 1, 1, 1)) * x0) / (1 - c),
-                "Both roots are missing: what multiplies the noise is the root of its variance.",
-            ),
-            Mistake(
-                along_the_width,
-                "Right where all timesteps are equal, wrong where they differ: which axis do your factors "
-                "multiply?",
-            ),
-            Mistake(
-                lambda x0, x_t, t, ab: noise_of(x0, x_t, t - 1, ab),
-                "One dose too few: code counts timesteps from 0, so alphas_cumprod[t] is the one you want.",
-            ),
-            Mistake(
-                lambda x0, x_t, t, ab: (x_t - (c := ab[t].view(-1, 1, 1, 1)).sqrt() * x0) / (1 - c),
-                "You divided by the variance of the noise; it should be its width.",
-            ),
-        ),
-    ),
-    Build(
-        number="2.4",
-        name="kl_of_gaussians",
-        minutes=10,
-        right=kl_of_gaussians,
-        cases=gaussians,
-        section="2.5",
-        tolerance=1e-5,
-        mistakes=(
-            Mistake(
-                lambda m1, v1, m2, v2: kl_of_gaussians(m2, v2, m1, v1),
-                "The two have changed places. The divergence is not symmetric: the average is taken under "
-                "the "
-                "first.",
-            ),
-            Mistake(
-                lambda m1, v1, m2, v2: kl_of_gaussians(m1, v1**2, m2, v2**2),
-                "You squared the variances: (2.19) squares standard deviations, and you are given variances.",
-            ),
-            Mistake(
-                lambda m1, v1, m2, v2: kl_of_gaussians(m1, v1, m2, v2) + 0.5 * m1.numel(),
-                "Two equal Gaussians should be 0 apart; a constant is missing, one for each number.",
-            ),
-            Mistake(
-                lambda m1, v1, m2, v2: kl_of_gaussians(m1, v1, m2, v2) / m1.numel(),
-                "This is the mean over the numbers. Divergences of independent numbers add.",
-            ),
-            Mistake(
-                lambda m1, v1, m2, v2: ((v2 / v1).log() + (v1 + (m1 - m2) ** 2) / (2 * v2) - 0.5).sum(),
-                "The logarithm is twice too large: (2.19) takes that of standard deviations, half of that of "
-                "variances.",
-            ),
-        ),
-    ),
-    Build(
-        number="2.5",
         name="guess_of_two",
+        section="2.1",
         minutes=20,
         right=guess_of_two,
         cases=points,
-        section="2.7",
-        tolerance=1e-5,
         mistakes=(
             Mistake(
                 nearer_of_two,
@@ -443,15 +398,15 @@ EXERCISES = [
             ),
             Mistake(
                 unshrunk,
-                "You measured the distance to the clean pictures. In x_t they stand shrunk by the root of "
-                "alpha "
+                "You measured the distance to the clean pictures. In x_t they are shrunk by the root "
+                "of alpha "
                 "bar.",
             ),
             Mistake(
                 number_by_number,
-                "You decided each number by itself. All numbers of a picture are evidence for the same "
-                "coin: add "
-                "their squares first.",
+                "You decided each number by itself. All numbers of a picture are evidence for the "
+                "same coin: "
+                "add their squares first.",
             ),
             Mistake(
                 lambda x_t, a, b, share, ab: mixed(
@@ -461,151 +416,235 @@ EXERCISES = [
             ),
         ),
     ),
+    Derive(
+        number="2.4",
+        name="shared",
+        section="2.7",
+        minutes=15,
+        right=shared,
+        ranges={"r": (0.1, 0.45), "ab_prev": (0.5, 0.9), "ab_t": (0.05, 0.45)},
+        mistakes=(
+            Mistake(
+                lambda r, ab_prev, ab_t: shared(r, ab_prev, ab_t) / 4,
+                "r (1 - r) is right for a coin that says 0 or 1. These pixels are -1 or 1.",
+            ),
+            Mistake(
+                lambda r, ab_prev, ab_t: 4 * r * (1 - r),
+                "That is what the pixels of x_0 share. In x_{t-1} the picture has a factor, (2.16).",
+            ),
+            Mistake(
+                lambda r, ab_prev, ab_t: (
+                    math.sqrt(ab_prev) * (1 - ab_t / ab_prev) / (1 - ab_t) * 4 * r * (1 - r)
+                ),
+                "Both pixels carry the factor of the picture: in a mean of products it appears twice.",
+            ),
+            Mistake(
+                lambda r, ab_prev, ab_t: (
+                    shared(r, ab_prev, ab_t) + (1 - ab_t / ab_prev) * (1 - ab_prev) / (1 - ab_t)
+                ),
+                "You added beta tilde. That is each pixel's own noise, and two pixels' own noises "
+                "have nothing "
+                "in common.",
+            ),
+            Mistake(
+                lambda r, ab_prev, ab_t: (
+                    ab_prev * (1 - ab_t / ab_prev) ** 2 / (1 - ab_t) ** 2 * (1 - (2 * r - 1))
+                ),
+                "The mean of the product is 1; what you take away from it should be the product of the two "
+                "means.",
+            ),
+        ),
+    ),
+    Predict(
+        number="2.5",
+        name="widths",
+        section="2.7",
+        minutes=10,
+        measure=last_widths,
+        within=0.12,
+        mistakes=(
+            Mistake(
+                lambda: {"beta: width before the last step": 1.0},
+                "With beta too much noise is added at every step, and most so at the last ones. The "
+                "guess pulls "
+                "some of it back, not all.",
+            ),
+            Mistake(
+                lambda: {"beta: distance at the end": 0.01},
+                "The last step adds no noise, and what is its mean when the guess is certain? See "
+                "(2.16) at "
+                "t = 1.",
+            ),
+            Mistake(
+                lambda: {"beta tilde: width before the last step": 0.674},
+                "With beta tilde every step draws from the true posterior when the picture is "
+                "certain: nothing "
+                "is lost.",
+            ),
+            Mistake(
+                lambda: {"beta: width before the last step": 2.2},
+                "You divided beta by beta tilde, two variances of one step's fresh noise. Asked for "
+                "is a width, and "
+                "of the whole cloud.",
+            ),
+        ),
+    ),
     Build(
         number="2.6",
-        name="simple_loss",
-        minutes=10,
-        right=simple_loss,
-        cases=losses,
+        name="paint_over",
         section="2.6",
-        tolerance=1e-5,
-        mistakes=(
-            Mistake(
-                against(lambda x0, x_t: x_t),
-                "You compare with x_t, the input itself. The network would learn to copy, with the best loss "
-                "curve of your life.",
-            ),
-            Mistake(
-                against(lambda x0, x_t: x0),
-                "You compare with the clean picture. This network is asked for the noise.",
-            ),
-            Mistake(
-                lambda f, x0, noise, t, ab: (f(noised(x0, noise, t, ab)[0], t) - noise).square().sum(),
-                "This is the sum over all numbers; asked for is the mean, so that the loss does not depend "
-                "on the "
-                "batch's size.",
-            ),
-            Mistake(
-                lambda f, x0, noise, t, ab: (f(x0, t) - noise).square().mean(),
-                "The network was shown the clean picture: no noise is there to be guessed.",
-            ),
-            Mistake(
-                lambda f, x0, noise, t, ab: (f(x0 + noise, t) - noise).square().mean(),
-                "Picture plus noise, without the factors of the jump: every timestep looks alike.",
-            ),
-            Mistake(
-                lambda f, x0, noise, t, ab: (f(noised(x0, noise, t, ab)[0], t + 1) - noise).square().mean(),
-                "The input is right, the network is told a timestep one too high.",
-            ),
-            Mistake(
-                lambda f, x0, noise, t, ab: (f(noised(x0, noise, t, ab)[0], t) - noise).abs().mean(),
-                "You took absolute differences. Their best guess is a median; the mathematics here needs an "
-                "average (2.11).",
-            ),
-        ),
-    ),
-    Build(
-        number="2.7",
-        name="step_back",
         minutes=15,
-        right=step_back,
-        cases=steps,
-        section="2.9",
-        tolerance=1e-5,
+        right=paint_over,
+        cases=overs,
         mistakes=(
             Mistake(
-                wrapped_step,
-                "Right but for t = 0: `alphas_cumprod[-1]` is the last entry, and before the first dose "
-                "alpha bar "
-                "is 1.",
+                over_with(begin=lambda x0, ab, noise, start, table: noise),
+                "You began with pure noise: nothing of the given picture is left. Noise it to `start` only.",
             ),
             Mistake(
-                still_shrunk,
-                (
-                    "The shrinking of the dose is not undone: the bracket of (2.14) is divided by the root "
-                    "of alpha."
-                ),
+                over_with(begin=lambda x0, ab, noise, start, table: x0),
+                "You began with the clean picture: at `start` the network expects a noised one.",
             ),
             Mistake(
-                slip(width=lambda beta, ab, prev, t: beta**0.5),
-                (
-                    "Right at every step but the last: at t = 0 no noise may be added, nobody would take it "
-                    "away."
-                ),
+                over_with(begin=from_the_top),
+                "The picture was noised all the way to the last timestep, and then walked from `start`.",
             ),
             Mistake(
-                slip(width=lambda beta, ab, prev, t: (beta * (1 - prev) / (1 - ab)) ** 0.5),
-                "This is a right step with the smaller variance, beta tilde. Asked for is the one with beta.",
+                over_with(times=lambda start, steps: range(start - 1, -1, -1)),
+                "The walk begins one step late: x_start itself must be stepped back, too.",
             ),
             Mistake(
-                slip(width=lambda beta, ab, prev, t: beta * (t > 0)),
-                "The fresh noise is too weak: beta is its variance, its factor is the root.",
-            ),
-            Mistake(
-                slip(width=lambda beta, ab, prev, t: 0.0),
-                (
-                    "No fresh noise: you return the mean. From every start you would reach the same few "
-                    "pictures."
-                ),
-            ),
-            Mistake(
-                slip(factor=lambda beta, ab: (1 - ab) ** 0.5),
-                "You took away all the noise that was guessed. One step takes only beta over the root of 1 - "
-                "alpha bar of it.",
-            ),
-            Mistake(
-                slip(factor=lambda beta, ab: beta),
-                "Too little noise is taken away: in (2.14) beta is divided by the root of 1 - alpha bar.",
-            ),
-            Mistake(
-                slip(factor=lambda beta, ab: beta**0.5),
-                "The factor of the guessed noise is the root of beta. That is what one dose added, not what "
-                "the "
-                "mean takes away (2.14).",
-            ),
-            Mistake(
-                bar_for_alpha,
-                "You divide by the root of alpha bar: that undoes all the doses' shrinking at once. One step "
-                "undoes one.",
-            ),
-        ),
-    ),
-    Build(
-        number="2.8",
-        name="walk_back",
-        minutes=15,
-        right=walk_back,
-        cases=walks,
-        section="2.9",
-        tolerance=1e-5,
-        mistakes=(
-            Mistake(
-                walk_over(range),
-                "You walked from 0 upwards. The walk begins with the most noise, at the last timestep.",
-            ),
-            Mistake(
-                walk_over(lambda steps: range(steps - 1, 0, -1)),
+                over_with(times=lambda start, steps: range(start, 0, -1)),
                 "The walk stops one step early: timestep 0 is missing, and a grain of noise remains.",
             ),
             Mistake(
-                walk_over(lambda steps: range(steps, 0, -1)),
-                "Every timestep is one too high: code counts from 0, so a walk of n steps begins at n - 1.",
+                over_with(times=lambda start, steps: range(start + 1)),
+                "You walked from 0 upwards. The walk begins with the most noise, at `start`.",
             ),
             Mistake(
-                asked_once,
-                "The network was asked only once, at the start. It must guess anew at every step, from "
-                "where the "
-                "walk now stands.",
+                over_with(told=lambda t: t + 1),
+                "The steps are right, but the network is told one timestep too high.",
             ),
             Mistake(
-                one_draw,
-                "The same fresh noise at every step: doses of the same noise add up, they do not cancel. "
-                "Draw "
-                "anew.",
+                over_with(begin=lambda x0, ab, noise, start, table: ab * x0 + (1 - ab) * noise),
+                "The walk is right, the beginning is not: neither factor of the jump (1.13) has its root.",
+            ),
+        ),
+    ),
+    FindTheBug(
+        number="2.7",
+        name="jump_back",
+        section="2.5",
+        minutes=15,
+        right=jump_back,
+        cases=jumps,
+        given=given_jump,
+        mistakes=(
+            Mistake(
+                bugs_left(one_step=True),
+                "The variance and the end are right. Over a long jump the picture is still pulled too "
+                "little: "
+                "between which two timesteps does alpha belong?",
             ),
             Mistake(
-                walk_over(lambda steps: range(steps - 1, -1, -1), told=lambda t: t + 1),
-                "The step is right, but the network is told a timestep one too high.",
+                bugs_left(wraps=True),
+                "Right between two timesteps. The jump to the clean picture, s = -1, still reads the "
+                "last entry "
+                "of the table.",
+            ),
+            Mistake(
+                bugs_left(big=True),
+                "The mean is right. The noise is still too wide, and at s = -1 some is added to the "
+                "finished "
+                "picture.",
+            ),
+            Mistake(
+                bugs_left(one_step=True, wraps=True),
+                "One down, two to go: the noise is right where s is t - 1. Look at a longer jump, and "
+                "at s = -1.",
+            ),
+            Mistake(
+                bugs_left(one_step=True, big=True),
+                "One down, two to go: s = -1 is told apart. Look at alpha over a longer jump, and at "
+                "the width "
+                "of the noise.",
+            ),
+            Mistake(
+                bugs_left(wraps=True, big=True),
+                "One down, two to go: the mean is right between two timesteps. Look at s = -1, and at "
+                "the width "
+                "of the noise.",
+            ),
+        ),
+    ),
+    FindTheBug(
+        number="2.8",
+        name="train",
+        section="2.3",
+        minutes=20,
+        right=train,
+        cases=trainings,
+        given=given_training,
+        mistakes=(
+            Mistake(
+                still(low=1), "It learns, but one timestep is never trained: its weight is still 0. Which?"
+            ),
+            Mistake(
+                still(keeps=True),
+                "It learns the right thing on every timestep, and overshoots, swinging to and fro: each "
+                "gradient is added to all those before it.",
+            ),
+            Mistake(
+                still(copies=True),
+                "The loss falls to 0 and every weight to 1: it learns to copy its input. What is the label?",
+            ),
+            Mistake(
+                still(low=1, keeps=True),
+                "The label is right now. Two are left: a timestep that is never trained, and weights "
+                "that swing.",
+            ),
+            Mistake(
+                still(low=1, copies=True),
+                "The swinging is gone. Two are left: a timestep that is never trained, and weights "
+                "that go to "
+                "1.",
+            ),
+            Mistake(
+                still(keeps=True, copies=True),
+                "Every timestep is trained now. Two are left: weights that swing, and a label that is "
+                "known to "
+                "the network.",
+            ),
+        ),
+    ),
+    ReachTheMark(
+        number="2.9",
+        name="levels",
+        section="2.8",
+        minutes=25,
+        score=gap,
+        what="the bound's gap in nats",
+        mark=0.25,
+        right=FOUND,
+        mistakes=(
+            Mistake(
+                None,
+                "These are evenly spaced timesteps of DDPM's schedule. At which of your ten steps is "
+                "the gap "
+                "made? Print its parts.",
+                seen=lambda answer, cases: all(abs(float(a) - b) < 1e-6 for a, b in zip(answer, EVEN)),
+            ),
+            Mistake(
+                None,
+                "More than half of your levels have an alpha bar below one half. Where do the two "
+                "bells part?",
+                seen=lambda answer, cases: sum(float(level) < 0.5 for level in answer) > 5,
+            ),
+            Mistake(
+                None,
+                "Your first level is very close to 1. A first step far smaller than the bells' width buys "
+                "nothing, and the others must be longer for it.",
+                seen=lambda answer, cases: float(answer[0]) > 0.995,
             ),
         ),
     ),
