@@ -220,12 +220,12 @@ def jumps(rng):
 # 2.8
 
 
-def train(pictures, alphas_cumprod, steps, generator):
+def fit_weights(pictures, alphas_cumprod, steps, generator):
     return trained(pictures, alphas_cumprod, steps, generator)
 
 
 def trained(pictures, alphas_cumprod, steps, generator, low=0, keeps=False, copies=False):
-    """train with some of the bugs that the exercise comes with."""
+    """fit_weights with some of the bugs that the exercise comes with."""
     weights = torch.zeros(len(alphas_cumprod), requires_grad=True)
     optimizer = torch.optim.SGD([weights], lr=0.5)
     for _ in range(steps):
@@ -579,10 +579,10 @@ EXERCISES = [
     ),
     FindTheBug(
         number="2.8",
-        name="train",
+        name="fit_weights",
         section="2.3",
         minutes=20,
-        right=train,
+        right=fit_weights,
         cases=trainings,
         given=given_training,
         mistakes=(
