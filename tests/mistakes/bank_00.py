@@ -46,7 +46,7 @@ def other_order(z_t, t, t_next, both, unet, scale, alphas_cumprod):
     return (there / here).sqrt() * z_t + ((1 - there).sqrt() - (there * (1 - here) / here).sqrt()) * noise_hat
 
 
-def fog_gone(z_t, t, t_next, both, unet, scale, alphas_cumprod):
+def pebbles_gone(z_t, t, t_next, both, unet, scale, alphas_cumprod):
     words, no_words = unet(torch.cat([z_t, z_t]), t, both).chunk(2)
     noise_hat = no_words + scale * (words - no_words)
     here, there = alphas_cumprod[t], alphas_cumprod[t_next]
@@ -172,7 +172,7 @@ BANK = {
     },
     "0.4": {
         "wrong": [
-            (fog_gone, "flees from your words"),
+            (pebbles_gone, "flees from your words"),
             (words_heard, "as much noise as before"),
             (picture_stays, "the factor of this one"),
             (forgets_to_return, "return"),

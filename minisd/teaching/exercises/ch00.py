@@ -80,7 +80,7 @@ def coefficients(ab_t: float, ab_s: float) -> tuple[float, float]:
     return (ab_s / ab_t) ** 0.5, (1 - ab_s) ** 0.5 - (ab_s * (1 - ab_t) / ab_t) ** 0.5
 
 
-# ---- 0.4 find the bug: a step that paints fog
+# ---- 0.4 find the bug: a step that paints pebbles
 
 
 def one_step(
@@ -93,7 +93,7 @@ def one_step(
     return there.sqrt() * z_hat + (1 - there).sqrt() * noise_hat
 
 
-def fog(z_t, t, t_next, both, unet, scale, alphas_cumprod, swapped=True, noise_at=0, picture_at=1):
+def pebbles(z_t, t, t_next, both, unet, scale, alphas_cumprod, swapped=True, noise_at=0, picture_at=1):
     """`one_step` with slips: the halves swapped, the wrong timestep for the noise or the picture."""
     first, second = unet(torch.cat([z_t, z_t]), t, both).chunk(2)
     words, no_words = (first, second) if swapped else (second, first)
@@ -104,19 +104,19 @@ def fog(z_t, t, t_next, both, unet, scale, alphas_cumprod, swapped=True, noise_a
 
 
 def given(z_t, t, t_next, both, unet, scale, alphas_cumprod):
-    return fog(z_t, t, t_next, both, unet, scale, alphas_cumprod)
+    return pebbles(z_t, t, t_next, both, unet, scale, alphas_cumprod)
 
 
 def swapped_only(z_t, t, t_next, both, unet, scale, alphas_cumprod):
-    return fog(z_t, t, t_next, both, unet, scale, alphas_cumprod, noise_at=1)
+    return pebbles(z_t, t, t_next, both, unet, scale, alphas_cumprod, noise_at=1)
 
 
 def noisy_only(z_t, t, t_next, both, unet, scale, alphas_cumprod):
-    return fog(z_t, t, t_next, both, unet, scale, alphas_cumprod, swapped=False)
+    return pebbles(z_t, t, t_next, both, unet, scale, alphas_cumprod, swapped=False)
 
 
 def stays(z_t, t, t_next, both, unet, scale, alphas_cumprod):
-    return fog(z_t, t, t_next, both, unet, scale, alphas_cumprod, swapped=False, noise_at=1, picture_at=0)
+    return pebbles(z_t, t, t_next, both, unet, scale, alphas_cumprod, swapped=False, noise_at=1, picture_at=0)
 
 
 def stand_in(z: Tensor, t: int, context: Tensor) -> Tensor:
@@ -372,13 +372,13 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 swapped_only,
-                "The fog is gone, and another fault appears: the step flees from your words. Which of the "
-                "two contexts comes first in `both`?",
+                "The pebbles are gone, and another fault is left: the step flees from your words. Which of "
+                "the two contexts comes first in `both`?",
             ),
             Mistake(
                 noisy_only,
-                "Your words are heard now, but there is still fog: after the step there is as much noise as "
-                "before it.",
+                "Your words are heard now, but the pebbles are still there: after the step there is as much noise "
+                "as before it.",
             ),
             Mistake(
                 stays,
