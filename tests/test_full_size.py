@@ -17,15 +17,15 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import save_file
-from small import assert_same
 
 from minisd import SD15, AutoencoderKL, StableDiffusion, TextEncoder, UNet
 from minisd.checkpoint import build_empty
 from minisd.sd15 import published_shapes
+from small import assert_same
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-import loading  # noqa: E402
+import loading
 
 pytestmark = pytest.mark.full
 TOLERANCE = 2e-5  # of the largest number in the reference output
