@@ -377,8 +377,8 @@ EXERCISES = [
             ),
             Mistake(
                 noisy_only,
-                "Your words are heard now, but the pebbles are still there: after the step there is as much noise "
-                "as before it.",
+                "Your words are heard now, but the pebbles are still there: after the step there is "
+                "as much noise as before it.",
             ),
             Mistake(
                 stays,
