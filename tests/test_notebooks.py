@@ -21,7 +21,7 @@ BOOK = {chapter.name: chapter for chapter in load_book().chapters}
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
 EXERCISES = sorted((ROOT / "exercises").glob("*.ipynb"))
-WORDS = (2500, 5000)  # of prose in a chapter; chapter 0 is a short look around
+WORDS = (2500, 8000)  # of prose in a chapter; chapter 0 is a short look around
 FIGURES = 6
 BANNED = re.compile(r"\b(?:clearly|simply|obviously|it can be shown|note that|let's dive)\b|\u2014", re.I)
 NUMBERED_ENDS = ["In Stable Diffusion 1.5", "What people get wrong"]
@@ -240,7 +240,7 @@ def test_symbols():
 
 # ---- exercises
 
-RIGHT = re.compile(r"^(\d+\.\d+) \w+ is right\.$", re.M)
+RIGHT = re.compile(r"^(\d+\.\d+) \w+ is right[.:]", re.M)
 
 
 @each(SOLUTIONS)
@@ -285,4 +285,4 @@ def test_unanswered_exercises_run_to_the_end_and_ask_for_answers(path):
         for i, (source, _) in enumerate(cells(path, "code")):
             exec(compile(source, f"{path.name}, code cell {i + 1}", "exec"), names)
     numbers = re.findall(r"^## (\d+\.\d+) ", prose(path), re.M)
-    assert re.findall(r"^(\d+\.\d+) is still to be written", said.getvalue(), re.M) == numbers
+    assert re.findall(r"^(\d+\.\d+) is still to be (?:written|repaired)", said.getvalue(), re.M) == numbers

@@ -124,7 +124,7 @@ def contents(book: Book, root: Path = ROOT) -> str:
         "",
         (
             "Made from book.toml by `python -m minisd.teaching.book --write`. Running times are on 2 CPU "
-            "cores. Symbols and terms stand in [notation.md](notation.md)."
+            "cores. Symbols and terms are in [notation.md](notation.md)."
         ),
         "",
         "| | chapter | the question it answers | reading | running | exercises | equations | needs |",
