@@ -461,8 +461,8 @@ class Way:
     timesteps: tuple[float, ...]
     sigmas: tuple[float, ...]
     places: tuple[int, ...]
+    eta: float
     wide: bool = False  # diffusers' exploding samplers start wider with leading spacing
-    eta: float = 0.0
 
     def __len__(self) -> int:
         return len(self.places)

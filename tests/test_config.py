@@ -321,3 +321,26 @@ def test_the_samplers_have_one_list_of_names():
 
     assert list(SAMPLERS) == list(SAMPLER_NAMES) == [s.name for s in SAMPLERS.values()]
     assert set(SAMPLERS_ELSEWHERE) == set(SAMPLERS)
+
+
+def test_configs_that_diffusers_writes_in_full_are_read():
+    """Every key of its classes, with its default."""
+    widths = {"block_out_channels": (32, 64, 64, 64), "sample_size": 8}
+    unet = dict(diffusers.UNet2DConditionModel(**widths).config)
+    assert UNetConfig.from_dict(unet).block_out_channels == (32, 64, 64, 64)
+    assert VAEConfig.from_dict(dict(diffusers.AutoencoderKL().config)) == VAEConfig()
+    for key, fixed in UNetConfig.FIXED.items():  # and each in all its spellings
+        for value in fixed if isinstance(fixed, tuple) else (fixed,):
+            UNetConfig.from_dict({key: value})
+
+
+@pytest.mark.parametrize(
+    "kind, key, words",
+    [
+        (TextConfig, "hidden_act", "hidden_act must be a text, got 3"),
+        (UNetConfig, "norm_eps", "norm_eps must be a number above 0 and at most 1e"),
+    ],
+)
+def test_an_error_says_what_kind_of_value_is_wanted(kind, key, words):
+    with pytest.raises(ValueError, match=words):
+        kind.from_dict({key: 3 if key == "hidden_act" else "3"})

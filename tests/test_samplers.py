@@ -660,3 +660,19 @@ def test_a_multistep_method_is_nearer_at_thirty_steps_than_euler():
     """What its history buys, from the same number of questions to the network."""
     error = {name: abs(land(name, 30, "leading")[1] - SPREAD) for name in ("euler", "lms", "pndm", "ddim")}
     assert error["lms"] < error["euler"] / 20 and error["pndm"] < error["ddim"] / 5
+
+
+# ---- a way's plan
+
+
+def test_the_offset_is_stable_diffusions_unless_another_is_named():
+    assert SAMPLERS["ddim"].way(SCHEDULE, 50).asked == list(range(981, 0, -20))
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_way_reaches_the_level_that_its_next_call_is_for(name):
+    way = planned(name, 10)
+    *levels, end = way.sigmas
+    expected = [levels[way.timesteps.index(t)] for t in way.asked[1:]] + [end]
+    assert way.reached == expected and len(way) == len(way.asked) == len(way.reached)
+    assert way.last(3).reached == expected[-3 - (name == "pndm") :]

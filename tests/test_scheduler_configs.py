@@ -100,6 +100,7 @@ OBEYED = [
     ("dpmpp_2m", {"use_karras_sigmas": True}),
     ("dpmpp_2m", {"timestep_spacing": "leading", "solver_order": 2, "algorithm_type": "dpmsolver++"}),
     ("dpmpp_2m", {"lower_order_final": False, "euler_at_final": True}),
+    *(("dpmpp_2m", {"solver_type": kind}) for kind in ("logrho", "bh1", "bh2")),
     ("ddim", {"set_alpha_to_one": True, "clip_sample": False}),
     ("ddim", {"set_alpha_to_one": False, "clip_sample": False, "steps_offset": 0}),
     ("ddim", {"clip_sample": False, "set_alpha_to_one": False, "timestep_spacing": "trailing"}),
