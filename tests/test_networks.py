@@ -386,3 +386,18 @@ def test_the_noise_of_a_posterior_is_drawn_in_float32_whatever_the_network_compu
         drawn = posterior.sample(torch.Generator().manual_seed(3))
         expected = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(3)).to(dtype)
         assert drawn.dtype == dtype and torch.equal(drawn, expected)
+
+
+def test_new_tokens_are_rows_behind_the_old_ones():
+    net = randomise(TextEncoder(small_pipeline().text_encoder.config))
+    old, size = net.text_model.embeddings.token_embedding.weight.detach().clone(), net.config.vocab_size
+    net.add_tokens(torch.full((2, 16), 0.5))
+    table = net.text_model.embeddings.token_embedding
+    assert net.config.vocab_size == table.num_embeddings == size + 2
+    assert torch.equal(table.weight[:size], old) and (table.weight[size:] == 0.5).all()
+    assert table.weight.requires_grad
+    with torch.no_grad():
+        assert net(torch.tensor([[size + 1]])).isfinite().all()
+    frozen = randomise(TextEncoder(net.config)).requires_grad_(False)
+    frozen.add_tokens(torch.zeros(1, 16))
+    assert not frozen.text_model.embeddings.token_embedding.weight.requires_grad
