@@ -432,11 +432,13 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 lambda: timesteps(8, 1000, 1),
-                "These are evenly spaced in t. Where does the arrow of figure 3.11 turn fastest?",
+                "These are evenly spaced in t. Section 3.7 spaced them evenly in angle: for data of which "
+                "width?",
             ),
             Mistake(
                 None,
-                "Your last timesteps are so close together that the long strides at the top now cost more.",
+                "Your last timesteps are so close together that the long strides at the top now cost more. "
+                "Fine detail gains by it, but the distance is ruled by the sharing among the clouds.",
                 seen=lambda choose, cases: sum(t < 100 for t in choose()) >= 5,
             ),
             Mistake(
