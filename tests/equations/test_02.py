@@ -424,7 +424,7 @@ def test_covariance_back():
     def claim(beta, ab_prev, ab, covariance):
         return ab_prev * beta**2 / (1 - ab) ** 2 * covariance
 
-    # Pictures of two pixels that hang together: a fair coin gives (1, 1) or (-1, -1). By a sum over a grid.
+    # Pictures of two pixels that are correlated: a fair coin gives (1, 1) or (-1, -1). By a sum over a grid.
     beta, ab_prev = 0.4, 0.6
     ab = (1 - beta) * ab_prev
     u = np.linspace(-4, 4, 401)
