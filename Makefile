@@ -38,12 +38,14 @@ export PROMPT
 demo: .venv/installed
 	@$(BIN)/minisd paint -- "$$PROMPT"
 
-# All the tests: a process a core, one thread each, and every file's tests in one process.
+# All the tests: a process a core, one thread each, and every file's tests in one process. Those that start
+# kernels of their own run by themselves: nbclient can wait for ever in a process that xdist started.
 test: .venv/installed-test
 ifneq ($(strip $(ARGS)),)
 	$(BIN)/python -m pytest $(ARGS)
 else
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/test_run_notebooks.py
+	$(BIN)/python -m pytest tests/test_run_notebooks.py
 ifneq ($(NOTEBOOKS),)
 	MINISD_QUIET=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 900 $(NOTEBOOKS)
 endif

@@ -132,7 +132,10 @@ def test_no_answer_stands_twice_in_the_bank():
 def written(answer) -> str:
     """What stands in an answer, but for its name."""
     code = getattr(answer, "__code__", None)
-    return repr((code.co_code, code.co_consts, code.co_names) if code is not None else answer)
+    if code is None:
+        return repr(answer)
+    cells = [cell.cell_contents for cell in answer.__closure__ or ()]
+    return repr((code.co_code, code.co_consts, code.co_names, cells, answer.__defaults__))
 
 
 def test_the_banks_are_counted(capsys):
