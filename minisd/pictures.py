@@ -82,9 +82,7 @@ def as_bytes(picture: Image.Image, name: str) -> Image.Image:
             )
             ground = Image.new("RGBA", picture.size, BEHIND[name])
             picture = Image.alpha_composite(ground, picture)
-    if picture.mode in ("LAB", "HSV", "YCbCr", "CMYK") or target == "L":
-        picture = picture.convert("RGB")
-    return picture.convert(target)
+    return picture.convert("RGB").convert(target)  # not every mode turns into L
 
 
 def eight_bits(pixels: np.ndarray, name: str) -> np.ndarray:

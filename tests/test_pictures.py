@@ -235,6 +235,22 @@ def test_a_pipe_a_folder_and_a_missing_file_do_not_hang(tmp_path):
             open_picture(tmp_path / name)
 
 
+def test_a_picture_up_to_the_limit_is_read(tmp_path, monkeypatch):
+    from minisd import pictures
+
+    monkeypatch.setattr(pictures, "MOST_PIXELS", 64)
+    for size, fits in (((8, 8), True), ((13, 5), False)):
+        Image.new("RGB", size).save(tmp_path / "a.png")
+        if fits:
+            assert open_picture(tmp_path / "a.png").size == size
+            pictures.note_size(8, 8, 8)
+            continue
+        with pytest.raises(ValueError, match="13x5 pixels, too large"):
+            open_picture(tmp_path / "a.png")
+        with pytest.raises(ValueError, match="5x13 pixels needs too much memory"):
+            pictures.note_size(13, 5, 8)
+
+
 def test_a_picture_beyond_reason_is_refused_before_it_is_decoded(tmp_path):
     Image.new("1", (30_000, 30_000)).save(tmp_path / "huge.png")
     with pytest.raises(ValueError, match="30000x30000 pixels, too large|could not be read"):

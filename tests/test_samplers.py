@@ -676,3 +676,11 @@ def test_a_way_reaches_the_level_that_its_next_call_is_for(name):
     expected = [levels[way.timesteps.index(t)] for t in way.asked[1:]] + [end]
     assert way.reached == expected and len(way) == len(way.asked) == len(way.reached)
     assert way.last(3).reached == expected[-3 - (name == "pndm") :]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_picture_is_noised_for_any_level(name):
+    way, x0, noise = planned(name, 10), rand(2, 3), rand(2, 3, seed=1)
+    for sigma in (0.5, 3.0):
+        width = 1.0 if name in EXPLODING else (sigma**2 + 1) ** 0.5
+        assert_same(way.noised(x0, noise, sigma), (x0 + sigma * noise) / width, 1e-12)

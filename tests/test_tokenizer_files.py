@@ -184,3 +184,29 @@ def test_a_length_is_given_or_unlimited(bpe, tmp_path):
         assert BPE.from_files(tmp_path).max_length == 77
     assert BPE.from_files(tmp_path, max_length=9).max_length == 9
     assert BPE.from_files(tmp_path / "merges.txt").max_length == 77
+
+
+def test_the_files_beside_vocabulary_and_merges_say_what_transformers_asks(bpe, tmp_path):
+    """As in the published folders, but for the order of the keys."""
+    bpe.save(tmp_path)
+    flags = {"lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
+    start, end = ({"content": f"<|{word}|>", **flags} for word in ("startoftext", "endoftext"))
+    specials = {"bos_token": start, "eos_token": end, "unk_token": end, "pad_token": end}
+    assert json.loads((tmp_path / "special_tokens_map.json").read_text()) == specials
+    assert json.loads((tmp_path / "tokenizer_config.json").read_text()) == {
+        **{key: {"__type": "AddedToken", **token} for key, token in specials.items()},
+        "add_prefix_space": False,
+        "do_lower_case": True,
+        "errors": "replace",
+        "model_max_length": 77,
+        "tokenizer_class": "CLIPTokenizer",
+    }
+
+
+def test_the_shortest_rows_are_of_two(bpe, tmp_path):
+    bpe.save(tmp_path)
+    edit(tmp_path / "tokenizer_config.json", model_max_length=2)
+    assert BPE.from_files(tmp_path)("house").shape == (1, 2)
+    edit(tmp_path / "tokenizer_config.json", model_max_length=1)
+    with pytest.raises(ValueError, match="model_max_length 1; it must be a whole number from 2 on"):
+        BPE.from_files(tmp_path)
