@@ -246,6 +246,7 @@ def test_where_diffusers_has_no_trajectory_to_compare_with(name, spacing, number
 def test_where_diffusers_asks_the_network_for_a_timestep_that_was_never_trained():
     for name in ("euler", "euler_a", "lms"):
         assert reference(name, 1000, "leading", wide=False).timesteps[0] == 1000
+        assert planned(name, 1000, "leading").asked[0] == 999  # ours stays within what was trained
 
 
 @pytest.mark.parametrize("number", [0, -1, 1001])
