@@ -9,6 +9,7 @@
 #   make lint                        ruff (rules and format) and mypy: what pyproject.toml asks for
 #   make fuzz                        some 250,000 hostile inputs for the readers of files
 #   make mutants                     break the core in a few hundred ways; do the tests see it?
+#   make seeds                       run the chapters with ten other seeds: which claims were luck?
 #   make book                        open the book in JupyterLab; your exercises are in my/
 #   make book ARGS=3                 at chapter 3
 #   make notebooks                   run the notebooks and keep their outputs; make exercises/ from solutions/
@@ -23,6 +24,7 @@ ARGS ?=
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
+KERNELS := tests/test_run_notebooks.py tests/test_other_seeds.py
 NOTEBOOKS := $(wildcard chapters/*.ipynb solutions/*.ipynb)
 
 # Idle OpenMP threads sleep instead of spinning: on a machine that does something else as well, a picture
@@ -32,7 +34,7 @@ export OMP_WAIT_POLICY ?= passive
 # The prompt reaches the shell as a variable, so that it may hold quotes.
 export PROMPT
 
-.PHONY: demo test full lint fuzz mutants book notebooks clean
+.PHONY: demo test full lint fuzz mutants seeds book notebooks clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -44,8 +46,8 @@ test: .venv/installed-test
 ifneq ($(strip $(ARGS)),)
 	$(BIN)/python -m pytest $(ARGS)
 else
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/test_run_notebooks.py
-	$(BIN)/python -m pytest tests/test_run_notebooks.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(addprefix --ignore ,$(KERNELS))
+	$(BIN)/python -m pytest $(KERNELS)
 ifneq ($(NOTEBOOKS),)
 	MINISD_QUIET=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 900 $(NOTEBOOKS)
 endif
@@ -64,6 +66,9 @@ fuzz: .venv/installed-dev
 
 mutants: .venv/installed-dev
 	$(BIN)/python tests/mutants.py $(ARGS)
+
+seeds: .venv/installed-test
+	$(BIN)/python tests/other_seeds.py --write $(ARGS)
 
 book: .venv/installed-book
 	$(BIN)/minisd book $(ARGS)
