@@ -1,7 +1,7 @@
 """Runs the chapters again with other seeds: which of their claims were luck?
 
-    make seeds                                                      all, ten seeds; writes tests/other_seeds.md
-    python tests/other_seeds.py chapters/03_ddim.ipynb --seeds 2    some, fewer; writes nothing
+    make seeds                                                     all, ten seeds; writes tests/other_seeds.md
+    python tests/other_seeds.py chapters/03_ddim.ipynb --seeds 2   some, fewer; writes nothing
 
 Every seed that stands in a cell as a number is shifted: manual_seed(7), default_rng(7), seed=7, {"seed": 7},
 `for seed in (1, 2, 3)`, seeds=range(20). Assertions that fail are counted, and the cell goes on. One marked
