@@ -104,6 +104,39 @@ def test_the_names_of_transformers_5_are_read_too(folder):
     assert_equal_models(load(folder), small_pipeline())
 
 
+@pytest.mark.parametrize(
+    "file, outer", [(TEXT, "text_encoder."), (TEXT, "module."), (UNET, "unet."), (VAE, "first_stage_model.")]
+)
+def test_names_that_begin_with_the_part_are_read_too(folder, file, outer):
+    save_file({outer + name: tensor for name, tensor in load_file(folder / file).items()}, folder / file)
+    assert_equal_models(load(folder), small_pipeline())
+
+
+@pytest.mark.parametrize("file", [UNET, VAE])
+def test_a_text_encoders_layer_in_another_network_is_not_passed_over(folder, file):
+    edit_tensors(folder / file, text_model__encoder__layers__5__mlp__fc1__bias=torch.ones(4))
+    assert_refused(folder, file, ValueError, "text_model.encoder.layers.5.mlp.fc1.bias")
+
+
+def test_nan_in_the_middle_of_a_small_file_is_found():
+    """Of a large tensor in a mapped file only the two ends are looked at; a small file is read whole."""
+    net = torch.nn.Linear(200, 200)
+    tensors = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
+    tensors["weight"][100, 100] = torch.nan
+    assert tensors["weight"].numel() > 2 * checkpoint.ENDS
+    assert checkpoint.finite(tensors["weight"], mapped=True)
+    with pytest.raises(ValueError, match="small.safetensors holds NaN or infinity in weight"):
+        checkpoint.fill(net, tensors, "small.safetensors", "cpu", torch.float32)
+
+
+def test_only_a_convolution_of_one_pixel_is_read_as_a_linear_layer():
+    linear, convolution = torch.ones(2, 12), torch.ones(2, 12, 1, 1)
+    assert checkpoint.as_convolution(convolution, linear).shape == linear.shape
+    assert checkpoint.as_convolution(linear, convolution).shape == convolution.shape
+    wide = torch.ones(2, 4, 3, 1)
+    assert checkpoint.as_convolution(wide, linear).shape == wide.shape
+
+
 def test_the_old_names_of_the_vaes_attention_are_read_too(folder):
     old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
     tensors = load_file(folder / VAE)
