@@ -29,7 +29,8 @@ from minisd.teaching.kinds import (
     ReachTheMark,
     RuleBroken,
 )
-from minisd.teaching.running import Network, TooLong, behaviour, time_limit
+from minisd.teaching.outcome import Network
+from minisd.teaching.running import TooLong, behaviour, time_limit
 
 
 def double(x, k):

@@ -362,7 +362,7 @@ def test_the_halves_take_a_controlnets_residuals_as_diffusers_does():
         h = ours.mid_block(h, emb, context)
         assert_same(ours.up(h, emb, context, skips), ours(z, 501, context), 0)
         added = [torch.randn(skip.shape, generator=generator) for skip in (*skips, h)]
-        steered = ours.up(h + added[-1], emb, context, [a + b for a, b in zip(skips, added, strict=False)])
+        steered = ours.up(h + added[-1], emb, context, [a + b for a, b in zip(skips, added)])
         expected = theirs(
             z,
             501,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import console
 from ..teaching.book import load_book
-from ..teaching.progress import FOLDER, in_words, load
+from ..teaching.progress import FOLDER, load
 from ..teaching.progress import RIGHT as DONE
 from .book import check_installed, checkout
 from .options import reporting, whole_number
@@ -157,6 +157,8 @@ def left(by_chapter: dict[str, list["Exercise"]], results: dict[str, str]) -> li
 
 def progress(by_chapter: dict[str, list["Exercise"]], results: dict[str, str]) -> list[str]:
     """How much of the book is done, and what comes next."""
+    from ..teaching.checks import in_words
+
     counts = []
     for name, those in by_chapter.items():
         done = sum(results.get(exercise.number) == DONE for exercise in those)

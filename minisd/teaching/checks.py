@@ -8,10 +8,11 @@ How each kind of exercise is judged stands in kinds.py.
 
 import importlib.util
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from .kinds import Exercise
-from .progress import TO_DO, WRONG, record, summary, workspace
+from .progress import RIGHT, TO_DO, WRONG, record, workspace
 
 
 class CheckFailed(AssertionError):
@@ -48,6 +49,21 @@ def check(number: str, answer: Any) -> None:
     if verdict.result == WRONG or (graded and verdict.result == TO_DO):
         raise CheckFailed(f"{verdict.says}{told and chr(10)}{told}")
     print(" ".join(part for part in (verdict.says, told) if part))
+
+
+def summary(chapter: int, exercises: Sequence[Exercise], results: dict[str, str]) -> str:
+    """How much of a chapter is done, what is left and what to do next."""
+    left = [exercise for exercise in exercises if results.get(exercise.number) != RIGHT]
+    done = f"Chapter {chapter}: {len(exercises) - len(left)} of {len(exercises)} done"
+    if not left:
+        return f"{done}. That is all of it."
+    numbers = ", ".join(exercise.number for exercise in left)
+    return f"{done}; left: {numbers}; next: {in_words(left[0])}."
+
+
+def in_words(exercise: Exercise) -> str:
+    """An exercise as the next thing to do."""
+    return f"{exercise.number} ({exercise.kind}, {exercise.minutes} minutes)"
 
 
 def asked(number: Any, answer: Any) -> str:

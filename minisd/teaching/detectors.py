@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from .differences import numbers
-from .running import Outcome, Yields, called, copied
+from .outcome import Outcome, Yields
+from .running import called, copied
 
 FEWEST = 3  # numbers that must agree before a pattern is believed
 MOST_ITEMS = 8

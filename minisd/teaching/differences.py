@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .running import Network, Outcome, Yields
+from .outcome import Network, Outcome, Yields
 
 ANY = float("inf")  # the tolerance at which only types and shapes are compared
 PLAIN = (

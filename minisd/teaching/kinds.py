@@ -21,8 +21,9 @@ import torch
 from .detectors import Answer, found
 from .differences import described as inputs_of
 from .differences import difference, parameters, text_of, where
+from .outcome import Outcome
 from .progress import RIGHT, TO_DO, WRONG
-from .running import Outcome, TooLong, behaviour, called, clean_state, copied, quiet, time_limit
+from .running import TooLong, behaviour, called, clean_state, copied, quiet, time_limit
 
 SEED = 20_221_022  # of the cases
 POINTS = 40  # at which formulas are compared

@@ -2,14 +2,9 @@
 
 import contextlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..files import locked, whole
-
-if TYPE_CHECKING:
-    from .kinds import Exercise
 
 FOLDER = "my"  # the reader's, beside chapters/ and exercises/
 FILE = "progress.json"
@@ -48,18 +43,3 @@ def record(folder: Path, number: str, result: str) -> dict[str, str]:
     except OSError:  # a folder that cannot be written keeps no progress; the check itself is worth having
         return load(folder) | {number: result}
     return results
-
-
-def summary(chapter: int, exercises: Sequence["Exercise"], results: dict[str, str]) -> str:
-    """How much of a chapter is done, what is left and what to do next."""
-    left = [exercise for exercise in exercises if results.get(exercise.number) != RIGHT]
-    done = f"Chapter {chapter}: {len(exercises) - len(left)} of {len(exercises)} done"
-    if not left:
-        return f"{done}. That is all of it."
-    numbers = ", ".join(exercise.number for exercise in left)
-    return f"{done}; left: {numbers}; next: {in_words(left[0])}."
-
-
-def in_words(exercise: "Exercise") -> str:
-    """An exercise as the next thing to do."""
-    return f"{exercise.number} ({exercise.kind}, {exercise.minutes} minutes)"

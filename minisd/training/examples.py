@@ -56,7 +56,7 @@ def captions_to_read(scenes: Sequence[Scene], tokenizer: BPE) -> Batch:
 def answers(scene: Scene) -> list[int]:
     """What a caption says of a scene, a number for each of CAPTION_QUESTIONS; open is an answer too."""
     said = {"things": len(scene.things), "order": scene.ordered, "ground": scene.ground, "hour": scene.hour}
-    for place, thing in zip(("first", "second"), scene.things, strict=False):
+    for place, thing in zip(("first", "second"), scene.things):
         said |= {f"{place} kind": thing.kind, f"{place} colour": thing.colour, f"{place} size": thing.size}
     return [choices.index(said.get(question)) for question, choices in CAPTION_QUESTIONS.items()]
 
