@@ -6,93 +6,91 @@ import math
 
 import sympy
 import torch
-from torch.distributions import MultivariateNormal
 
 from minisd.schedule import NoiseSchedule, jump_posterior
 
 # 2.1
 
-AB_S, AB_T = sympy.symbols("ab_s ab_t", positive=True)
-ALPHA = AB_T / AB_S
-PICTURE = sympy.sqrt(AB_S) * (1 - ALPHA) / (1 - AB_T)
-STATE = sympy.sqrt(ALPHA) * (1 - AB_S) / (1 - AB_T)
-VARIANCE = (1 - ALPHA) * (1 - AB_S) / (1 - AB_T)
+AB_R, AB_S, AB_T = sympy.symbols("ab_r ab_s ab_t", positive=True)
+FIRST, SECOND, REST = AB_S / AB_R, AB_T / AB_S, 1 - AB_T / AB_R
+CLEANER = sympy.sqrt(FIRST) * (1 - SECOND) / REST
+NOISIER = sympy.sqrt(SECOND) * (1 - FIRST) / REST
+VARIANCE = (1 - FIRST) * (1 - SECOND) / REST
 
 
-def by_precisions(ab_s, ab_t):
+def by_precisions(ab_r, ab_s, ab_t):
     """Completing the square, as (2.13) and (2.14) do it."""
-    alpha = ab_t / ab_s
-    a = alpha / (1 - alpha) + 1 / (1 - ab_s)
-    return ab_s**0.5 / (1 - ab_s) / a, alpha**0.5 / (1 - alpha) / a, 1 / a
+    alpha, before = ab_t / ab_s, ab_s / ab_r
+    a = alpha / (1 - alpha) + 1 / (1 - before)
+    return before**0.5 / (1 - before) / a, alpha**0.5 / (1 - alpha) / a, 1 / a
 
 
 # 2.2
 
 
 def floors(*values):
-    names = [f"white noise, t = {t}" for t in (0, 250, 500)]
-    return dict(zip([*names, "one picture, t = 0"], values))
+    names = [f"dim noise, t = {t}" for t in (0, 250, 500)]
+    return dict(zip([*names, "a hundred pictures, t = 250"], values))
 
 
 # 2.3
 
 
-def odds(x_t, a, b, alpha_bar, divisor):
-    return (((x_t - alpha_bar**0.5 * b) ** 2).sum(1) - ((x_t - alpha_bar**0.5 * a) ** 2).sum(1)) / divisor
+def spread_out(grey, x_t):
+    return grey.view(-1, 1).repeat(1, x_t.shape[1])
 
 
-def blend(r, a, b):
-    return r[:, None] * a + (1 - r[:, None]) * b
+def greys(x_t, mean, variance, alpha_bar, noise_variance):
+    """From precisions: of what was known before, and of the average pixel."""
+    known = 1 / variance
+    seen = x_t.shape[1] * alpha_bar / noise_variance
+    return spread_out((known * mean + seen * x_t.mean(1) / alpha_bar**0.5) / (known + seen), x_t)
 
 
-def winner(x_t, a, b, share, alpha_bar):
-    r = torch.sigmoid(odds(x_t, a, b, alpha_bar, 2 * (1 - alpha_bar)) + math.log(share) - math.log(1 - share))
-    return blend((r > 0.5).float(), a, b)
+def speckled(x_t, mean, variance, alpha_bar):
+    lean = alpha_bar**0.5 * variance / (alpha_bar * variance + 1 - alpha_bar)
+    return mean + lean * (x_t - alpha_bar**0.5 * mean)
 
 
-def fair_coin(x_t, a, b, share, alpha_bar):
-    return blend(torch.sigmoid(odds(x_t, a, b, alpha_bar, 2 * (1 - alpha_bar))), a, b)
+def scaled_average(x_t, mean, variance, alpha_bar):
+    return spread_out(x_t.sum(1) / x_t.shape[1] / math.sqrt(alpha_bar), x_t)
 
 
-def half_missing(x_t, a, b, share, alpha_bar):
-    return blend(
-        torch.sigmoid(odds(x_t, a, b, alpha_bar, 1 - alpha_bar) + math.log(share / (1 - share))), a, b
-    )
+def around_zero(x_t, mean, variance, alpha_bar):
+    return greys(x_t, 0.0, variance, alpha_bar, 1 - alpha_bar)
 
 
-def clean_distance(x_t, a, b, share, alpha_bar):
-    near_a, near_b = ((x_t - p).pow(2).sum(1) / (2 * (1 - alpha_bar)) for p in (a, b))
-    return blend(torch.sigmoid(near_b - near_a + math.log(share / (1 - share))), a, b)
+def average_as_a_pixel(x_t, mean, variance, alpha_bar):
+    return speckled(x_t.mean(1, keepdim=True), mean, variance, alpha_bar).repeat(1, x_t.shape[1])
 
 
-def each_for_itself(x_t, a, b, share, alpha_bar):
-    weight_a, weight_b = (
-        w * torch.exp(-((x_t - alpha_bar**0.5 * p) ** 2) / (2 * (1 - alpha_bar)))
-        for w, p in ((share, a), (1 - share, b))
-    )
-    return (weight_a * a + weight_b * b) / (weight_a + weight_b)
+def divided_by_width(x_t, mean, variance, alpha_bar):
+    return greys(x_t, mean, variance, alpha_bar, math.sqrt(1 - alpha_bar))
 
 
-def root_of_variance(x_t, a, b, share, alpha_bar):
-    r = torch.sigmoid(
-        odds(x_t, a, b, alpha_bar, 2 * math.sqrt(1 - alpha_bar)) + math.log(share / (1 - share))
-    )
-    return blend(r, a, b)
+def root_of_the_spread(x_t, mean, variance, alpha_bar):
+    return greys(x_t, mean, math.sqrt(variance), alpha_bar, 1 - alpha_bar)
 
 
-def by_densities(x_t, a, b, share, alpha_bar):
+def precise(x_t, mean, variance, alpha_bar):
+    return greys(x_t, mean, variance, alpha_bar, 1 - alpha_bar)
+
+
+def leaning(x_t, mean, variance, alpha_bar):
+    """As (2.2), for the average of d pixels: noise of variance (1 - alpha-bar) / d."""
     d = x_t.shape[1]
-    noise = (1 - alpha_bar) * torch.eye(d)
-    weight_a = share * MultivariateNormal(alpha_bar**0.5 * a, noise).log_prob(x_t).exp()
-    weight_b = (1 - share) * MultivariateNormal(alpha_bar**0.5 * b, noise).log_prob(x_t).exp()
-    return blend(weight_a / (weight_a + weight_b), a, b)
+    gamma = alpha_bar * variance + (1 - alpha_bar) / d
+    off = x_t.mean(1, keepdim=True) - alpha_bar**0.5 * mean
+    return torch.ones(1, d) * (mean + alpha_bar**0.5 * variance / gamma * off)
 
 
-def by_softmax(x_t, a, b, share, alpha_bar):
-    both = torch.stack([a, b])
-    distance = ((x_t[:, None] - alpha_bar**0.5 * both) ** 2).sum(-1)
-    logs = torch.tensor([share, 1 - share]).log() - distance / (2 * (1 - alpha_bar))
-    return torch.softmax(logs, dim=1) @ both
+def by_covariances(x_t, mean, variance, alpha_bar):
+    """The rule for Gaussians of many numbers: Cov[grey, x_t] Cov[x_t]^-1 (x_t - its mean)."""
+    d = x_t.shape[1]
+    root = alpha_bar**0.5
+    covariance = alpha_bar * variance * torch.ones(d, d).double() + (1 - alpha_bar) * torch.eye(d).double()
+    factor = torch.linalg.solve(covariance, root * variance * torch.ones(d).double())
+    return spread_out(mean + (x_t.double() - root * mean) @ factor, x_t).float()
 
 
 # 2.4
@@ -209,117 +207,65 @@ def by_recursion(x0, start, noise, predict_noise, step, generator, alphas_cumpro
 # 2.7
 
 
-def repaired(x_t, noise, t, s, fresh, table, near=False, wraps=False, wide=False):
+def repaired(x_t, noise, t, s, fresh, betas, early=False, short=False, wide=False):
     """The repaired function with some of its bugs left."""
-    end = float(table[s]) if wraps or s >= 0 else 1.0
-    before = (float(table[t - 1]) if wraps or t else 1.0) if near else end
-    now, alpha = float(table[t]), float(table[t]) / before
+    low, high = (s, t) if early else (s + 1, t + 1)
+    alpha = math.prod((1 - betas[low:high]).tolist())
+    now = math.prod((1 - betas[: t + (not short)]).tolist())
+    end = math.prod((1 - betas[: s + 1]).tolist())
     x0 = (x_t - math.sqrt(1 - now) * noise) / math.sqrt(now)
-    mean = (math.sqrt(end) * (1 - alpha) * x0 + math.sqrt(alpha) * (1 - end) * x_t) / (1 - now)
+    if early or short:  # the mean in its other form
+        mean = (x_t - (1 - alpha) / math.sqrt(1 - now) * noise) / math.sqrt(alpha)
+    else:
+        mean = (math.sqrt(end) * (1 - alpha) * x0 + math.sqrt(alpha) * (1 - end) * x_t) / (1 - now)
     variance = (1 - alpha) * (1 if wide else (1 - end) / (1 - now))
-    return mean + math.sqrt(abs(variance)) * fresh
+    return mean + math.sqrt(variance) * fresh
 
 
-def alpha_of_one_step(x_t, noise, t, s, fresh, alphas_cumprod):
-    return repaired(x_t, noise, t, s, fresh, alphas_cumprod, near=True)
+def alpha_too_early(x_t, noise, t, s, fresh, betas):
+    return repaired(x_t, noise, t, s, fresh, betas, early=True)
 
 
-def last_entry(x_t, noise, t, s, fresh, alphas_cumprod):
-    return repaired(x_t, noise, t, s, fresh, alphas_cumprod, wraps=True)
+def level_one_short(x_t, noise, t, s, fresh, betas):
+    return repaired(x_t, noise, t, s, fresh, betas, short=True)
 
 
-def too_wide(x_t, noise, t, s, fresh, alphas_cumprod):
-    return repaired(x_t, noise, t, s, fresh, alphas_cumprod, wide=True)
+def too_wide(x_t, noise, t, s, fresh, betas):
+    return repaired(x_t, noise, t, s, fresh, betas, wide=True)
 
 
-def only_the_noise(x_t, noise, t, s, fresh, alphas_cumprod):
-    return repaired(x_t, noise, t, s, fresh, alphas_cumprod, near=True, wraps=True)
+def only_the_noise(x_t, noise, t, s, fresh, betas):
+    return repaired(x_t, noise, t, s, fresh, betas, early=True, short=True)
 
 
-def only_the_end(x_t, noise, t, s, fresh, alphas_cumprod):
-    return repaired(x_t, noise, t, s, fresh, alphas_cumprod, near=True, wide=True)
+def only_the_level(x_t, noise, t, s, fresh, betas):
+    return repaired(x_t, noise, t, s, fresh, betas, early=True, wide=True)
 
 
-def only_alpha(x_t, noise, t, s, fresh, alphas_cumprod):
-    return repaired(x_t, noise, t, s, fresh, alphas_cumprod, wraps=True, wide=True)
+def only_alpha(x_t, noise, t, s, fresh, betas):
+    return repaired(x_t, noise, t, s, fresh, betas, short=True, wide=True)
 
 
-def by_minisd(x_t, noise, t, s, fresh, alphas_cumprod):
-    now = float(alphas_cumprod[t])
+def by_minisd(x_t, noise, t, s, fresh, betas):
+    table = torch.cumprod(1 - betas, 0)
+    now = float(table[t])
     x0 = (x_t - (1 - now) ** 0.5 * noise) / now**0.5
-    mean, variance = jump_posterior(alphas_cumprod, x0, x_t, t, s)
+    mean, variance = jump_posterior(table, x0, x_t, t, s)
     return mean + variance**0.5 * fresh
 
 
-def the_guess_at_the_end(x_t, noise, t, s, fresh, alphas_cumprod):
+def the_guess_at_the_end(x_t, noise, t, s, fresh, betas):
+    now = float(torch.prod(1 - betas[: t + 1]))
     if s < 0:
-        return (x_t - (1 - float(alphas_cumprod[t])) ** 0.5 * noise) / float(alphas_cumprod[t]) ** 0.5
-    return repaired(x_t, noise, t, s, fresh, alphas_cumprod)
+        return (x_t - (1 - now) ** 0.5 * noise) / now**0.5
+    return repaired(x_t, noise, t, s, fresh, betas)
 
 
 # 2.8
 
 
-def looped(pictures, table, steps, generator, first=0, cleared=True, label="noise"):
-    weights = torch.zeros(len(table), requires_grad=True)
-    optimizer = torch.optim.SGD([weights], lr=0.5)
-    for _ in range(steps):
-        if cleared:
-            optimizer.zero_grad()
-        x0 = pictures[torch.randint(len(pictures), (16,), generator=generator)]
-        t = torch.randint(first, len(table), (16,), generator=generator)
-        noise = torch.randn(x0.shape, generator=generator)
-        x_t = noised_each(x0, noise, t, table)
-        wanted = noise if label == "noise" else x_t
-        ((weights[t][:, None, None, None] * x_t - wanted) ** 2).mean().backward()
-        optimizer.step()
-    return weights.detach()
-
-
-def noised_each(x0, noise, t, table):
-    bar = table[t][:, None, None, None]
-    return bar.sqrt() * x0 + (1 - bar).sqrt() * noise
-
-
-def from_one(pictures, alphas_cumprod, steps, generator):
-    return looped(pictures, alphas_cumprod, steps, generator, first=1)
-
-
-def never_cleared(pictures, alphas_cumprod, steps, generator):
-    return looped(pictures, alphas_cumprod, steps, generator, cleared=False)
-
-
-def copying(pictures, alphas_cumprod, steps, generator):
-    return looped(pictures, alphas_cumprod, steps, generator, label="input")
-
-
-def only_the_label(pictures, alphas_cumprod, steps, generator):
-    return looped(pictures, alphas_cumprod, steps, generator, first=1, cleared=False)
-
-
-def only_the_gradient(pictures, alphas_cumprod, steps, generator):
-    return looped(pictures, alphas_cumprod, steps, generator, first=1, label="input")
-
-
-def only_the_draw(pictures, alphas_cumprod, steps, generator):
-    return looped(pictures, alphas_cumprod, steps, generator, cleared=False, label="input")
-
-
-def cleared_first(pictures, alphas_cumprod, steps, generator):
-    return looped(pictures, alphas_cumprod, steps, generator)
-
-
-def by_hand(pictures, alphas_cumprod, steps, generator):
-    """Steps downhill without an optimizer."""
-    weights = torch.zeros(len(alphas_cumprod))
-    for _ in range(steps):
-        x0 = pictures[torch.randint(len(pictures), (16,), generator=generator)]
-        t = torch.randint(len(alphas_cumprod), (16,), generator=generator)
-        noise = torch.randn(x0.shape, generator=generator)
-        x_t = noised_each(x0, noise, t, alphas_cumprod)
-        slope = 2 * ((weights[t][:, None, None, None] * x_t - noise) * x_t).sum((1, 2, 3)) / x_t.numel()
-        weights = weights.index_add(0, t, -0.5 * slope)
-    return weights
+def runs(*slips):
+    return dict(zip((f"run {letter}" for letter in "ABCDE"), slips))
 
 
 # 2.9
@@ -335,48 +281,51 @@ def by_log_snr(first, last):
 BANK = {
     "2.1": {
         "wrong": [
+            ((FIRST * (1 - SECOND) / REST, SECOND * (1 - FIRST) / REST, VARIANCE), "is the root of what"),
             (
-                (AB_S * (1 - ALPHA) / (1 - AB_T), ALPHA * (1 - AB_S) / (1 - AB_T), VARIANCE),
-                "is the root of what",
+                (
+                    sympy.sqrt(AB_S) * (1 - SECOND) / (1 - AB_T),
+                    sympy.sqrt(SECOND) * (1 - AB_S) / (1 - AB_T),
+                    (1 - SECOND) * (1 - AB_S) / (1 - AB_T),
+                ),
+                "is noised already",
             ),
-            (
-                (sympy.sqrt(AB_S), sympy.sqrt(AB_T) * (1 - AB_S) / (1 - AB_T), 1 - AB_S),
-                "for the one from s to t",
-            ),
-            ((STATE, PICTURE, VARIANCE), "have changed places"),
-            ((PICTURE, STATE, 1 - ALPHA), "that of the jump forwards"),
-            ((PICTURE, STATE, sympy.sqrt(VARIANCE)), "its root, the width"),
-            ((PICTURE, STATE), "2.1"),
+            ((NOISIER, CLEANER, VARIANCE), "have changed places"),
+            ((CLEANER, NOISIER, 1 - FIRST), "that of noising from r to s"),
+            ((CLEANER, NOISIER, sympy.sqrt(VARIANCE)), "its root, the width"),
+            ((CLEANER, NOISIER), "2.1"),
         ],
         "right": [
             by_precisions,
             (
-                (AB_S - AB_T) / (sympy.sqrt(AB_S) * (1 - AB_T)),
-                STATE,
-                (AB_S - AB_T) * (1 - AB_S) / (AB_S * (1 - AB_T)),
+                (AB_S - AB_T) / (AB_R - AB_T) * sympy.sqrt(AB_R / AB_S),
+                NOISIER,
+                (AB_R - AB_S) * (AB_S - AB_T) / (AB_S * (AB_R - AB_T)),
             ),
         ],
     },
     "2.2": {
         "wrong": [
-            (floors(0.0001, 0.4759, 0.9221, 0.0), "can the network *not* tell apart"),
+            (floors(0.0001, 0.4786, 0.9222, 0.0), "can the network *not* tell from"),
             (floors(0.0, 0.0, 0.0, 0.0), "No network can bring it to 0"),
-            (floors(0.9999, 0.5241, 0.0779, 1.0), "x_0 is known"),
-            (floors(0.99995, 0.7239, 0.2791, 0.0), "the root of the share"),
+            (floors(0.9999, 0.5214, 0.0778, 0.0), "half as large"),
+            (floors(0.98, 0.344, 0.127, 0.0), "You compared widths"),
+            (floors(1.0, 0.2724, 0.0211, 0.0), "the signal-to-noise ratio"),
+            (floors(0.9996, 0.2141, 0.0207, 0.2141), "How many of them can lie under"),
             (floors(1.0, 1.0, 1.0, 0.0), "too large"),
         ],
-        "right": [floors(1.0, 0.52, 0.078, 0), floors(0.9999, 0.5241, 0.0779, 0.0)],
+        "right": [floors(1.0, 0.216, 0.021, 0), floors(0.9996, 0.2141, 0.0207, 0.0)],
     },
     "2.3": {
         "wrong": [
-            (winner, "chose the likelier"),
-            (fair_coin, "fair coin only"),
-            (half_missing, "Too sure"),
-            (clean_distance, "distance to the clean"),
-            (each_for_itself, "each number by itself"),
-            (root_of_variance, "you took its root"),
+            (speckled, "comes out speckled"),
+            (scaled_average, "fits the pixels best"),
+            (around_zero, "greys average 0"),
+            (average_as_a_pixel, "took the average pixel"),
+            (divided_by_width, "you took its width"),
+            (root_of_the_spread, "already is a variance"),
         ],
-        "right": [by_densities, by_softmax],
+        "right": [precise, leaning, by_covariances],
     },
     "2.4": {
         "wrong": [
@@ -414,25 +363,26 @@ BANK = {
     },
     "2.7": {
         "wrong": [
-            (alpha_of_one_step, "between which two timesteps"),
-            (last_entry, "still reads the last entry"),
-            (too_wide, "still too wide"),
-            (only_the_noise, "the noise is right where s is t - 1"),
-            (only_the_end, "s = -1 is told apart"),
-            (only_alpha, "the mean is right between two timesteps"),
+            (alpha_too_early, "Which noising steps lie between"),
+            (level_one_short, "how many noising steps has"),
+            (too_wide, "too wide, and at s = -1"),
+            (only_the_noise, "has the right formula"),
+            (only_the_level, "the noise level at t is right"),
+            (only_alpha, "own alpha is right"),
         ],
         "right": [by_minisd, the_guess_at_the_end],
     },
     "2.8": {
         "wrong": [
-            (from_one, "one timestep is never trained"),
-            (never_cleared, "swinging to and fro"),
-            (copying, "learns to copy its input"),
-            (only_the_label, "The label is right now"),
-            (only_the_gradient, "The swinging is gone"),
-            (only_the_draw, "Every timestep is trained now"),
+            (runs(5, 1, 6, 3, 4), "Runs A and E"),
+            (runs(4, 3, 6, 1, 5), "Runs B and D"),
+            (runs(4, 1, 2, 3, 5), "makes every weight 0"),
+            (runs(4, 1, 6, 2, 5), "nothing is learned"),
+            (runs(4, 6, 1, 3, 5), "which it would never have seen"),
+            (runs(2, 1, 6, 3, 5), "Run A learns something"),
+            (runs(3, 1, 6, 4, 5), "3 of 5 are right"),
         ],
-        "right": [cleared_first, by_hand],
+        "right": [runs(4, 1, 6, 3, 5), (4, 1, 6, 3, 5)],
     },
     "2.9": {
         "wrong": [

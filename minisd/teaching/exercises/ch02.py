@@ -12,92 +12,112 @@ from .ch01 import random_table
 # 2.1
 
 
-def jump(ab_s, ab_t):
-    alpha = ab_t / ab_s
-    picture = math.sqrt(ab_s) * (1 - alpha) / (1 - ab_t)
-    state = math.sqrt(alpha) * (1 - ab_s) / (1 - ab_t)
-    return picture, state, (1 - alpha) * (1 - ab_s) / (1 - ab_t)
+def between(ab_r, ab_s, ab_t):
+    """Two factors of the mean and the variance of x_s, given the states x_r before and x_t after it."""
+    first, second = ab_s / ab_r, ab_t / ab_s
+    rest = 1 - ab_t / ab_r
+    cleaner = math.sqrt(first) * (1 - second) / rest
+    noisier = math.sqrt(second) * (1 - first) / rest
+    return cleaner, noisier, (1 - first) * (1 - second) / rest
 
 
-def jump_without_roots(ab_s, ab_t):
-    alpha = ab_t / ab_s
-    return ab_s * (1 - alpha) / (1 - ab_t), alpha * (1 - ab_s) / (1 - ab_t), jump(ab_s, ab_t)[2]
+def between_without_roots(ab_r, ab_s, ab_t):
+    first, second = ab_s / ab_r, ab_t / ab_s
+    rest = 1 - ab_t / ab_r
+    return first * (1 - second) / rest, second * (1 - first) / rest, between(ab_r, ab_s, ab_t)[2]
 
 
-def jump_from_the_start(ab_s, ab_t):
-    """As if the jump from s to t were the whole jump from the picture to t."""
-    return math.sqrt(ab_s), math.sqrt(ab_t) * (1 - ab_s) / (1 - ab_t), 1 - ab_s
+def between_picture_and_state(ab_r, ab_s, ab_t):
+    """As if x_r were the clean picture."""
+    return between(1.0, ab_s, ab_t)
 
 
-def jump_exchanged(ab_s, ab_t):
-    picture, state, variance = jump(ab_s, ab_t)
-    return state, picture, variance
+def between_exchanged(ab_r, ab_s, ab_t):
+    cleaner, noisier, variance = between(ab_r, ab_s, ab_t)
+    return noisier, cleaner, variance
 
 
-def jump_forwards(ab_s, ab_t):
-    return *jump(ab_s, ab_t)[:2], 1 - ab_t / ab_s
+def between_forwards(ab_r, ab_s, ab_t):
+    return *between(ab_r, ab_s, ab_t)[:2], 1 - ab_s / ab_r
 
 
-def jump_deviation(ab_s, ab_t):
-    return *jump(ab_s, ab_t)[:2], math.sqrt(jump(ab_s, ab_t)[2])
+def between_deviation(ab_r, ab_s, ab_t):
+    return *between(ab_r, ab_s, ab_t)[:2], math.sqrt(between(ab_r, ab_s, ab_t)[2])
 
 
 # 2.2
 
 
 def floors():
-    """The least possible mean loss, from 400,000 numbers: white noise as data, and one picture alone."""
+    """The least possible mean loss, measured: dim white noise as data, and a hundred pictures of it."""
     rng, bars = torch.Generator().manual_seed(0), NoiseSchedule.linear().alphas_cumprod
     data, noise = torch.randn(2, 400_000, generator=rng)
     measured = {}
     for t in (0, 250, 500):
-        x_t = bars[t].sqrt() * data + (1 - bars[t]).sqrt() * noise
-        slope = (
-            x_t * noise
-        ).mean() / x_t.square().mean()  # of the best straight line, which is the best guess
-        measured[f"white noise, t = {t}"] = float((noise - slope * x_t).square().mean())
-    return measured | {"one picture, t = 0": 0.0}
+        x_t = bars[t].sqrt() * 0.5 * data + (1 - bars[t]).sqrt() * noise
+        slope = (x_t * noise).mean() / x_t.square().mean()  # of the best straight line, the best guess here
+        measured[f"dim noise, t = {t}"] = float((noise - slope * x_t).square().mean())
+    pictures, ab = 0.5 * torch.randn(100, 768, generator=rng), bars[250]
+    noise = torch.randn(100, 768, generator=rng)
+    x_t = ab.sqrt() * pictures + (1 - ab).sqrt() * noise
+    weights = torch.softmax(-torch.cdist(x_t, ab.sqrt() * pictures).square() / (2 * (1 - ab)), dim=1)
+    answer = (x_t - ab.sqrt() * weights @ pictures) / (1 - ab).sqrt()
+    return measured | {"a hundred pictures, t = 250": round(float((noise - answer).square().mean()), 4)}
 
 
 # 2.3
 
 
-def guess_of_two(x_t, a, b, share, alpha_bar):
-    return mixed(x_t, a, b, alpha_bar, math.log(share / (1 - share)), 2 * (1 - alpha_bar))
+def guess_of_wall(x_t, mean, variance, alpha_bar):
+    return wall(x_t, mean, variance, 1 - alpha_bar, alpha_bar)
 
 
-def mixed(x_t, a, b, alpha_bar, start, divisor):
-    to_a, to_b = ((x_t - alpha_bar**0.5 * point).square().sum(1) for point in (a, b))
-    r = torch.sigmoid(start + (to_b - to_a) / divisor)[:, None]
-    return r * a + (1 - r) * b
+def wall(x_t, mean, variance, noise_variance, alpha_bar, count=None):
+    """The guess of the one grey, from (2.14); count: how many pixels are taken to be evidence."""
+    d = x_t.shape[1]
+    count = d if count is None else count
+    a = 1 / variance + count * alpha_bar / noise_variance
+    b = mean / variance + count * alpha_bar**0.5 * x_t.mean(1, keepdim=True) / noise_variance
+    return (b / a).expand(-1, d)
 
 
-def nearer_of_two(x_t, a, b, share, alpha_bar):
-    to_a, to_b = ((x_t - alpha_bar**0.5 * point).square().sum(1) for point in (a, b))
-    start = math.log(share / (1 - share))
-    return torch.where((start + (to_b - to_a) / (2 * (1 - alpha_bar)) > 0)[:, None], a, b)
+def each_pixel_alone(x_t, mean, variance, alpha_bar):
+    a = 1 / variance + alpha_bar / (1 - alpha_bar)
+    return (mean / variance + alpha_bar**0.5 * x_t / (1 - alpha_bar)) / a
 
 
-def number_by_number(x_t, a, b, share, alpha_bar):
-    to_a, to_b = ((x_t - alpha_bar**0.5 * point).square() for point in (a, b))
-    r = torch.sigmoid(math.log(share / (1 - share)) + (to_b - to_a) / (2 * (1 - alpha_bar)))
-    return r * a + (1 - r) * b
+def average_pixel(x_t, mean, variance, alpha_bar):
+    return (x_t.mean(1, keepdim=True) / alpha_bar**0.5).expand(-1, x_t.shape[1])
 
 
-def unshrunk(x_t, a, b, share, alpha_bar):
-    to_a, to_b = ((x_t - point).square().sum(1) for point in (a, b))
-    r = torch.sigmoid(math.log(share / (1 - share)) + (to_b - to_a) / (2 * (1 - alpha_bar)))[:, None]
-    return r * a + (1 - r) * b
+def mean_left_out(x_t, mean, variance, alpha_bar):
+    return wall(x_t, 0.0, variance, 1 - alpha_bar, alpha_bar)
 
 
-def points(rng):
+def one_pixel_counted(x_t, mean, variance, alpha_bar):
+    return wall(x_t, mean, variance, 1 - alpha_bar, alpha_bar, count=1)
+
+
+def width_of_the_noise(x_t, mean, variance, alpha_bar):
+    return wall(x_t, mean, variance, (1 - alpha_bar) ** 0.5, alpha_bar)
+
+
+def width_of_the_greys(x_t, mean, variance, alpha_bar):
+    return wall(x_t, mean, variance**0.5, 1 - alpha_bar, alpha_bar)
+
+
+def walls(rng):
     cases = []
-    for n, d, share, alpha_bar in ((6, 2, 0.5, 0.5), (4, 1, 0.2, 0.3), (5, 7, 0.8, 0.15), (1, 3, 0.6, 0.9)):
-        a, b = torch.randn(2, d, generator=rng)
-        from_a = torch.rand(n, 1, generator=rng) < share
+    for n, d, mean, variance, alpha_bar in (
+        (4, 12, 0.3, 0.25, 0.3),
+        (3, 1, -0.4, 0.09, 0.6),
+        (1, 64, 0.2, 0.04, 0.01),
+        (6, 5, 0.0, 0.5, 0.9),
+        (2, 768, 0.5, 0.16, 0.0001),
+    ):
+        grey = mean + variance**0.5 * torch.randn(n, 1, generator=rng)
         noise = torch.randn(n, d, generator=rng)
-        x_t = alpha_bar**0.5 * torch.where(from_a, a, b) + (1 - alpha_bar) ** 0.5 * noise
-        cases.append((x_t, a, b, share, alpha_bar))
+        cases.append((alpha_bar**0.5 * grey + (1 - alpha_bar) ** 0.5 * noise, mean, variance, alpha_bar))
     return cases
 
 
@@ -183,81 +203,65 @@ def overs(rng):
 # 2.7
 
 
-def jump_back(x_t, noise, t, s, fresh, alphas_cumprod):
-    return jumped_back(x_t, noise, t, s, fresh, alphas_cumprod)
+def jump_back(x_t, noise, t, s, fresh, betas):
+    return jumped_back(x_t, noise, t, s, fresh, betas)
 
 
-def jumped_back(x_t, noise, t, s, fresh, table, one_step=False, wraps=False, big=False):
+def jumped_back(x_t, noise, t, s, fresh, betas, early=False, short=False, big=False):
     """jump_back with some of the bugs that the exercise comes with."""
-    ab_t = float(table[t])
-    ab_s = float(table[s]) if s >= 0 or wraps else 1.0
-    before = (float(table[t - 1]) if t > 0 or wraps else 1.0) if one_step else ab_s
-    alpha = ab_t / before
-    beta = 1 - alpha
-    x0 = (x_t - (1 - ab_t) ** 0.5 * noise) / ab_t**0.5
-    mean = (ab_s**0.5 * beta * x0 + alpha**0.5 * (1 - ab_s) * x_t) / (1 - ab_t)
-    variance = beta if big else beta * (1 - ab_s) / (1 - ab_t)
-    return mean + abs(variance) ** 0.5 * fresh
+    alphas = 1 - betas
+    alpha = float(alphas[s:t].prod() if early else alphas[s + 1 : t + 1].prod())
+    ab_t = float(alphas[:t].prod() if short else alphas[: t + 1].prod())
+    ab_s = float(alphas[: s + 1].prod())
+    mean = (x_t - (1 - alpha) / (1 - ab_t) ** 0.5 * noise) / alpha**0.5
+    variance = (1 - alpha) * (1 if big else (1 - ab_s) / (1 - ab_t))
+    return mean + variance**0.5 * fresh
 
 
 def bugs_left(**bugs):
-    return lambda x_t, noise, t, s, fresh, alphas_cumprod: jumped_back(
-        x_t, noise, t, s, fresh, alphas_cumprod, **bugs
-    )
+    return lambda x_t, noise, t, s, fresh, betas: jumped_back(x_t, noise, t, s, fresh, betas, **bugs)
 
 
-given_jump = bugs_left(one_step=True, wraps=True, big=True)
+given_jump = bugs_left(early=True, short=True, big=True)
 
 
 def jumps(rng):
-    return [
-        (x_t, noise, t, s, fresh, random_table(rng, 60))
-        for shape, t, s in (((4,), 50, 30), ((2, 3, 4, 4), 19, -1), ((1, 2, 6, 6), 59, 40), ((3, 5), 12, 11))
-        for x_t, noise, fresh in [torch.randn(3, *shape, generator=rng)]
-    ]
+    cases = []
+    for shape, t, s in (
+        ((4,), 50, 30),
+        ((2, 3, 4, 4), 19, -1),
+        ((1, 2, 6, 6), 59, 40),
+        ((3, 5), 12, 11),
+        ((6,), 1, 0),
+    ):
+        x_t, noise, fresh = torch.randn(3, *shape, generator=rng)
+        betas = 0.01 + 0.05 * torch.rand(60, generator=rng)
+        cases.append((x_t, noise, t, s, fresh, betas))
+    return cases
 
 
 # 2.8
 
-
-def fit_weights(pictures, alphas_cumprod, steps, generator):
-    return trained(pictures, alphas_cumprod, steps, generator)
+INPUT, OTHER, PICTURE, DIFFERENCE, ROOTLESS, EARLY = range(1, 7)
 
 
-def trained(pictures, alphas_cumprod, steps, generator, low=0, keeps=False, copies=False):
-    """fit_weights with some of the bugs that the exercise comes with."""
-    weights = torch.zeros(len(alphas_cumprod), requires_grad=True)
-    optimizer = torch.optim.SGD([weights], lr=0.5)
-    for _ in range(steps):
-        x0 = pictures[torch.randint(len(pictures), (16,), generator=generator)]
-        t = torch.randint(low, len(alphas_cumprod), (16,), generator=generator)
-        noise = torch.randn(x0.shape, generator=generator)
-        alpha_bar = alphas_cumprod[t].view(-1, 1, 1, 1)
-        x_t = alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise
-        guess = weights[t].view(-1, 1, 1, 1) * x_t
-        loss = (guess - (x_t if copies else noise)).square().mean()
-        if not keeps:
-            optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return weights.detach()
+def loss_of_run(slip, t, alpha_bar):
+    """What the weight that is best for a training loop with a slip pays for the noise in dim white noise.
+
+    Numbers are written as their parts of three independent ones of variance 1: the mean of a product is the
+    dot product of the parts. Slip 0 is none.
+    """
+    x0, noise, other = np.array([0.5, 0, 0]), np.array([0, 1.0, 0]), np.array([0, 0, 1.0])
+    x_t = alpha_bar**0.5 * x0 + (1 - alpha_bar) ** 0.5 * noise
+    seen = alpha_bar * x0 + (1 - alpha_bar) * noise if slip == ROOTLESS else x_t
+    label = {INPUT: x_t, OTHER: other, PICTURE: x0, DIFFERENCE: x_t - x0}.get(slip, noise)
+    weight = 0.0 if slip == EARLY and t > 499 else seen @ label / (seen @ seen)
+    return float(((weight * x_t - noise) ** 2).sum())
 
 
-def still(**bugs):
-    return lambda pictures, alphas_cumprod, steps, generator: trained(
-        pictures, alphas_cumprod, steps, generator, **bugs
-    )
-
-
-given_training = still(low=1, keeps=True, copies=True)
-
-
-def trainings(rng):
-    return [
-        (torch.randn(n, 1, 3, 4, generator=rng), random_table(rng, length), steps, dice)
-        for n, length, steps in ((20, 6, 40), (5, 3, 25), (1, 10, 30))
-        for dice in [torch.Generator().manual_seed(n)]
-    ]
+def slips():
+    """Which slip is behind each run of the exercise's table."""
+    return {"run A": DIFFERENCE, "run B": INPUT, "run C": EARLY, "run D": PICTURE, "run E": ROOTLESS}
 
 
 # 2.9
@@ -313,34 +317,33 @@ FOUND = (0.9827, 0.9619, 0.9371, 0.9075, 0.8722, 0.8292, 0.7743, 0.6982, 0.5779,
 EXERCISES = [
     Derive(
         number="2.1",
-        name="jump",
+        name="between",
         section="2.5",
         minutes=15,
-        right=jump,
-        ranges={"ab_s": (0.5, 0.9), "ab_t": (0.05, 0.45)},
+        right=between,
+        ranges={"ab_r": (0.75, 0.95), "ab_s": (0.4, 0.7), "ab_t": (0.05, 0.35)},
         mistakes=(
             Mistake(
-                jump_without_roots,
-                "The variance is right. In the mean, what multiplies a picture or a state is the root "
-                "of what "
-                "multiplies its variance.",
+                between_without_roots,
+                "The variance is right. In the mean, what multiplies a state is the root of what multiplies "
+                "its variance.",
             ),
             Mistake(
-                jump_from_the_start,
-                "You took the jump from the picture to t for the one from s to t. How much variance does "
-                "(1.15) leave between s and t?",
+                between_picture_and_state,
+                "That is the posterior with the clean picture known. Here the cleaner state, x_r, is noised "
+                "already: how much noise comes between it and x_s?",
             ),
             Mistake(
-                jump_exchanged,
-                "The first two have changed places: the first belongs to the picture, the second to x_t.",
+                between_exchanged,
+                "The first two have changed places: the first belongs to x_r, the second to x_t.",
             ),
             Mistake(
-                jump_forwards,
-                "The mean is right. Your variance is that of the jump forwards; what does knowing the "
-                "picture add to A in (2.13)?",
+                between_forwards,
+                "The mean is right. Your variance is that of noising from r to s; what does knowing x_t add "
+                "to A in (2.13)?",
             ),
             Mistake(
-                jump_deviation,
+                between_deviation,
                 "The mean is right. Asked for is the variance, and you gave its root, the width.",
             ),
         ),
@@ -349,70 +352,76 @@ EXERCISES = [
         number="2.2",
         name="floor",
         section="2.3",
-        minutes=10,
+        minutes=15,
         measure=floors,
         within=0.05,
         mistakes=(
             Mistake(
-                lambda: {"white noise, t = 250": 0.476, "white noise, t = 500": 0.922},
+                lambda: {"dim noise, t = 250": 0.479, "dim noise, t = 500": 0.922},
                 "That is how much noise is in x_t. But where there is much noise it is easy to see: which "
-                "share of x_t can the network *not* tell apart from the data?",
+                "share of x_t can the network *not* tell from the data?",
             ),
             Mistake(
-                lambda: {"white noise, t = 0": 0.0, "white noise, t = 250": 0.0},
+                lambda: {"dim noise, t = 0": 0.0, "dim noise, t = 250": 0.0},
                 "No network can bring it to 0: the data are numbers like the noise, and x_t is only their "
                 "sum.",
             ),
             Mistake(
-                lambda: {"one picture, t = 0": 1.0},
-                "If there is one picture alone, x_0 is known. What does (2.5) then say about the "
-                "noise, even "
-                "a faint one?",
+                lambda: {"dim noise, t = 250": 0.521, "dim noise, t = 500": 0.0779},
+                "That would be right for data of variance 1. What is the variance of numbers that are half "
+                "as large?",
             ),
             Mistake(
-                lambda: {"white noise, t = 250": 0.724, "white noise, t = 500": 0.279},
-                "You took the root of the share: a loss is a mean of squares.",
+                lambda: {"dim noise, t = 250": 0.344, "dim noise, t = 500": 0.127},
+                "You compared widths. A loss is a mean of squares, so compare variances.",
+            ),
+            Mistake(
+                lambda: {"dim noise, t = 250": 0.272},
+                "That is the signal-to-noise ratio: the data's part against the noise's, not against all "
+                "of x_t.",
+            ),
+            Mistake(
+                lambda: {"a hundred pictures, t = 250": 0.214},
+                "A perfect network knows its hundred pictures. How many of them can lie under one x_t of "
+                "768 numbers at this timestep?",
             ),
         ),
     ),
     Build(
         number="2.3",
-        name="guess_of_two",
-        section="2.1",
+        name="guess_of_wall",
+        section="2.5",
         minutes=20,
-        right=guess_of_two,
-        cases=points,
+        right=guess_of_wall,
+        cases=walls,
         mistakes=(
             Mistake(
-                nearer_of_two,
-                "You chose the likelier picture. The best guess is the average of both, each with its "
-                "probability.",
+                each_pixel_alone,
+                "You asked each pixel by itself, and the wall comes out speckled. All pixels of a row are "
+                "noised copies of *one* grey.",
             ),
             Mistake(
-                lambda x_t, a, b, share, ab: mixed(x_t, a, b, ab, 0.0, 2 * (1 - ab)),
-                "Right for a fair coin only: the probability of a before anything was seen is missing.",
+                average_pixel,
+                "That is the grey that fits the pixels best. With much noise it lands far outside the greys "
+                "that walls have: what was known before any pixel was seen is missing.",
             ),
             Mistake(
-                lambda x_t, a, b, share, ab: mixed(x_t, a, b, ab, math.log(share / (1 - share)), 1 - ab),
-                "Too sure of itself: the exponent of (1.1) divides by twice the variance.",
+                mean_left_out,
+                "Right only for walls whose greys average 0: what pulls on the guess when the noise hides "
+                "everything?",
             ),
             Mistake(
-                unshrunk,
-                "You measured the distance to the clean pictures. In x_t they are shrunk by the root "
-                "of alpha "
-                "bar.",
+                one_pixel_counted,
+                "You took the average pixel for a single pixel. How much less noise is there in an average "
+                "of d?",
             ),
             Mistake(
-                number_by_number,
-                "You decided each number by itself. All numbers of a picture are evidence for the "
-                "same coin: "
-                "add their squares first.",
+                width_of_the_noise,
+                "What divides the squares in the exponent is the noise's variance, and you took its width.",
             ),
             Mistake(
-                lambda x_t, a, b, share, ab: mixed(
-                    x_t, a, b, ab, math.log(share / (1 - share)), 2 * (1 - ab) ** 0.5
-                ),
-                "The exponent divides by the variance of the noise, 1 - alpha bar, and you took its root.",
+                width_of_the_greys,
+                "The parameter `variance` already is a variance, and you took its root.",
             ),
         ),
     ),
@@ -534,86 +543,79 @@ EXERCISES = [
     FindTheBug(
         number="2.7",
         name="jump_back",
-        section="2.5",
+        section="2.6",
         minutes=15,
         right=jump_back,
         cases=jumps,
         given=given_jump,
         mistakes=(
             Mistake(
-                bugs_left(one_step=True),
-                "The variance and the end are right. Over a long jump the picture is still pulled too "
-                "little: "
-                "between which two timesteps does alpha belong?",
+                bugs_left(early=True),
+                "The noise level at t and the variance are right. Which noising steps lie between x_s and "
+                "x_t? Count them for s = -1.",
             ),
             Mistake(
-                bugs_left(wraps=True),
-                "Right between two timesteps. The jump to the clean picture, s = -1, still reads the "
-                "last entry "
-                "of the table.",
+                bugs_left(short=True),
+                "Only the noise level at t is still wrong: how many noising steps has x_t gone through?",
             ),
             Mistake(
                 bugs_left(big=True),
-                "The mean is right. The noise is still too wide, and at s = -1 some is added to the "
-                "finished "
-                "picture.",
+                "The mean is right. The fresh noise is too wide, and at s = -1 some is added to the "
+                "finished picture.",
             ),
             Mistake(
-                bugs_left(one_step=True, wraps=True),
-                "One down, two to go: the noise is right where s is t - 1. Look at a longer jump, and "
-                "at s = -1.",
+                bugs_left(early=True, short=True),
+                "One down, two to go: the fresh noise has the right formula. Check both products by hand "
+                "for three betas.",
             ),
             Mistake(
-                bugs_left(one_step=True, big=True),
-                "One down, two to go: s = -1 is told apart. Look at alpha over a longer jump, and at "
-                "the width "
-                "of the noise.",
+                bugs_left(early=True, big=True),
+                "One down, two to go: the noise level at t is right. Look at the jump's own alpha, and at "
+                "the width of the fresh noise.",
             ),
             Mistake(
-                bugs_left(wraps=True, big=True),
-                "One down, two to go: the mean is right between two timesteps. Look at s = -1, and at "
-                "the width "
-                "of the noise.",
+                bugs_left(short=True, big=True),
+                "One down, two to go: the jump's own alpha is right. Look at the noise level at t, and at "
+                "the width of the fresh noise.",
             ),
         ),
     ),
-    FindTheBug(
+    Predict(
         number="2.8",
-        name="fit_weights",
+        name="slip_of",
         section="2.3",
         minutes=20,
-        right=fit_weights,
-        cases=trainings,
-        given=given_training,
+        measure=slips,
+        within=0,
         mistakes=(
             Mistake(
-                still(low=1), "It learns, but one timestep is never trained: its weight is still 0. Which?"
+                lambda: {"run A": ROOTLESS, "run E": DIFFERENCE},
+                "Runs A and E have changed places. Work out both weights at t = 100: the two slips differ "
+                "most there.",
             ),
             Mistake(
-                still(keeps=True),
-                "It learns the right thing on every timestep, and overshoots, swinging to and fro: each "
-                "gradient is added to all those before it.",
+                lambda: {"run B": PICTURE, "run D": INPUT},
+                "Runs B and D have changed places. At t = 999 the input is all noise: which of the two "
+                "labels leads to the right answer there?",
             ),
             Mistake(
-                still(copies=True),
-                "The loss falls to 0 and every weight to 1: it learns to copy its input. What is the label?",
+                lambda: {"run C": OTHER},
+                "A label that is unrelated to the input makes every weight 0, also at t = 250. Run C does "
+                "as well as possible there.",
             ),
             Mistake(
-                still(low=1, keeps=True),
-                "The label is right now. Two are left: a timestep that is never trained, and weights "
-                "that swing.",
+                lambda: {"run D": OTHER},
+                "With an unrelated label nothing is learned, and the loss is 1 at every timestep. Run D "
+                "pays *more* than 1 somewhere.",
             ),
             Mistake(
-                still(low=1, copies=True),
-                "The swinging is gone. Two are left: a timestep that is never trained, and weights "
-                "that go to "
-                "1.",
+                lambda: {"run B": EARLY},
+                "Run B is nearly as good as can be at late timesteps, which it would never have seen.",
             ),
             Mistake(
-                still(keeps=True, copies=True),
-                "Every timestep is trained now. Two are left: weights that swing, and a label that is "
-                "known to "
-                "the network.",
+                lambda: {"run A": OTHER},
+                "Run A learns something: at t = 500 it is close to the best. What does an unrelated label "
+                "teach?",
             ),
         ),
     ),
