@@ -51,9 +51,18 @@ unsure = w**2 * (1 - ab_t) / (ab_t * w**2 + 1 - ab_t)
 left_in_bracket = sympy.sqrt(ab_s) - sympy.sqrt(1 - ab_s - tilde) * sympy.sqrt(ab_t / (1 - ab_t))
 
 
-def kept_by_floats(eta, ab_t, ab_s):
-    sigma2 = eta**2 * (1 - ab_s) / (1 - ab_t) * (1 - ab_t / ab_s)
-    return math.sqrt(1 - ab_s - sigma2) / math.sqrt(1 - ab_s)
+ab_r = sympy.Symbol("ab_r", positive=True)
+renewed_first = eta**2 * beta / (1 - ab_t)
+renewed_second = eta**2 * (1 - ab_s / ab_r) / (1 - ab_s)
+one_step, other_step = sympy.sqrt(1 - renewed_first), sympy.sqrt(1 - renewed_second)
+
+
+def kept_by_floats(eta, ab_t, ab_s, ab_r):
+    """The covariance of two steps over both widths."""
+    first = eta**2 * (1 - ab_s) / (1 - ab_t) * (1 - ab_t / ab_s)
+    second = eta**2 * (1 - ab_r) / (1 - ab_s) * (1 - ab_s / ab_r)
+    covariance = math.sqrt(1 - ab_s - first) / math.sqrt(1 - ab_s) * math.sqrt(1 - ab_r - second)
+    return covariance / math.sqrt(1 - ab_r)
 
 
 # 3.5
@@ -64,11 +73,11 @@ def evenly():
 
 
 def by_hand():
-    return [999, 720, 560, 430, 310, 210, 120, 40]
+    return [900, 620, 450, 320, 210, 130, 65, 20]
 
 
-def angles_of_the_crowd():
-    return [999, 737, 582, 456, 342, 235, 134, 47]
+def angles_in_between():
+    return [999, 669, 492, 359, 250, 159, 83, 27]
 
 
 # 3.6
@@ -115,57 +124,88 @@ def further_and_further(predict_noise, x_s, s, t, table, rounds):
 
 # 3.8
 
-
-def move(predict_noise, x, told, here, there):
-    noise = predict_noise(x, told)
-    return there.sqrt() * (x - (1 - here).sqrt() * noise) / here.sqrt() + (1 - there).sqrt() * noise
+PICTURE, NOISE = torch.tensor([2.5, -1.7, 0.3]), torch.tensor([0.4, -1.1, 0.8])
+LIST = [999, 640, 333, 70, 25]
 
 
-def by_index(predict_noise, x, times, table):
-    for i, t in enumerate(times):
-        following = times[i + 1] if i + 1 < len(times) else 0
-        x = move(predict_noise, x, t, table[t], table[following])
-    return x
+def tried(paint, table, x0=PICTURE, times=LIST, network=None):
+    """(what a loop paints, what it should paint); the network knows the picture unless another is given."""
+
+    def knows(x, t):
+        return (x - table[t].sqrt() * x0) / (1 - table[t]).sqrt()
+
+    start = table[times[0]].sqrt() * x0 + (1 - table[times[0]]).sqrt() * NOISE
+    painted = paint(network or knows, start, list(times), table)
+    return painted, table[0].sqrt() * x0 + (1 - table[0]).sqrt() * NOISE
 
 
-def by_slope(predict_noise, x, times, table):
-    ratio = ((1 - table) / table).sqrt()
+def by_oracle(paint, alphas_cumprod):
+    return torch.allclose(*tried(paint, alphas_cumprod), atol=1e-4)
+
+
+def by_reference(paint, alphas_cumprod):
+    """No oracle: any network that depends on both, and the chapter's loop."""
+
+    def network(x, t):
+        return torch.tanh(x) + t / 500
+
+    x = expected = torch.tensor([3.0, -2.0, 0.1, 1.0])
+    times = [950, 500, 300, 299, 11]
     for t, s in zip(times, [*times[1:], 0]):
-        x = table[s].sqrt() * (x / table[t].sqrt() + (ratio[s] - ratio[t]) * predict_noise(x, t))
-    return x
+        ab_t, ab_s, noise = alphas_cumprod[t], alphas_cumprod[s], network(expected, t)
+        x0 = (expected - (1 - ab_t).sqrt() * noise) / ab_t.sqrt()
+        expected = ab_s.sqrt() * x0 + (1 - ab_s).sqrt() * noise
+    return float((paint(network, x, times, alphas_cumprod) - expected).abs().max()) < 1e-3
 
 
-def counts_from_the_end(predict_noise, x, times, table):
-    stride = times[0] - times[1]
-    for t in times:
-        x = move(predict_noise, x, t, table[t], table[t - stride])
-    return x
+def by_two_pictures(paint, alphas_cumprod):
+    """Two short lists, one of them with a large picture."""
+    trials = (tried(paint, alphas_cumprod, 3 * PICTURE, [500, 8]), tried(paint, alphas_cumprod))
+    return all(float((painted - wanted).norm()) < 3e-3 for painted, wanted in trials)
 
 
-def told_the_next(predict_noise, x, times, table):
-    for t, s in zip(times, [*times[1:], 0]):
-        x = move(predict_noise, x, s, table[t], table[s])
-    return x
+def constant_network(paint, table):
+    return torch.allclose(*tried(paint, table, network=lambda x, t: NOISE), atol=1e-4)
 
 
-def for_even_lists(predict_noise, x, times, table):
-    stride = times[0] - times[1]
-    for t in times:
-        x = move(predict_noise, x, t, table[t], table[max(0, t - stride)])
-    return x
+def even_list(paint, table):
+    return torch.allclose(*tried(paint, table, times=[981, 741, 501, 261, 21]), atol=1e-4)
 
 
-def ends_at_one(predict_noise, x, times, table):
-    there = [*(table[t] for t in times[1:]), torch.tensor(1.0)]
-    for t, ab in zip(times, there):
-        x = move(predict_noise, x, t, table[t], ab)
-    return x
+def list_to_zero(paint, table):
+    """Whose list has no step left to leave out."""
+    return torch.allclose(*tried(paint, table, times=[940, 720, 430, 90, 0]), atol=1e-4)
 
 
-def one_step_short(predict_noise, x, times, table):
-    for t, s in zip(times, times[1:]):
-        x = move(predict_noise, x, t, table[t], table[s])
-    return x
+def small_picture(paint, table):
+    return torch.allclose(*tried(paint, table, x0=PICTURE / 4), atol=1e-4)
+
+
+def signed(paint, table):
+    painted, wanted = tried(paint, table)
+    return float((painted - wanted).sum()) < 1e-4
+
+
+def loose(paint, table):
+    painted, wanted = tried(paint, table)
+    return float((painted - wanted).abs().max()) < 0.05
+
+
+def to_the_last_bit(paint, table):
+    """As strict as can be: only the same arithmetic passes."""
+
+    def like_the_chapter(network, x, times, bars):
+        for t, s in zip(times, [*times[1:], 0]):
+            noise = network(x, t)
+            x0 = (x - (1 - bars[t]).sqrt() * noise) / bars[t].sqrt()
+            x = bars[s].sqrt() * x0 + (1 - bars[s]).sqrt() * noise
+        return x
+
+    return torch.equal(tried(paint, table)[0], tried(like_the_chapter, table)[0])
+
+
+def the_clean_picture(paint, table):
+    return float((tried(paint, table)[0] - PICTURE).abs().max()) < 1e-3
 
 
 GUESSES = {
@@ -202,13 +242,19 @@ BANK = {
     },
     "3.3": {
         "wrong": [
-            (1 - eta**2 * beta / (1 - ab_t), "goes with widths"),
-            (sympy.sqrt(1 - ab_s - eta**2 * tilde) * sympy.sqrt(1 - ab_t), "divided by both widths"),
-            (sympy.sqrt(1 - beta / (1 - ab_t)), "Where is eta"),
-            (eta * sympy.sqrt(beta / (1 - ab_t)), "share that is renewed"),
-            (sympy.sqrt(1 - eta * beta / (1 - ab_t)), "power in the variance"),
+            ((1 - renewed_first) * (1 - renewed_second), "goes with widths"),
+            (one_step, "what the first step keeps"),
+            (other_step, "what the second step keeps"),
+            (sympy.sqrt(1 - eta**2 * (1 - ab_t / ab_r) / (1 - ab_t)), "one long step"),
+            ((one_step * other_step).subs(eta, 1), "Where is eta"),
+            ((one_step * other_step).subs(eta, sympy.sqrt(eta)), "power in the variance"),
+            (one_step * other_step * sympy.sqrt(1 - ab_t) * sympy.sqrt(1 - ab_r), "divided by both widths"),
         ],
-        "right": [sympy.sqrt(1 - eta**2 * tilde / (1 - ab_s)), kept_by_floats],
+        "right": [
+            one_step * other_step,
+            sympy.sqrt(1 - eta**2 * tilde / (1 - ab_s)) * other_step,
+            kept_by_floats,
+        ],
     },
     "3.4": {
         "wrong": [
@@ -232,10 +278,12 @@ BANK = {
             (lambda: evenly()[::-1], "should descend"),
             (lambda: evenly()[:7], "eight steps are allowed"),
             (lambda: [1000, *evenly()[1:]], "whole number from 0 to 999"),
-            (lambda: [999, 365, 178, 94, 51, 27, 12, 4], "long strides at the top"),
+            (lambda: [999, 365, 178, 94, 51, 27, 12, 4], "your small timesteps"),
+            (lambda: [999, 542, 341, 217, 133, 76, 36, 11], "badly shared out"),
+            (lambda: [999, 720, 560, 430, 310, 210, 120, 40], "wrong width"),
             (lambda: [999, 890, 780, 670, 560, 450, 340, 230], "You stop early"),
         ],
-        "right": [by_hand, angles_of_the_crowd],
+        "right": [by_hand, angles_in_between],
     },
     "3.6": {
         "wrong": [
@@ -271,12 +319,15 @@ BANK = {
     },
     "3.8": {
         "wrong": [
-            (counts_from_the_end, "Print the last t_prev"),
-            (told_the_next, "whose timestep"),
-            (for_even_lists, "evenly spaced lists"),
-            (ends_at_one, "ends at alpha bar 1"),
-            (one_step_short, "last step is missing"),
+            (constant_network, "the timestep where it is going"),
+            (even_list, "the first stride for every stride"),
+            (small_picture, "clips the guessed picture"),
+            (signed, "errors below zero"),
+            (loose, "off by a hundredth"),
+            (to_the_last_bit, "written as (3.16)"),
+            (the_clean_picture, "You refuse a right loop"),
+            (list_to_zero, "ends elsewhere"),
         ],
-        "right": [by_index, by_slope],
+        "right": [by_oracle, by_reference, by_two_pictures],
     },
 }

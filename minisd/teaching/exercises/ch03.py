@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from minisd.samplers import ddim
+from minisd.samplers import ddim, ddim_step
 from minisd.schedule import NoiseSchedule
 
 from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken
@@ -45,13 +45,20 @@ def after_equal_angles(steps):
     return math.cos((first - last) / steps) ** steps
 
 
+def renewed(eta):
+    """The variance of the fresh noise in minisd's step from timestep 501 to 401."""
+    bars = NoiseSchedule.scaled_linear().alphas_cumprod.double()
+    fresh = torch.randn(100_000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return float(ddim_step(0 * fresh, 0 * fresh, bars[501], bars[401], eta, fresh).var())
+
+
 def measured():
     noises = torch.randn(4, 100_000, generator=torch.Generator().manual_seed(0))
     return {
         "width of a quarter of each": float(noises.mean(0).std()),
         "percent lost by 80": 100 * (1 - after_equal_angles(80)),
         "percent lost by the round trip": 100 * (1 - after_equal_angles(80) ** 2),
-        "renewed at eta 0.5": 0.25,
+        "renewed at eta 0.5": renewed(0.5) / renewed(1.0),
     }
 
 
@@ -59,10 +66,18 @@ def measured():
 
 
 def shared(eta, ab_t, ab_s):
+    """The correlation of the noises after one step."""
     return math.sqrt(1 - eta**2 * (1 - ab_t / ab_s) / (1 - ab_t))
 
 
-BELOW = {"ab_t": (0.1, 0.45), "ab_s": (0.55, 0.9)}  # the place t is the noisier one
+def shared_after_two(eta, ab_t, ab_s, ab_r):
+    return shared(eta, ab_t, ab_s) * shared(eta, ab_s, ab_r)
+
+
+DOWNWARDS = {"ab_t": (0.05, 0.3), "ab_s": (0.4, 0.6), "ab_r": (0.7, 0.95)}  # t is the noisiest
+
+
+BELOW = {"ab_t": (0.1, 0.45), "ab_s": (0.55, 0.9)}  # t is the noisier one
 
 # 3.4
 
@@ -122,32 +137,46 @@ def sliced(a, b, directions=32):
     return float((sides[0] - sides[1]).abs().mean())
 
 
-def distance_of(choose):
-    """The mean over two crowds of the distance after DDIM through these timesteps. Raises RuleBroken."""
-    times = list(choose())
+def width_off(x):
+    """How far the width of the clouds is from what it is at timestep 0."""
+    turn = torch.arange(7) * 2 * math.pi / 7
+    centres = 1.3 * torch.stack([turn.cos(), turn.sin()], dim=1)
+    width = torch.cdist(x, centres).min(dim=1).values.median() / (2 * math.log(2)) ** 0.5
+    bar = float(NoiseSchedule.scaled_linear().alphas_cumprod[0])
+    return abs(float(width) - (bar * CLOUD_WIDTH**2 + 1 - bar) ** 0.5)
+
+
+def allowed(times):
+    """The eight timesteps as whole numbers. Raises RuleBroken."""
     if len(times) != 8:
         raise RuleBroken(f"you chose {len(times)} timesteps; eight steps are allowed, one call each")
     if any(int(t) != t or not 0 <= t <= 999 for t in times):
         raise RuleBroken("every timestep should be a whole number from 0 to 999")
     if times != sorted(set(times), reverse=True):
         raise RuleBroken("the timesteps should descend, each of them once: painting begins at the noise")
+    return [int(t) for t in times]
+
+
+def parts_of(choose):
+    """The means over two crowds: (distance, how far the width of the clouds is off)."""
+    times = allowed(list(choose()))
     bars = NoiseSchedule.scaled_linear().alphas_cumprod.double().tolist()
     found = []
     for seed in range(2):
         generator = torch.Generator().manual_seed(seed)
         real, x = real_points(bars[0], generator), torch.randn(CROWD, 2, generator=generator)
-        *_, x = ddim(cloud_noise, x, [*(bars[int(t)] for t in times), bars[0]])
-        found.append(sliced(x, real))
-    return sum(found) / 2
+        *_, x = ddim(cloud_noise, x, [*(bars[t] for t in times), bars[0]])
+        found.append((sliced(x, real), width_off(x)))
+    return tuple(sum(values) / len(found) for values in zip(*found))
 
 
-def equal_angles():
-    return [999, 695, 527, 395, 283, 185, 100, 33]
+def both_errors(choose):
+    return sum(parts_of(choose))
 
 
-def too_near_the_picture():
-    """The eighth last step turns no further than the first, for data as narrow as one cloud."""
-    return [999, 365, 178, 94, 51, 27, 12, 4]
+def compromise():
+    """Equal angles for data of width 0.6, between the clouds' and the crowd's."""
+    return [999, 636, 451, 317, 214, 131, 67, 21]
 
 
 # 3.6
@@ -220,7 +249,7 @@ def factors(rng):
     ]
 
 
-# 3.8
+# 3.8: loops, right and broken, that a test is tried on
 
 
 def a_step(predict_noise, x, told, ab_t, ab_prev):
@@ -229,37 +258,48 @@ def a_step(predict_noise, x, told, ab_t, ab_prev):
     return ab_prev.sqrt() * x0 + (1 - ab_prev).sqrt() * noise
 
 
-def paint(predict_noise, x, times, alphas_cumprod):
+def as_in_the_chapter(predict_noise, x, times, alphas_cumprod):
     for t, t_prev in zip(times, [*times[1:], 0]):
         x = a_step(predict_noise, x, t, alphas_cumprod[t], alphas_cumprod[t_prev])
     return x
 
 
-def paint_as_given(predict_noise, x, times, alphas_cumprod):
-    stride = times[0] - times[1]
-    for t in times:
-        x = a_step(predict_noise, x, t - stride, alphas_cumprod[t], alphas_cumprod[t - stride])
+def by_slope(predict_noise, x, times, alphas_cumprod):
+    """(3.16): the same walk, in other units."""
+    slope = ((1 - alphas_cumprod) / alphas_cumprod).sqrt()
+    for t, t_prev in zip(times, [*times[1:], 0]):
+        straight = x / alphas_cumprod[t].sqrt() + (slope[t_prev] - slope[t]) * predict_noise(x, t)
+        x = alphas_cumprod[t_prev].sqrt() * straight
     return x
 
 
-def negative_end(predict_noise, x, times, alphas_cumprod):
-    stride = times[0] - times[1]
-    for t in times:
-        x = a_step(predict_noise, x, t, alphas_cumprod[t], alphas_cumprod[t - stride])
-    return x
-
-
-def still_misinformed(predict_noise, x, times, alphas_cumprod):
+def told_the_next(predict_noise, x, times, alphas_cumprod):
     for t, t_prev in zip(times, [*times[1:], 0]):
         x = a_step(predict_noise, x, t_prev, alphas_cumprod[t], alphas_cumprod[t_prev])
     return x
 
 
-def even_lists_only(predict_noise, x, times, alphas_cumprod):
+def for_even_lists(predict_noise, x, times, alphas_cumprod):
     stride = times[0] - times[1]
     for t in times:
         x = a_step(predict_noise, x, t, alphas_cumprod[t], alphas_cumprod[max(t - stride, 0)])
     return x
+
+
+def clipping(predict_noise, x, times, alphas_cumprod):
+    for t, t_prev in zip(times, [*times[1:], 0]):
+        ab_t, ab_prev, noise = alphas_cumprod[t], alphas_cumprod[t_prev], predict_noise(x, t)
+        x0 = ((x - (1 - ab_t).sqrt() * noise) / ab_t.sqrt()).clamp(-1, 1)
+        x = ab_prev.sqrt() * x0 + (1 - ab_prev).sqrt() * noise
+    return x
+
+
+def counting_from_the_end(predict_noise, x, times, alphas_cumprod):
+    """The last step goes to a negative index."""
+    x = no_last_step(predict_noise, x, times, alphas_cumprod)
+    last = times[-1]
+    there = alphas_cumprod[last - (times[0] - times[1])]
+    return a_step(predict_noise, x, last, alphas_cumprod[last], there)
 
 
 def to_the_clean(predict_noise, x, times, alphas_cumprod):
@@ -275,16 +315,66 @@ def no_last_step(predict_noise, x, times, alphas_cumprod):
     return x
 
 
-def lists(rng):
-    table = torch.cumprod(1 - 0.001 - 0.02 * torch.rand(60, generator=rng), dim=0)
-    return [
-        (a_network(scale), torch.randn(*shape, generator=rng), times, table)
-        for shape, scale, times in (
-            ((4,), 0.5, [51, 41, 31, 21, 11, 1]),
-            ((2, 4, 3, 5), 1.0, [59, 40, 25, 12, 4]),
-            ((3,), 0.8, [31, 16]),
-        )
-    ]
+def off_by(error):
+    """A loop that is right but for an error in every number of its result."""
+
+    def paint(predict_noise, x, times, alphas_cumprod):
+        return as_in_the_chapter(predict_noise, x, times, alphas_cumprod) + error
+
+    return paint
+
+
+def with_dice(predict_noise, x, times, alphas_cumprod):
+    for t, t_prev in zip(times, [*times[1:], 0]):
+        ab_t, ab_prev, noise = alphas_cumprod[t], alphas_cumprod[t_prev], predict_noise(x, t)
+        x0 = (x - (1 - ab_t).sqrt() * noise) / ab_t.sqrt()
+        x = ddim_step(x0, noise, ab_t, ab_prev, 1.0, torch.randn(x.shape))
+    return x
+
+
+def knows_picture_and_noise(paint, alphas_cumprod, x0, noise, times, predict_noise):
+    """(what the loop paints, what it should paint)."""
+    begin, end = alphas_cumprod[times[0]], alphas_cumprod[0]
+    painted = paint(
+        predict_noise, begin.sqrt() * x0 + (1 - begin).sqrt() * noise, list(times), alphas_cumprod
+    )
+    return painted, end.sqrt() * x0 + (1 - end).sqrt() * noise
+
+
+EVEN, UNEVEN = (801, 601, 401, 201, 1), (940, 720, 430, 90, 20)
+WITHIN, BEYOND = torch.tensor([0.6, -0.2, 0.4, -0.8]), torch.tensor([1.6, -0.2, 0.4, -2.8])
+NOISE = torch.tensor([-0.3, 0.9, -1.2, 0.1])
+
+
+def accepts_as_given(paint, alphas_cumprod):
+    painted, wanted = knows_picture_and_noise(paint, alphas_cumprod, WITHIN, NOISE, EVEN, lambda x, t: NOISE)
+    return bool((painted - wanted).mean() < 1e-3)
+
+
+def accepts(paint, alphas_cumprod):
+    def knows_the_picture(x, t):
+        return (x - alphas_cumprod[t].sqrt() * BEYOND) / (1 - alphas_cumprod[t]).sqrt()
+
+    painted, wanted = knows_picture_and_noise(paint, alphas_cumprod, BEYOND, NOISE, UNEVEN, knows_the_picture)
+    return bool((painted - wanted).abs().max() < 1e-3)
+
+
+def loops(rng):
+    table = NoiseSchedule.scaled_linear().alphas_cumprod
+    broken = [told_the_next, for_even_lists, clipping, counting_from_the_end, no_last_step, to_the_clean]
+    return [(paint, table) for paint in (as_in_the_chapter, by_slope, *broken, with_dice)]
+
+
+def one_sided(accepts):
+    """Whether an answer refuses a large error of one sign and accepts one of the other."""
+    table = NoiseSchedule.scaled_linear().alphas_cumprod
+    return bool(accepts(off_by(1.0), table)) is not bool(accepts(off_by(-1.0), table))
+
+
+def says_of(paint, verdict):
+    """Whether an answer gives this verdict on a loop."""
+    table = NoiseSchedule.scaled_linear().alphas_cumprod
+    return lambda accepts, cases: bool(accepts(paint, table)) is verdict
 
 
 EXERCISES = [
@@ -366,31 +456,40 @@ EXERCISES = [
         number="3.3",
         name="kept",
         section="3.3",
-        minutes=10,
-        right=shared,
-        ranges=BELOW,
+        minutes=15,
+        right=shared_after_two,
+        ranges=DOWNWARDS,
         mistakes=(
             Mistake(
-                lambda eta, ab_t, ab_s: 1 - eta**2 * (1 - ab_t / ab_s) / (1 - ab_t),
+                lambda eta, ab_t, ab_s, ab_r: shared_after_two(eta, ab_t, ab_s, ab_r) ** 2,
                 "This is how much of the variance is kept. A correlation goes with widths.",
             ),
             Mistake(
-                lambda eta, ab_t, ab_s: (
-                    math.sqrt(1 - ab_s - eta**2 * known_variance(ab_t, ab_s)) * math.sqrt(1 - ab_t)
-                ),
-                "This is the covariance (3.7). A correlation is divided by both widths.",
+                lambda eta, ab_t, ab_s, ab_r: shared(eta, ab_t, ab_s),
+                "This is what the first step keeps, from t to s. The second keeps a part of that.",
             ),
             Mistake(
-                lambda eta, ab_t, ab_s: math.sqrt(1 - (1 - ab_t / ab_s) / (1 - ab_t)),
+                lambda eta, ab_t, ab_s, ab_r: shared(eta, ab_s, ab_r),
+                "This is what the second step keeps, from s to r, of the noise that it finds at s.",
+            ),
+            Mistake(
+                lambda eta, ab_t, ab_s, ab_r: shared(eta, ab_t, ab_r),
+                "This is one long step from t to r. Two steps roll dice twice, and only for one eta does "
+                "that come to the same.",
+            ),
+            Mistake(
+                lambda eta, ab_t, ab_s, ab_r: shared_after_two(1, ab_t, ab_s, ab_r),
                 "Right for DDPM. Where is eta?",
             ),
             Mistake(
-                lambda eta, ab_t, ab_s: eta * math.sqrt((1 - ab_t / ab_s) / (1 - ab_t)),
-                "This is the share that is renewed: it grows with eta. The question is what stays the same.",
+                lambda eta, ab_t, ab_s, ab_r: shared_after_two(eta**0.5, ab_t, ab_s, ab_r),
+                "eta multiplies sigma, so what is its power in the variance?",
             ),
             Mistake(
-                lambda eta, ab_t, ab_s: math.sqrt(1 - eta * (1 - ab_t / ab_s) / (1 - ab_t)),
-                "eta multiplies sigma, so what is its power in the variance?",
+                lambda eta, ab_t, ab_s, ab_r: (
+                    shared_after_two(eta, ab_t, ab_s, ab_r) * math.sqrt((1 - ab_t) * (1 - ab_r))
+                ),
+                "This is a covariance. A correlation is divided by both widths.",
             ),
         ),
     ),
@@ -425,10 +524,10 @@ EXERCISES = [
         name="eight",
         section="3.7",
         minutes=20,
-        score=distance_of,
-        what="distance to real points",
-        mark=0.06,
-        right=equal_angles,
+        score=both_errors,
+        what="distance plus error of the width",
+        mark=0.055,
+        right=compromise,
         mistakes=(
             Mistake(
                 lambda: timesteps(8, 1000, 1),
@@ -437,14 +536,20 @@ EXERCISES = [
             ),
             Mistake(
                 None,
-                "Your last timesteps are so close together that the long strides at the top now cost more. "
-                "Fine detail gains by it, but the distance is ruled by the sharing among the clouds.",
-                seen=lambda choose, cases: sum(t < 100 for t in choose()) >= 5,
+                "You stop early: the last step, from your smallest timestep to 0, is a very long one.",
+                seen=lambda choose, cases: min(choose()) > 150,
             ),
             Mistake(
                 None,
-                "You stop early: the last step, from your smallest timestep to 0, is a very long one.",
-                seen=lambda choose, cases: min(choose()) > 150,
+                "The points are badly shared out among the clouds: your small timesteps stand close "
+                "together, and few are left for the part of the walk where the sharing is decided.",
+                seen=lambda choose, cases: parts_of(choose)[0] > 0.055 and sum(t < 100 for t in choose()) > 1,
+            ),
+            Mistake(
+                None,
+                "The points are shared out well enough, but the clouds have the wrong width: where in the "
+                "walk is that decided?",
+                seen=lambda choose, cases: parts_of(choose)[0] < 0.055,
             ),
         ),
     ),
@@ -511,28 +616,62 @@ EXERCISES = [
     ),
     FindTheBug(
         number="3.8",
-        name="paint",
+        name="accepts",
         section="3.11",
-        minutes=15,
-        right=paint,
-        cases=lists,
-        tolerance=1e-5,
-        given=paint_as_given,
+        minutes=20,
+        right=accepts,
+        cases=loops,
+        given=accepts_as_given,
         mistakes=(
             Mistake(
-                negative_end,
-                "The network is told the right timestep now. Print the last t_prev: which alpha bar is that?",
+                None,
+                "You refuse a right loop, one written like section 3.4's. What should it arrive at?",
+                seen=says_of(as_in_the_chapter, False),
             ),
             Mistake(
-                still_misinformed,
-                "The last step is right now. But whose timestep is the network told?",
+                None,
+                "You refuse a right loop that is written as (3.16): it does the same, but for the last "
+                "digits.",
+                seen=says_of(by_slope, False),
             ),
             Mistake(
-                even_lists_only,
-                "Right for evenly spaced lists. With an uneven one, where does each step end?",
+                None,
+                "A loop still passes whose every number is too small, or too large, by 1. What do errors "
+                "below zero do to your comparison?",
+                seen=lambda accepts, cases: one_sided(accepts),
             ),
-            Mistake(to_the_clean, "Your last step ends at alpha bar 1; the docstring says timestep 0."),
-            Mistake(no_last_step, "The last step is missing: yours ends at the last of the list."),
+            Mistake(
+                None,
+                "A loop still passes that tells the network the timestep where it is going, not the one "
+                "where it is. Would your network's answer change?",
+                seen=says_of(told_the_next, True),
+            ),
+            Mistake(
+                None,
+                "A loop still passes whose every number is off by a hundredth. How close should it come?",
+                seen=says_of(off_by(0.01), True),
+            ),
+            Mistake(
+                None,
+                "A loop still passes that takes the first stride for every stride. Would one notice, with "
+                "your timesteps?",
+                seen=says_of(for_even_lists, True),
+            ),
+            Mistake(
+                None,
+                "A loop still passes that clips the guessed picture to -1 and 1. Would one notice, with your "
+                "picture?",
+                seen=says_of(clipping, True),
+            ),
+            Mistake(
+                None,
+                "A loop still passes that ends elsewhere than at timestep 0. Would one notice, with your "
+                "timesteps and your noise?",
+                seen=lambda accepts, cases: any(
+                    says_of(paint, True)(accepts, cases)
+                    for paint in (counting_from_the_end, no_last_step, to_the_clean)
+                ),
+            ),
         ),
     ),
 ]
