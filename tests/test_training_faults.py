@@ -550,11 +550,11 @@ def test_a_device_or_a_precision_that_does_not_work_is_refused(device, dtype, sa
         check_device(device, dtype)
 
 
-@pytest.mark.parametrize("device, said", [("cuda", "no CUDA GPU here"), ("mps", "no Apple GPU here")])
-def test_a_gpu_that_is_not_there_is_refused(monkeypatch, device, said):
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch, device):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=f"torch finds no device {device} on this machine; give cpu"):
         check_device(device, "float32")
 
 

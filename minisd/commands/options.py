@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from .. import console
-from ..config import LARGEST_SEED
+from ..config import DEVICES, LARGEST_SEED
 
 if TYPE_CHECKING:
     import torch
 
-DEVICES = ("cpu", "cuda", "mps")
 DTYPES = ("float32", "float16", "bfloat16")
 RANDOM = "random"  # what one types for a seed that is drawn
 
@@ -99,13 +98,12 @@ def load_torch() -> None:
 def checked_device(args: argparse.Namespace) -> str | None:
     """--device; ValueError if this machine does not have it."""
     load_torch()
-    import torch
+    from ..models import pick_device
 
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(args.device, True):
-        raise ValueError(
-            f"--device {args.device}: torch finds none on this machine; give cpu, or leave --device out"
-        )
+    try:
+        pick_device(args.device)
+    except ValueError as error:
+        raise ValueError(f"--device {args.device}: {error}") from None
     return args.device
 
 

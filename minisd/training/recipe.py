@@ -20,7 +20,6 @@ STAGES = {  # what `minisd train` accepts, and the stages that it stands for, in
     "unet": ["unet", "export"],
     "all": ["pictures", "tokenizer", "text", "clip", "vae", "latents", "decoder", "unet", "export"],
 }
-DEVICES = ("cpu", "cuda", "mps")
 DTYPES = ("float32", "bfloat16", "float16")
 LARGEST_FILE = 2**15  # bytes; tiny.toml has a tenth, and tomllib needs minutes for some of a million
 PROMPT_TOKENS = 77  # what every prompt is padded to, as in CLIP

@@ -26,8 +26,9 @@ from tqdm.auto import tqdm
 
 from ..checkpoint import TEXT_WEIGHTS, read_json, save_model, write_json
 from ..clip import CLIP, TextEncoder
-from ..config import CLIPConfig
+from ..config import DEVICES, CLIPConfig
 from ..files import locked, whole
+from ..models import pick_device
 from ..pipeline import StableDiffusion
 from ..scenes import Scene, caption, loosened
 from ..schedule import NoiseSchedule
@@ -40,7 +41,7 @@ from . import examples, objectives
 from .data import map_pictures, render_pictures, to_tensor, training_scenes
 from .examples import Latents
 from .loop import PRECISIONS, Batch, fit, use_average
-from .recipe import DEVICES, STAGES, TINY_RECIPE, PaintingPhase, Phase, Recipe
+from .recipe import STAGES, TINY_RECIPE, PaintingPhase, Phase, Recipe
 from .store import (
     check_files,
     check_settings,
@@ -388,10 +389,7 @@ def check_device(device: str | None, dtype: str) -> None:
         raise ValueError(f"there is no device {device!r}; choose from {', '.join(DEVICES)}")
     if dtype not in PRECISIONS:
         raise ValueError(f"there is no dtype {dtype!r}; choose from {', '.join(PRECISIONS)}")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("torch finds no CUDA GPU here; train on the cpu, or install torch for CUDA")
-    if device == "mps" and not torch.backends.mps.is_available():
-        raise ValueError("torch finds no Apple GPU here; train on the cpu")
+    pick_device(device)
     has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
     if dtype == "float16" and (device == "cpu" or not has_gpu):
         raise ValueError("float16 is for training on a GPU; choose bfloat16 or float32")
