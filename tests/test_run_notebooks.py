@@ -115,6 +115,13 @@ def test_exercises_are_made_without_running_anything(notebook, tmp_path, capsys)
     assert exercises_from(master) == (tmp_path / "exercises" / "01_noise.ipynb").read_text(encoding="utf-8")
 
 
+def test_exercises_say_where_ones_own_copy_is(notebook):
+    master = notebook(["# 1. Noise: exercises\n\nTo chapter 1."], ["## 1.1 Twice"], SOLUTION)
+    heading = nbformat.reads(exercises_from(master), as_version=4).cells[0].source.split("\n\n")
+    assert heading[0] == "# 1. Noise: exercises" and heading[2] == "To chapter 1."
+    assert "[my/01_noise.ipynb](../my/01_noise.ipynb): `minisd book` makes it" in heading[1]
+
+
 @pytest.mark.parametrize(
     ("source", "number", "words"),
     [

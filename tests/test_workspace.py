@@ -202,6 +202,18 @@ def test_the_book_makes_copies_and_says_how_to_clean_up(run, root, monkeypatch):
     assert run("book", "1")[1] == ""
 
 
+def test_answers_in_the_books_own_exercises_are_not_given_up(run, root, monkeypatch):
+    def wrote_into_the_wrong_file(command):
+        (root / "exercises" / FIRST).write_text("my answer")
+        return 0
+
+    monkeypatch.setattr(book, "check_installed", lambda library: None)
+    monkeypatch.setattr(book, "waited_for", wrote_into_the_wrong_file)
+    _, out, _ = run("book", "1")
+    assert f"take your answers over into my/, then git restore exercises/{FIRST}" in out
+    assert (root / "exercises" / FIRST).read_text() == "my answer"
+
+
 def test_what_a_book_needs(run, monkeypatch, tmp_path):
     monkeypatch.setattr(book.importlib.util, "find_spec", lambda name: None)
     code, _, err = run("book")

@@ -13,6 +13,7 @@ from typing import Any
 from .. import console
 from ..files import digest
 from ..teaching.book import ROOT, Book, load_book
+from ..teaching.progress import FOLDER
 from ..teaching.workspace import prepare
 from .options import whole_number
 
@@ -43,17 +44,25 @@ def book(args: argparse.Namespace, notes: list[str]) -> int:
     code = waited_for([*jupyterlab(root, page), *args.flags])
     after = versions(root)
     changed = [name for name, version in before.items() if after.get(name) != version]
-    if changed:
+    answers = [name for name in changed if name.startswith("exercises/")]
+    others = [name for name in changed if name not in answers]
+    if others:
         console.say(
-            f"you ran or changed {', '.join(changed)}; to have the book's own text back (your answers in my/ "
-            f"stay): git restore {' '.join(changed)}"
+            f"you ran or changed {', '.join(others)}; to have the book's own text back (your answers in my/ "
+            f"stay): git restore {' '.join(others)}"
+        )
+    if answers:
+        console.say(
+            f"you ran or changed {', '.join(answers)}, which the next git pull would meet: take your answers "
+            f"over into {FOLDER}/, then git restore {' '.join(answers)}"
         )
     return code
 
 
 def versions(root: Path) -> dict[str, str]:
-    """The chapters and solutions, and a digest of each."""
-    paths = [path for folder in ("chapters", "solutions") for path in sorted((root / folder).glob("*.ipynb"))]
+    """The book's notebooks, and a digest of each."""
+    folders = ("chapters", "solutions", "exercises")
+    paths = [path for folder in folders for path in sorted((root / folder).glob("*.ipynb"))]
     return {path.relative_to(root).as_posix(): digest(path) for path in paths}
 
 

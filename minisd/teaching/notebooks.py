@@ -22,6 +22,7 @@ from ..files import whole
 from .book import ROOT
 from .captions import describe
 from .figures import QUIET
+from .progress import FOLDER
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -46,6 +47,10 @@ HALF = re.compile(r"### (?:BEGIN|END) (?:SOLUTION|GIVEN)")
 CHECK = re.compile(r"^check\(", re.M)
 DIFFICULTY = re.compile(r"^Difficulty (\d) of 5", re.M)
 HIDDEN = re.compile(r"<!-- BEGIN SOLUTION -->.*?<!-- END SOLUTION -->\n*", re.S)  # in Markdown
+YOURS = (  # stands below the heading of a notebook of exercises
+    "Write your answers into your own copy, [{place}](../{place}): `minisd book` makes it, and nothing "
+    "overwrites it."
+)
 EXERCISE = re.compile(r"^## (\d+\.\d+) ", re.M)
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -157,8 +162,9 @@ def exercises_from(path: Path) -> str:
 
     What stands between `### BEGIN SOLUTION` and `### END SOLUTION` in a cell becomes one line that says what
     is to be written; Markdown between `<!-- BEGIN SOLUTION -->` and `<!-- END SOLUTION -->` goes; so does a
-    cell left empty. The cells of the checks are marked so that "Run All" goes on after a wrong answer. Raises
-    NotebookError where a mark has no other half or stands before the first `## N.k` heading.
+    cell left empty. The cells of the checks are marked so that "Run All" goes on after a wrong answer. Below
+    the heading stands where one's own copy is. Raises NotebookError where a mark has no other half or stands
+    before the first `## N.k` heading.
     """
     import nbformat
 
@@ -177,6 +183,9 @@ def exercises_from(path: Path) -> str:
                 cell.metadata["tags"] = ["raises-exception"]
         if cell.source:
             kept.append(cell)
+    if kept and kept[0].source.startswith("# "):
+        heading, *rest = kept[0].source.split("\n\n")
+        kept[0].source = "\n\n".join([heading, YOURS.format(place=f"{FOLDER}/{path.name}"), *rest])
     book.cells = kept
     return as_text(book)
 
