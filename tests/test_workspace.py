@@ -109,23 +109,24 @@ def inside(root, monkeypatch):
     return root / "my"
 
 
+def written_as_a_function(chapter):
+    """The chapter's first exercise whose answer is a function."""
+    return next(one for one in checks.exercises(chapter) if type(one) is kinds.Build)
+
+
 def test_a_check_tells_what_is_done_and_what_comes_next(inside, capsys):
     every = checks.exercises(1)
-    first, second, *rest = [exercise.number for exercise in every]
-    checks.check(second, checks.find(second).right)
+    function = written_as_a_function(1)
+    first, second = every[0].number, function.number
+    checks.check(second, function.right)
     said = capsys.readouterr().out
-    left = ", ".join([first, *rest])
+    left = ", ".join(exercise.number for exercise in every if exercise is not function)
     coming = f"{first} ({every[0].kind}, {every[0].minutes} minutes)"
     assert f" is right. Chapter 1: 1 of {len(every)} done; left: {left}; next: {coming}.\n" in said
     assert json.loads((inside / "progress.json").read_text()) == {second: "right"}
     with pytest.raises(checks.CheckFailed, match=rf"(?s)See section .*\nChapter 1: 1 of {len(every)} done"):
         checks.check(first, lambda *values: None)
     assert json.loads((inside / "progress.json").read_text()) == {second: "right", first: "wrong"}
-
-
-def written_as_a_function(chapter):
-    """The chapter's first exercise whose answer is a function."""
-    return next(one for one in checks.exercises(chapter) if type(one) is kinds.Build)
 
 
 def test_an_exercise_that_is_emptied_again_stays_done(inside, capsys):
