@@ -324,7 +324,7 @@ BANK = {
             (small_picture, "clips the guessed picture"),
             (signed, "errors below zero"),
             (loose, "off by a hundredth"),
-            (to_the_last_bit, "written as (3.16)"),
+            (to_the_last_bit, "written as (3.18)"),
             (the_clean_picture, "You refuse a right loop"),
             (list_to_zero, "ends elsewhere"),
         ],

@@ -265,7 +265,7 @@ def as_in_the_chapter(predict_noise, x, times, alphas_cumprod):
 
 
 def by_slope(predict_noise, x, times, alphas_cumprod):
-    """(3.16): the same walk, in other units."""
+    """(3.18): the same walk, in other units."""
     slope = ((1 - alphas_cumprod) / alphas_cumprod).sqrt()
     for t, t_prev in zip(times, [*times[1:], 0]):
         straight = x / alphas_cumprod[t].sqrt() + (slope[t_prev] - slope[t]) * predict_noise(x, t)
@@ -564,7 +564,7 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 only_once,
-                "This is (3.19), the first guess. The rounds are missing: where does the way down ask?",
+                "This is (3.21), the first guess. The rounds are missing: where does the way down ask?",
             ),
             Mistake(
                 told_s,
@@ -574,7 +574,7 @@ EXERCISES = [
                 climbing_on,
                 "Each round should start again from x_s: you went up from where the last round had arrived.",
             ),
-            Mistake(one_round_more, "That is one round more than asked: with rounds = 0 it is (3.19)."),
+            Mistake(one_round_more, "That is one round more than asked: with rounds = 0 it is (3.21)."),
         ),
     ),
     Build(
@@ -630,7 +630,7 @@ EXERCISES = [
             ),
             Mistake(
                 None,
-                "You refuse a right loop that is written as (3.16): it does the same, but for the last "
+                "You refuse a right loop that is written as (3.18): it does the same, but for the last "
                 "digits.",
                 seen=says_of(by_slope, False),
             ),
