@@ -30,7 +30,7 @@ def data(x):
 
 
 def blurred(x, sigma):
-    """p(x; sigma), the density of x_0 + sigma noise: bells again."""
+    """q(x; sigma), the density of x_0 + sigma noise: bells again."""
     return sum(share * bell(x, place, math.hypot(STD, sigma)) for share, place in zip(SHARES, PLACES))
 
 

@@ -25,55 +25,58 @@ def cosines(*powers):
 # 4.2
 
 
-def by_the_picture(predict, x, t, s, table):
-    """D + sigma' noise, with (4.5) by alpha bar."""
-    noise = predict(x * table[t].sqrt(), t)
-    sigma, there = ((1 / table[k] - 1).sqrt() for k in (t, s))
-    return x - sigma * noise + there * noise
+def by_angle(predict, x_tau, tau, after):
+    """The angle of the same noised picture, then back by (4.32)."""
+    angle = math.atan2(tau, 1 - tau)
+    x_t = x_tau / math.hypot(tau, 1 - tau)
+    v = predict(x_t, math.cos(angle) ** 2)
+    velocity = (math.sin(angle) - math.cos(angle)) * x_t + (math.cos(angle) + math.sin(angle)) * v
+    return x_tau + (after - tau) * velocity
 
 
-def by_ddim(predict, x, t, s, table):
-    x_t = table[t] ** 0.5 * x
-    noise = predict(x_t, t)
-    x0 = (x_t - (1 - table[t]) ** 0.5 * noise) / table[t] ** 0.5
-    return (table[s] ** 0.5 * x0 + (1 - table[s]) ** 0.5 * noise) / table[s] ** 0.5
+def road(predict, x_tau, tau, after, show=None, tell=None, sign=1):
+    sigma = tau / (1 - tau)
+    shown = x_tau / math.hypot(tau, 1 - tau) if show is None else show(x_tau, tau)
+    cos = 1 / math.sqrt(1 + sigma**2)
+    sin = math.sqrt(1 - cos**2)
+    v = predict(shown, cos**2 if tell is None else tell(tau, after))
+    return cos * shown - sign * sin * v, sin * shown + sign * cos * v
 
 
-def step(predict, x, t, s, table, scale, told=None, sign=1, after=1.0):
-    now, then = (math.sqrt((1 - float(table[k])) / float(table[k])) for k in (t, s))
-    noise = predict(scale(x, now), t if told is None else told)
-    return (x + sign * (then - now) * noise) * after
+def mixed(**slip):
+    def step(predict, x_tau, tau, after):
+        picture, noise = road(predict, x_tau, tau, after, **slip)
+        return after * noise + (1 - after) * picture
+
+    return step
 
 
-def no_scale(predict, x, t, s, table):
-    return step(predict, x, t, s, table, lambda x, sigma: x)
+def bar_of(tau):
+    return (1 - tau) ** 2 / ((1 - tau) ** 2 + tau**2)
 
 
-def times_scale(predict, x, t, s, table):
-    return step(predict, x, t, s, table, lambda x, sigma: x * math.hypot(1, sigma))
+def exchanged(predict, x_tau, tau, after):
+    picture, noise = road(predict, x_tau, tau, after)
+    return after * picture + (1 - after) * noise
 
 
-def over_sigma(predict, x, t, s, table):
-    return step(predict, x, t, s, table, lambda x, sigma: x / sigma)
+def as_velocity(predict, x_tau, tau, after):
+    return x_tau - (tau - after) * predict(x_tau / math.hypot(tau, 1 - tau), bar_of(tau))
 
 
-def positive_step(predict, x, t, s, table):
-    return step(predict, x, t, s, table, lambda x, sigma: x / math.hypot(1, sigma), sign=-1)
+def still_exploding(predict, x_tau, tau, after):
+    picture, noise = road(predict, x_tau, tau, after)
+    return picture + after / (1 - after) * noise
 
 
-def future(predict, x, t, s, table):
-    return step(predict, x, t, s, table, lambda x, sigma: x / math.hypot(1, sigma), told=s)
+def preserving(predict, x_tau, tau, after):
+    picture, noise = road(predict, x_tau, tau, after)
+    return bar_of(after) ** 0.5 * picture + (1 - bar_of(after)) ** 0.5 * noise
 
 
-def as_x_t(predict, x, t, s, table):
-    return step(
-        predict, x, t, s, table, lambda x, sigma: x / math.hypot(1, sigma), after=float(table[s]) ** 0.5
-    )
-
-
-def two_noises(predict, x, t, s, table):
-    noise = predict(x * table[t].sqrt(), t)
-    return x + ((1 - table[s]) / table[s]).sqrt() * noise
+def wrong_way(predict, x_tau, tau, after):
+    picture, noise = road(predict, x_tau, tau, after)
+    return x_tau + (tau - after) * (noise - picture)
 
 
 # 4.3
@@ -86,20 +89,29 @@ STRETCH = sympy.sqrt((W**2 + N**2) / (W**2 + S**2))
 # 4.4
 
 
-def up(sigma, following, eta):
-    return eta * following * math.sqrt(1 - following**2 / sigma**2)
+def churn(ask, x, sigma, after, gamma, fresh, up=None, told=None, begin=None, late=False):
+    high = sigma + gamma * sigma
+    up = math.sqrt(gamma**2 + 2 * gamma) * sigma if up is None else up(sigma, high)
+    there = x + up * fresh
+    noise = ask(x if late else there, high if told is None else told(sigma))
+    return there + (after - (high if begin is None else begin(sigma))) * noise
 
 
-def by_ddim_eta(sigma, following, eta):
-    """DDIM's own formula for the fresh noise, in alpha bar, then back to exploding units."""
-    now, then = 1 / (1 + sigma**2), 1 / (1 + following**2)
-    fresh = eta * math.sqrt((1 - then) / (1 - now)) * math.sqrt(1 - now / then)
-    return math.sqrt(1 - then - fresh**2) / math.sqrt(then), fresh / math.sqrt(then)
+def with_slip(**slip):
+    return lambda ask, x, sigma, after, gamma, fresh: churn(ask, x, sigma, after, gamma, fresh, **slip)
 
 
-def by_variance(sigma, following, eta):
-    more = eta**2 * following**2 * (sigma**2 - following**2) / sigma**2
-    return math.sqrt(following**2 - more), math.sqrt(more)
+def by_the_guess(ask, x, sigma, after, gamma, fresh):
+    """To the share after / high of the way from the guessed picture, (4.8)."""
+    high = (1 + gamma) * sigma
+    there = x + (high**2 - sigma**2) ** 0.5 * fresh
+    guess = there - high * ask(there, high)
+    return guess + after / high * (there - guess)
+
+
+def ancestral_order(ask, x, sigma, after, gamma, fresh):
+    below = x + (after - sigma) * ask(x, sigma)
+    return below + math.sqrt(((1 + gamma) * sigma) ** 2 - sigma**2) * fresh
 
 
 # 4.5
@@ -150,7 +162,7 @@ def solved():
 # 4.8 and 4.9
 
 RATIO = sympy.symbols("b", positive=True)
-X, TAU, NOISE = sympy.symbols("x_tau tau noise")
+WIDTH = sympy.symbols("w")
 
 
 # 4.10
@@ -188,15 +200,19 @@ BANK = {
     },
     "4.2": {
         "wrong": [
-            (no_scale, "x as it is"),
-            (times_scale, "scaled the wrong way"),
-            (over_sigma, "divided by sigma"),
-            (positive_step, "up the curve"),
-            (future, "You told the network t_next"),
-            (as_x_t, "no factor at the end"),
-            (two_noises, "left the old noise in"),
+            (mixed(show=lambda x_tau, tau: x_tau), "You showed the network x_tau itself"),
+            (mixed(show=lambda x_tau, tau: x_tau / (1 - tau)), "in exploding units"),
+            (mixed(tell=lambda tau, after: bar_of(after)), "that of the new level"),
+            (mixed(tell=lambda tau, after: 1 - tau), "is not alpha bar"),
+            (mixed(tell=lambda tau, after: (1 - tau) ** 2), "their squares do"),
+            (mixed(sign=-1), "wrong sign in both"),
+            (exchanged, "have changed places"),
+            (as_velocity, "v is a velocity"),
+            (still_exploding, "Your result is x in exploding units"),
+            (preserving, "Your result is x_t"),
+            (wrong_way, "towards the noise"),
         ],
-        "right": [by_the_picture, by_ddim],
+        "right": [mixed(), by_angle],
     },
     "4.3": {
         "wrong": [
@@ -213,22 +229,17 @@ BANK = {
     },
     "4.4": {
         "wrong": [
-            (lambda s, n, e: by_variance(s, n, e)[::-1], "changed places"),
-            (lambda s, n, e: (by_variance(s, n, e)[0], up(s, n, e) ** 2), "variance"),
-            (lambda s, n, e: (n * n / s, up(s, n, e)), "Down is right where eta is 1"),
-            (lambda s, n, e: (n - up(s, n, e), up(s, n, e)), "Widths do not add"),
-            (lambda s, n, e: (n, up(s, n, e)), "too much"),
-            (
-                lambda s, n, e: (math.sqrt(n**2 - e * up(s, n, 1) ** 2), math.sqrt(e) * up(s, n, 1)),
-                "scale the variance",
-            ),
-            (lambda s, n, e: (n**2 / s, up(s, n, 1)), "does not change with eta"),
+            (with_slip(up=lambda sigma, high: high - sigma), "widths don't"),
+            (with_slip(up=lambda sigma, high: (high - sigma) * (high + sigma)), "by a variance"),
+            (with_slip(up=lambda sigma, high: high), "the whole of the raised level"),
+            (with_slip(told=lambda sigma: sigma), "told it the old level"),
+            (with_slip(begin=lambda sigma: sigma), "step is too short"),
+            (with_slip(told=lambda sigma: sigma, begin=lambda sigma: sigma), "still the old one"),
+            (with_slip(told=lambda sigma: sigma, late=True), "before the noise was added"),
+            (with_slip(late=True), "You told the network the raised level"),
+            (ancestral_order, "First down and then up"),
         ],
-        "right": [
-            by_ddim_eta,
-            by_variance,
-            lambda s, n, e: (math.sqrt(n**2 - up(s, n, e) ** 2), up(s, n, e)),
-        ],
+        "right": [with_slip(), by_the_guess],
     },
     "4.5": {
         "wrong": [
@@ -279,13 +290,13 @@ BANK = {
     },
     "4.9": {
         "wrong": [
-            ((X - NOISE) / (1 - TAU), "from the noise to the picture"),
-            (NOISE - X, "took x_tau for the picture"),
-            (NOISE - X + TAU * NOISE, "the picture times a factor"),
-            ((X - TAU * NOISE) / (1 - TAU), "the guessed picture"),
-            (NOISE - X + TAU / (1 - TAU) * NOISE, "holds in exploding units"),
+            (sympy.Rational(1, 2) + 0 * WIDTH, "for data of width 1 only"),
+            (WIDTH / (1 + WIDTH), "equally wide"),
+            (1 / (1 + WIDTH**2), "from the noise"),
+            (WIDTH**2, "Which tau belongs to it"),
+            (WIDTH / sympy.sqrt(1 + WIDTH**2), "how wide the crowd is there"),
         ],
-        "right": [(NOISE - X) / (1 - TAU), NOISE - (X - TAU * NOISE) / (1 - TAU)],
+        "right": [WIDTH**2 / (1 + WIDTH**2), lambda w: 1 - 1 / (1 + w * w)],
     },
     "4.10": {
         "wrong": [

@@ -29,60 +29,97 @@ def widths():
 # 4.2
 
 
-def sigma_at(t, alphas_cumprod):
-    return float((1 - alphas_cumprod[t]) / alphas_cumprod[t]) ** 0.5
+def along_the_road(predict_v, x_tau, tau, tau_next):
+    return one_step(predict_v, x_tau, tau, tau_next)
 
 
-def euler_for_x_t(predict_noise, x, t, t_next, alphas_cumprod):
-    sigma, sigma_next = (sigma_at(s, alphas_cumprod) for s in (t, t_next))
-    noise = predict_noise(x / (1 + sigma**2) ** 0.5, t)
-    return x + (sigma_next - sigma) * noise
+def alpha_bar_at(tau):
+    """Of the same noised picture: sigma is tau / (1 - tau)."""
+    return 1 / (1 + (tau / (1 - tau)) ** 2)
 
 
-def not_scaled(predict_noise, x, t, t_next, alphas_cumprod):
-    return x + (sigma_at(t_next, alphas_cumprod) - sigma_at(t, alphas_cumprod)) * predict_noise(x, t)
+def as_x_t(x_tau, tau):
+    return x_tau / (1 - tau) * alpha_bar_at(tau) ** 0.5
 
 
-def scaled_up(predict_noise, x, t, t_next, alphas_cumprod):
-    grown = x * (1 + sigma_at(t, alphas_cumprod) ** 2) ** 0.5
-    return x + (sigma_at(t_next, alphas_cumprod) - sigma_at(t, alphas_cumprod)) * predict_noise(grown, t)
+def one_step(predict_v, x_tau, tau, tau_next, shown=as_x_t, sign=1, turned=False):
+    """A step of Euler on the straight road; other values than the defaults are slips."""
+    bar = alpha_bar_at(tau)
+    x_t = shown(x_tau, tau)
+    v = sign * predict_v(x_t, bar)
+    picture = bar**0.5 * x_t - (1 - bar) ** 0.5 * v
+    noise = (1 - bar) ** 0.5 * x_t + bar**0.5 * v
+    if turned:
+        picture, noise = noise, picture
+    return (1 - tau_next) * picture + tau_next * noise
 
 
-def scaled_by_sigma(predict_noise, x, t, t_next, alphas_cumprod):
-    sigma = sigma_at(t, alphas_cumprod)
-    return x + (sigma_at(t_next, alphas_cumprod) - sigma) * predict_noise(x / sigma, t)
+def variant_of_the_step(**slip):
+    return lambda predict_v, x_tau, tau, tau_next: one_step(predict_v, x_tau, tau, tau_next, **slip)
 
 
-def up_the_curve(predict_noise, x, t, t_next, alphas_cumprod):
-    return 2 * x - euler_for_x_t(predict_noise, x, t, t_next, alphas_cumprod)
+def result_in_exploding_units(predict_v, x_tau, tau, tau_next):
+    return along_the_road(predict_v, x_tau, tau, tau_next) / (1 - tau_next)
 
 
-def told_t_next(predict_noise, x, t, t_next, alphas_cumprod):
-    return euler_for_x_t(lambda x_t, _: predict_noise(x_t, t_next), x, t, t_next, alphas_cumprod)
+def result_as_x_t(predict_v, x_tau, tau, tau_next):
+    return as_x_t(along_the_road(predict_v, x_tau, tau, tau_next), tau_next)
 
 
-def in_preserving_units(predict_noise, x, t, t_next, alphas_cumprod):
-    return euler_for_x_t(predict_noise, x, t, t_next, alphas_cumprod) * float(alphas_cumprod[t_next]) ** 0.5
+def v_taken_for_the_velocity(predict_v, x_tau, tau, tau_next):
+    return x_tau + (tau_next - tau) * predict_v(as_x_t(x_tau, tau), alpha_bar_at(tau))
 
 
-def noise_on_top(predict_noise, x, t, t_next, alphas_cumprod):
-    noise = predict_noise(x / (1 + sigma_at(t, alphas_cumprod) ** 2) ** 0.5, t)
-    return x + sigma_at(t_next, alphas_cumprod) * noise
+def back_up_the_road(predict_v, x_tau, tau, tau_next):
+    return 2 * x_tau - along_the_road(predict_v, x_tau, tau, tau_next)
+
+
+def calls_of(answer, case):
+    """What the network was shown and told, (x_t, alpha_bar) for each call."""
+    _, x_tau, tau, tau_next = case
+    calls = []
+
+    def predict_v(x_t, alpha_bar):
+        calls.append((x_t, float(alpha_bar)))
+        return torch.zeros_like(x_tau)
+
+    answer(predict_v, x_tau, tau, tau_next)
+    return calls
+
+
+def shows(units):
+    """Whether the network was shown the picture in these units, a function (x_tau, tau), and not as x_t."""
+
+    def seen(answer, cases):
+        _, x_tau, tau, _ = cases[0]
+        return any(torch.allclose(x, units(x_tau, tau), atol=1e-5) for x, _ in calls_of(answer, cases[0]))
+
+    return seen
+
+
+def tells(number):
+    """Whether the network was told this number, a function (tau, tau_next), instead of alpha bar."""
+
+    def seen(answer, cases):
+        _, _, tau, tau_next = cases[0]
+        told = [bar for _, bar in calls_of(answer, cases[0])]
+        return any(abs(bar - number(tau, tau_next)) < 1e-5 for bar in told)
+
+    return seen
 
 
 def a_network(scale):
-    def predict_noise(x, t):
-        return torch.tanh(scale * x) + 0.01 * t
+    def predict_v(x_t, alpha_bar):
+        return torch.tanh(scale * x_t) + 0.3 * alpha_bar
 
-    return predict_noise
+    return predict_v
 
 
-def downs(rng):
-    table = torch.cumprod(1 - 0.001 - 0.04 * torch.rand(60, generator=rng), dim=0)
-    chosen = ((4,), 0.5, 59, 40), ((2, 4, 3, 3), 1.5, 30, 0), ((1, 4, 6, 6), 1.0, 45, 44)
+def roads(rng):
+    chosen = ((4,), 0.5, 0.9, 0.6), ((2, 4, 3, 3), 1.5, 0.3, 0.0), ((1, 4, 6, 6), 1.0, 0.6, 0.5)
     return [
-        (a_network(scale), 2 * torch.randn(*shape, generator=rng), t, t_next, table)
-        for shape, scale, t, t_next in chosen
+        (a_network(scale), torch.randn(*shape, generator=rng), tau, tau_next)
+        for shape, scale, tau, tau_next in chosen
     ]
 
 
@@ -96,13 +133,61 @@ def kept(sigma, sigma_next, w):
 # 4.4
 
 
-def down_and_up(sigma, sigma_next, eta):
-    up = eta * sigma_next * (1 - (sigma_next / sigma) ** 2) ** 0.5
-    return (sigma_next**2 - up**2) ** 0.5, up
+def up_then_down(noise_of, x, sigma, sigma_next, gamma, fresh):
+    return churned(noise_of, x, sigma, sigma_next, gamma, fresh)
 
 
-def levels(rng):
-    return [(14.6, 10.2, 1.0), (3.0, 2.9, 0.5), (1.0, 0.2, 0.0), (0.5, 0.03, 0.8), (0.3, 0.0, 1.0)]
+def width_between(sigma, raised):
+    return (raised**2 - sigma**2) ** 0.5
+
+
+def churned(
+    noise_of, x, sigma, sigma_next, gamma, fresh, width=width_between, asked="raised", walked="raised"
+):
+    """Noise up to the raised level, then Euler down; other values than the defaults are slips."""
+    levels = {"raised": (1 + gamma) * sigma, "old": sigma}
+    x = x + width(sigma, levels["raised"]) * fresh
+    return x + (sigma_next - levels[walked]) * noise_of(x, levels[asked])
+
+
+def variant_of_the_churn(**slip):
+    return lambda noise_of, x, sigma, sigma_next, gamma, fresh: churned(
+        noise_of, x, sigma, sigma_next, gamma, fresh, **slip
+    )
+
+
+def asked_before_the_noise(told):
+    def step(noise_of, x, sigma, sigma_next, gamma, fresh):
+        raised = (1 + gamma) * sigma
+        noise = noise_of(x, sigma if told == "old" else raised)
+        return x + width_between(sigma, raised) * fresh + (sigma_next - raised) * noise
+
+    return step
+
+
+def down_then_up(noise_of, x, sigma, sigma_next, gamma, fresh):
+    raised = (1 + gamma) * sigma
+    return x + (sigma_next - sigma) * noise_of(x, sigma) + width_between(sigma, raised) * fresh
+
+
+def churns(rng):
+    chosen = (
+        ((5,), 3.0, 2.0, 0.4),
+        ((7,), 1.0, 0.5, 0.0),
+        ((2, 4, 3, 3), 0.4, 0.0, 0.1),
+        ((6,), 14.6, 9.0, 0.2),
+    )
+    return [
+        (
+            two_bells,
+            (1 + sigma**2) ** 0.5 * torch.randn(*shape, generator=rng),
+            sigma,
+            sigma_next,
+            gamma,
+            torch.randn(*shape, generator=rng),
+        )
+        for shape, sigma, sigma_next, gamma in chosen
+    ]
 
 
 # 4.5
@@ -191,8 +276,8 @@ def bears(b):
 # 4.9
 
 
-def velocity(x_tau, tau, noise):
-    return (noise - x_tau) / (1 - tau)
+def narrowest(w):
+    return w**2 / (1 + w**2)
 
 
 # 4.10
@@ -294,38 +379,64 @@ EXERCISES = [
     ),
     Build(
         number="4.2",
-        name="euler_for_x_t",
-        minutes=15,
-        right=euler_for_x_t,
-        cases=downs,
-        section="4.4",
+        name="along_the_road",
+        minutes=20,
+        right=along_the_road,
+        cases=roads,
+        section="4.12",
         tolerance=1e-5,
         mistakes=(
             Mistake(
-                not_scaled,
-                "You asked with x as it is. This network has only ever seen x_t: scale before asking.",
-            ),
-            Mistake(scaled_up, "You scaled the wrong way: x is larger than x_t, so divide."),
-            Mistake(
-                scaled_by_sigma,
-                "You divided by sigma. x_t is x over the root of 1 + sigma^2, (4.5): near the picture sigma "
-                "is "
-                "nearly 0.",
+                None,
+                "You showed the network x_tau itself. It has only ever seen x_t, which is larger: find x "
+                "first, then x_t.",
+                seen=shows(lambda x_tau, tau: x_tau),
             ),
             Mistake(
-                up_the_curve,
-                "You walk up the curve, to more noise: the step is sigma_next - sigma, and that is negative.",
-            ),
-            Mistake(told_t_next, "You told the network t_next. What you show it has the noise of t."),
-            Mistake(
-                in_preserving_units,
-                "Your result is x_t at t_next. The question is x in exploding units: no factor at the end.",
+                None,
+                "You showed the network x, in exploding units. It has only ever seen x_t.",
+                seen=shows(lambda x_tau, tau: x_tau / (1 - tau)),
             ),
             Mistake(
-                noise_on_top,
-                "You added the noise of the new level and left the old noise in: from (4.7) the picture D is "
-                "missing, or the minus sigma.",
+                None,
+                "The network should be told the alpha bar of what it is shown; you told it that of the new "
+                "level.",
+                seen=tells(lambda tau, tau_next: alpha_bar_at(tau_next)),
             ),
+            Mistake(
+                None,
+                "What you told the network is not alpha bar: that follows from sigma by (4.6), and sigma from "
+                "tau.",
+                seen=tells(lambda tau, tau_next: 1 - tau),
+            ),
+            Mistake(
+                None,
+                "You took (1 - tau) squared for alpha bar. On the straight road the two factors sum to 1; in "
+                "x_t their squares do.",
+                seen=tells(lambda tau, tau_next: (1 - tau) ** 2),
+            ),
+            Mistake(
+                variant_of_the_step(sign=-1),
+                "v has the wrong sign in both formulas: you turn on instead of back.",
+            ),
+            Mistake(
+                variant_of_the_step(turned=True),
+                "Picture and noise have changed places. Which of the two is all of x_t when alpha bar is 1?",
+            ),
+            Mistake(
+                v_taken_for_the_velocity,
+                "v is a velocity, but by the angle of section 4.11, not by tau. Make picture and noise of it "
+                "first.",
+            ),
+            Mistake(
+                result_in_exploding_units,
+                "Your result is x in exploding units. It should be in the units in which x_tau came.",
+            ),
+            Mistake(
+                result_as_x_t,
+                "Your result is x_t at the new level. It should be in the units in which x_tau came.",
+            ),
+            Mistake(back_up_the_road, "You walk towards the noise: on the way to the picture tau falls."),
         ),
     ),
     Derive(
@@ -366,48 +477,48 @@ EXERCISES = [
     ),
     Build(
         number="4.4",
-        name="down_and_up",
-        minutes=10,
-        right=down_and_up,
-        cases=levels,
+        name="up_then_down",
+        minutes=15,
+        right=up_then_down,
+        cases=churns,
         section="4.9",
         mistakes=(
             Mistake(
-                lambda s, n, eta: down_and_up(s, n, eta)[::-1],
-                "The two have changed places. Their squares still sum to the right level, so no single "
-                "step shows it: "
-                "which should be small when the step is short?",
+                variant_of_the_churn(width=lambda sigma, raised: raised - sigma),
+                "Your fresh noise has the width raised - sigma. Variances add, widths don't.",
             ),
             Mistake(
-                lambda s, n, eta: (down_and_up(s, n, eta)[0], down_and_up(s, n, eta)[1] ** 2),
-                "Your up is a variance. It multiplies noise, so it must be a width.",
+                variant_of_the_churn(width=lambda sigma, raised: raised**2 - sigma**2),
+                "You multiply the fresh noise by a variance; it should be multiplied by a width.",
             ),
             Mistake(
-                lambda s, n, eta: (n**2 / s, down_and_up(s, n, eta)[1]),
-                "Down is right where eta is 1. With less fresh noise Euler must not go so far down: what "
-                "do the two "
-                "squares sum to?",
+                variant_of_the_churn(width=lambda sigma, raised: raised),
+                "You add the whole of the raised level. The noise that was there already counts towards it.",
             ),
             Mistake(
-                lambda s, n, eta: (n - down_and_up(s, n, eta)[1], down_and_up(s, n, eta)[1]),
-                "Widths do not add, variances do: the squares of down and up should sum to the square of "
-                "sigma_next.",
+                variant_of_the_churn(asked="old"),
+                "You showed the network the point with the fresh noise and told it the old level.",
             ),
             Mistake(
-                lambda s, n, eta: (n, down_and_up(s, n, eta)[1]),
-                "You go down to sigma_next itself and then add noise: that is too much, you end above "
-                "sigma_next.",
+                variant_of_the_churn(walked="old"),
+                "Euler's step is too short: it starts at the raised level, where the point now is.",
             ),
             Mistake(
-                lambda s, n, eta: (
-                    (n**2 - eta * down_and_up(s, n, 1.0)[1] ** 2) ** 0.5,
-                    eta**0.5 * down_and_up(s, n, 1.0)[1],
-                ),
-                "You let eta scale the variance. In DDIM it scales the width.",
+                variant_of_the_churn(asked="old", walked="old"),
+                "After the fresh noise you go on as if the level were still the old one.",
             ),
             Mistake(
-                lambda s, n, eta: down_and_up(s, n, 1.0),
-                "Right at eta = 1. Your result does not change with eta.",
+                asked_before_the_noise("old"),
+                "You called the network before the noise was added, so it can't see the fresh noise and none "
+                "of it is taken out again.",
+            ),
+            Mistake(
+                asked_before_the_noise("raised"),
+                "You told the network the raised level, but showed it the point before the noise was added.",
+            ),
+            Mistake(
+                down_then_up,
+                "First down and then up, as Euler ancestral does it. Here the noise comes first.",
             ),
         ),
     ),
@@ -555,33 +666,32 @@ EXERCISES = [
     ),
     Derive(
         number="4.9",
-        name="velocity",
+        name="narrowest",
         section="4.12",
-        minutes=10,
-        right=velocity,
-        ranges={"x_tau": (-2.0, 2.0), "tau": (0.1, 0.9), "noise": (-2.0, 2.0)},
+        minutes=15,
+        right=narrowest,
+        ranges={"w": (0.2, 3.0)},
         mistakes=(
             Mistake(
-                lambda x_tau, tau, noise: (x_tau - noise) / (1 - tau),
-                "This velocity leads from the noise to the picture: the time of the paper. The chapter's "
-                "runs the "
-                "other way.",
+                lambda w: 0.5 + 0 * w,
+                "Half-way is right for data of width 1 only. Does the crowd's width at tau = 0 not matter?",
             ),
             Mistake(
-                lambda x_tau, tau, noise: noise - x_tau,
-                "You took x_tau for the picture. It is a mixture; take the noise out first.",
+                lambda w: w / (1 + w),
+                "There picture and noise are equally wide. That need not be the place where their sum is "
+                "narrowest.",
             ),
             Mistake(
-                lambda x_tau, tau, noise: noise - (x_tau - tau * noise),
-                "You took the noise out, but what is left is the picture times a factor.",
+                lambda w: 1 / (1 + w**2),
+                "You counted the time from the noise. In this chapter tau is 0 at the picture.",
             ),
             Mistake(
-                lambda x_tau, tau, noise: (x_tau - tau * noise) / (1 - tau),
-                "This is the guessed picture. The velocity is the noise less that.",
+                lambda w: w**2,
+                "This is the noise level sigma of the narrowest place. Which tau belongs to it?",
             ),
             Mistake(
-                lambda x_tau, tau, noise: noise - (x_tau - tau / (1 - tau) * noise),
-                "x_tau is not x: (4.7) holds in exploding units.",
+                lambda w: w / math.sqrt(1 + w**2),
+                "This is how wide the crowd is there. The question is when.",
             ),
         ),
     ),
