@@ -12,61 +12,17 @@ import torch
 # 1.2
 
 
-def by_index(x, betas, noises):
-    for i in range(len(betas)):
-        x = x * (1 - betas[i]) ** 0.5 + noises[i] * betas[i] ** 0.5
-    return x
-
-
-def by_one_jump(x, betas, noises):
-    ab = torch.cumprod(1 - betas, 0)
-    total = ab[-1].sqrt() * x
-    for i in range(len(betas)):
-        total = total + (betas[i] * ab[-1] / ab[i]).sqrt() * noises[i]
-    return total
-
-
-def noise_repaired(x, betas, noises):
-    for i in range(len(betas)):
-        x = (1 - betas[0]).sqrt() * x + betas[i].sqrt() * noises[i]
-    return x
-
-
-def factor_repaired(x, betas, noises):
-    for beta in betas:
-        x = torch.sqrt(1 - beta) * x + torch.sqrt(beta) * noises[0]
-    return x
-
-
-def squeezed(x, betas, noises):
-    for beta in betas:
-        keep = (1 - beta).sqrt()
-        x = keep * x + (1 - keep) * noises[0]
-    return x
-
-
-def one_behind(x, betas, noises):
-    for i, beta in enumerate(betas):
-        x = (1 - beta).sqrt() * x + beta.sqrt() * noises[i - 1]
-    return x
-
-
-def mean_noise(x, betas, noises):
-    for beta in betas:
-        x = (1 - beta).sqrt() * x + beta.sqrt() * noises.mean(dim=0)
-    return x
-
-
-def first_strength(x, betas, noises):
-    for noise in noises:
-        x = (1 - betas[0]).sqrt() * x + betas[0].sqrt() * noise
-    return x
-
-
-def fresh_noise(x, betas, noises):
-    for beta in betas:
-        x = (1 - beta).sqrt() * x + beta.sqrt() * torch.randn_like(x)
-    return x
+def verdicts(**said):
+    """The right verdicts, but for what is said."""
+    right = {
+        "A": "jumps",
+        "B": "one noise for all doses",
+        "C": "uniform noise",
+        "D": "right",
+        "E": "shrunk by 1 - beta",
+        "F": "neighbours share noise",
+    }
+    return {**right, **said}
 
 
 # 1.3
@@ -146,50 +102,72 @@ def equal_doses(ab, T):
     return 1 - math.exp(math.log(ab) / T)
 
 
-def by_the_walk(ab_s, ab_t):
-    return math.sqrt(ab_t) * (1 - ab_s) / math.sqrt(ab_s)
+def by_the_ratios(ab_s, ab_t):
+    return math.sqrt(ab_t / (1 - ab_t)) / math.sqrt(ab_s / (1 - ab_s))
 
 
 # 1.6
 
 
-def pair(x0, noise, ab):
+def mix(x0, noise, ab):
     ab = ab.view(-1, 1, 1, 1)
     return ab.sqrt() * x0 + (1 - ab).sqrt() * noise, noise
 
 
-def by_gather(x0, noise, t, alphas_cumprod):
-    return pair(x0, noise, alphas_cumprod.gather(0, t))
+def table(betas):
+    return torch.cumprod(1 - betas, 0)
 
 
-def by_loop(x0, noise, t, alphas_cumprod):
-    found = [pair(x0[i : i + 1], noise[i : i + 1], alphas_cumprod[t[i]])[0] for i in range(len(t))]
-    return torch.cat(found), noise
+def all_in_full(x0, noise, t, betas):
+    x_t, _ = mix(x0.float(), noise.float(), table(betas)[t])
+    return x_t.to(x0.dtype), noise
 
 
-def clamped(x0, noise, t, alphas_cumprod):
-    return pair(x0, noise, alphas_cumprod[torch.clamp(t - 1, min=0)])
+def factors_in_double(x0, noise, t, betas):
+    ab = table(betas.double()).gather(0, t)[:, None, None, None]
+    return x0 * ab.sqrt().to(x0.dtype) + noise * (1 - ab).sqrt().to(x0.dtype), noise
 
 
-def padded(x0, noise, t, alphas_cumprod):
-    return pair(x0, noise, torch.cat([torch.ones(1), alphas_cumprod])[t])
+def by_loop(x0, noise, t, betas):
+    kept, x_t = table(betas), torch.empty_like(x0)
+    for i, when in enumerate(t.tolist()):
+        x_t[i] = kept[when] ** 0.5 * x0[i] + (1 - kept[when]) ** 0.5 * noise[i]
+    return x_t, noise
 
 
-def one_late(x0, noise, t, alphas_cumprod):
-    return pair(x0, noise, alphas_cumprod[t + 1])
+def by_logarithms(x0, noise, t, betas):
+    log_kept = torch.log1p(-betas).cumsum(0)[t].view(-1, 1, 1, 1)
+    of_noise = (-torch.expm1(log_kept)).sqrt()
+    return (log_kept / 2).exp().to(x0.dtype) * x0 + of_noise.to(x0.dtype) * noise, noise
 
 
-def one_late_clamped(x0, noise, t, alphas_cumprod):
-    return pair(x0, noise, alphas_cumprod[(t + 1).clamp(max=len(alphas_cumprod) - 1)])
+def table_alone(x0, noise, t, betas):
+    return mix(x0, noise, table(betas.float())[t].to(x0.dtype))
 
 
-def mirrored(x0, noise, t, alphas_cumprod):
-    return pair(x0, noise, alphas_cumprod[abs(t - 1)])
+def stays_full(x0, noise, t, betas):
+    return mix(x0.float(), noise.float(), table(betas)[t])[0], noise
 
 
-def twice_the_picture(x0, noise, t, alphas_cumprod):
-    x_t, _ = pair(x0, noise, alphas_cumprod[t])
+def one_early(x0, noise, t, betas):
+    return all_in_full(x0, noise, t - 1, betas)
+
+
+def one_early_clamped(x0, noise, t, betas):
+    return all_in_full(x0, noise, torch.clamp(t - 1, min=0), betas)
+
+
+def one_late_clamped(x0, noise, t, betas):
+    return all_in_full(x0, noise, (t + 1).clamp(max=len(betas) - 1), betas)
+
+
+def twice_the_picture(x0, noise, t, betas):
+    x_t, _ = all_in_full(x0, noise, t, betas)
     return x_t, x_t.clone()
+
+
+def by_the_tangent(x0, noise, t, betas):
+    return mix(x0, noise, torch.exp(-betas.cumsum(0))[t].to(x0.dtype))
 
 
 # 1.7
@@ -310,15 +288,16 @@ BANK = {
     },
     "1.2": {
         "wrong": [
-            (noise_repaired, "The noise is repaired"),
-            (factor_repaired, "The factors are repaired"),
-            (squeezed, "the cause is still there"),
-            (one_behind, "takes the last noise"),
-            (mean_noise, "the average of all noises"),
-            (first_strength, "the strength of the first"),
-            (fresh_noise, "twice"),
+            (verdicts(B="not shrunk"), "How large is B's"),
+            (verdicts(E="beta for its root"), "after a single dose"),
+            (verdicts(E="not shrunk"), "Look at E's"),
+            (verdicts(C="right"), "the whole distribution"),
+            (verdicts(A="right"), "two doses together"),
+            (verdicts(F="right"), "two walkers together"),
+            (verdicts(D="uniform noise", C="neighbours share noise"), "You suspect D"),
+            (verdicts(A="neighbours share noise"), "5 of 6 are right"),
         ],
-        "right": [by_index, by_one_jump],
+        "right": [verdicts(), list(verdicts().values())],
     },
     "1.3": {
         "wrong": [
@@ -346,31 +325,33 @@ BANK = {
     },
     "1.5": {
         "wrong": [
+            (sympy.sqrt(TT / S) * (1 - S), "This is the covariance"),
             (sympy.sqrt(TT / S), "what multiplies x_s"),
-            (1 - S, "the variance of x_s"),
-            (sympy.sqrt(TT / S) * (1 - TT), "not what x_t holds"),
-            (TT / S * (1 - S), "lost its root"),
-            (sympy.sqrt((1 - S) * (1 - TT)), "two jumps with the same noise"),
+            (sympy.sqrt(TT / S) * (1 - S) / (1 - TT), "the variance of x_t"),
+            (sympy.sqrt(TT / S) / (1 - TT), "the two variances"),
+            (TT * (1 - S) / S / (1 - TT), "the square of it"),
+            (sympy.sqrt((1 - S) / (1 - TT)), "have shrunk what x_s"),
+            (sympy.Integer(1), "two jumps with the same noise"),
             (sympy.Integer(0), "Independent?"),
-            (sympy.sqrt(TT / S * (1 - S) / (1 - TT)), "This is the correlation"),
-            (sympy.sqrt(TT / S) * (1 - S) + sympy.sqrt(1 - TT / S), "fresh noise of (1.15)"),
+            (sympy.sqrt(S / TT * (1 - TT) / (1 - S)), "Upside down"),
         ],
         "right": [
-            sympy.sqrt(TT) * (1 - S) / sympy.sqrt(S),
-            sympy.sqrt(TT / S) - sympy.sqrt(S * TT),
-            by_the_walk,
+            sympy.sqrt(TT * (1 - S) / (S * (1 - TT))),
+            sympy.sqrt(TT / S) * (1 - S) / sympy.sqrt((1 - S) * (1 - TT)),
+            by_the_ratios,
         ],
     },
     "1.6": {
         "wrong": [
-            (clamped, "its cause is not"),
-            (padded, "Which entry of the table is for t = 0"),
-            (one_late, "an entry that the table does not have"),
-            (one_late_clamped, "everything but the end"),
-            (mirrored, "no longer pure noise"),
+            (table_alone, "The table is right now"),
+            (stays_full, "of another kind now"),
+            (one_early, "takes the last entry"),
+            (one_early_clamped, "every picture but the one at t = 0"),
+            (one_late_clamped, "one dose too many"),
             (twice_the_picture, "The second of the pair"),
+            (by_the_tangent, "the right side of (1.17)"),
         ],
-        "right": [by_gather, by_loop],
+        "right": [all_in_full, factors_in_double, by_loop, by_logarithms],
     },
     "1.7": {
         "wrong": [

@@ -50,42 +50,45 @@ def widths() -> dict[str, float]:
 
 # 1.2
 
-
-def after_all_doses(x: Tensor, betas: Tensor, noises: Tensor) -> Tensor:
-    for beta, noise in zip(betas, noises):
-        x = (1 - beta).sqrt() * x + beta.sqrt() * noise
-    return x
-
-
-def never_settles(x: Tensor, betas: Tensor, noises: Tensor) -> Tensor:
-    for beta in betas:
-        x = (1 - betas[0]).sqrt() * x + beta.sqrt() * noises[0]
-    return x
+DOSES, WALKERS, STRENGTH = 300, 2000, 0.01
+FAULTS = {
+    "A": "jumps",
+    "B": "one noise for all doses",
+    "C": "uniform noise",
+    "D": "right",
+    "E": "shrunk by 1 - beta",
+    "F": "neighbours share noise",
+}
 
 
-def one_noise(x: Tensor, betas: Tensor, noises: Tensor) -> Tensor:
-    return after_all_doses(x, betas, noises[:1].expand_as(noises))
+def six_walks() -> dict[str, Tensor]:
+    """Six colleagues' walks from x_0 = 2, each (doses + 1, walkers)."""
+    rng = torch.Generator().manual_seed(0)
+    return {letter: walk_with(fault, rng) for letter, fault in FAULTS.items()}
 
 
-def one_factor(x: Tensor, betas: Tensor, noises: Tensor) -> Tensor:
-    for beta, noise in zip(betas, noises):
-        x = (1 - betas[0]).sqrt() * x + beta.sqrt() * noise
-    return x
+def walk_with(fault: str, rng: torch.Generator) -> Tensor:
+    """Where the walkers of one colleague are after 0, 1, 2, ... doses."""
+    if fault == "jumps":
+        alpha_bar = (1 - STRENGTH) ** torch.arange(DOSES + 1.0)[:, None]
+        noises = torch.randn(DOSES + 1, WALKERS, generator=rng)
+        return alpha_bar.sqrt() * 2 + (1 - alpha_bar).sqrt() * noises
+    shrink = 1 - STRENGTH if fault == "shrunk by 1 - beta" else (1 - STRENGTH) ** 0.5
+    path = [torch.full((WALKERS,), 2.0)]
+    for noise in noises_with(fault, rng):
+        path.append(shrink * path[-1] + STRENGTH**0.5 * noise)
+    return torch.stack(path)
 
 
-def made_to_settle(x: Tensor, betas: Tensor, noises: Tensor) -> Tensor:
-    for beta in betas:
-        x = (1 - beta).sqrt() * x + (1 - (1 - beta).sqrt()) * noises[0]
-    return x
-
-
-def walks(rng: torch.Generator) -> Cases:
-    cases = []
-    for doses, shape in ((7, (4,)), (12, (3, 5, 4)), (2, (2, 3, 4, 4)), (1, (6,))):
-        betas = 0.01 + 0.3 * torch.rand(doses, generator=rng)
-        x, noises = (torch.randn(s, generator=rng) for s in (shape, (doses, *shape)))
-        cases.append((x, betas, noises))
-    return cases
+def noises_with(fault: str, rng: torch.Generator) -> Tensor:
+    """The noises of one colleague's walk: (doses, walkers)."""
+    if fault == "uniform noise":
+        return (2 * torch.rand(DOSES, WALKERS, generator=rng) - 1) * 3**0.5
+    if fault == "one noise for all doses":
+        return torch.randn(WALKERS, generator=rng).expand(DOSES, WALKERS)
+    if fault == "neighbours share noise":
+        return torch.randn(DOSES, WALKERS // 2, generator=rng).repeat_interleave(2, dim=1)
+    return torch.randn(DOSES, WALKERS, generator=rng)
 
 
 # 1.3
@@ -116,30 +119,38 @@ def along_the_width(x0: Tensor, noise: Tensor, decibels: Tensor) -> Tensor:
 
 # 1.6
 
-
-def training_pair(x0: Tensor, noise: Tensor, t: Tensor, alphas_cumprod: Tensor) -> tuple[Tensor, Tensor]:
-    return mixed(x0, noise, alphas_cumprod[t]), noise
+Pair = tuple[Tensor, Tensor]
 
 
-def one_in_a_thousand(x0: Tensor, noise: Tensor, t: Tensor, alphas_cumprod: Tensor) -> tuple[Tensor, Tensor]:
-    return mixed(x0, noise, alphas_cumprod[t - 1]), noise
+def training_pair(x0: Tensor, noise: Tensor, t: Tensor, betas: Tensor) -> Pair:
+    alpha_bar = torch.cumprod(1 - betas, dim=0)[t].view(-1, 1, 1, 1)
+    of_picture, of_noise = alpha_bar.sqrt().to(x0.dtype), (1 - alpha_bar).sqrt().to(x0.dtype)
+    return of_picture * x0 + of_noise * noise, noise
+
+
+def in_short_numbers(x0: Tensor, noise: Tensor, t: Tensor, betas: Tensor) -> Pair:
+    return mixed(x0, noise, torch.cumprod(1 - betas.to(x0.dtype), dim=0)[t]), noise
+
+
+def half_repaired(x0: Tensor, noise: Tensor, t: Tensor, betas: Tensor) -> Pair:
+    return mixed(x0, noise, torch.cumprod(1 - betas, dim=0)[t].to(x0.dtype)), noise
 
 
 def batches(rng: torch.Generator) -> Cases:
-    times = (torch.tensor([0, 59, 17, 30, 1]), torch.tensor([0]), torch.arange(8) * 5)
-    return [(x0, noise, t, random_table(rng, 60)) for (x0, noise), t in zip(pairs_of(rng), times)]
-
-
-def fails_at_the_last(answer: Callable, cases: Cases) -> bool:
-    """Whether it reads one entry too far: an error at the last timestep, one dose late elsewhere."""
-    x0, noise, t, table = cases[0]
-    late = torch.where(t == len(table) - 1, 0, t)
-    x_t, _ = answer(x0, noise, late, table)
-    try:
-        answer(x0, noise, t, table)
-    except IndexError:
-        return torch.allclose(x_t, mixed(x0, noise, table[late + 1]), atol=1e-5)
-    return False
+    """Short numbers with Stable Diffusion's doses and with equal ones, full ones with strong doses."""
+    short, full, sd = torch.bfloat16, torch.float32, NoiseSchedule.scaled_linear().betas
+    strong = 0.05 + 0.25 * torch.rand(60, generator=rng)
+    cases = (
+        (short, [0, 100, 187, 500, 999], sd),
+        (short, [0], sd),
+        (full, [0, 3, 1, 5, 59, 2, 8, 0], strong),
+        (short, [0, 5, 20, 60, 100, 200, 300, 399], torch.full((400,), 0.0015)),
+    )
+    pairs = (*pairs_of(rng), pairs_of(rng)[2])
+    return [
+        (x0.to(kind), noise.to(kind), torch.tensor(t), betas)
+        for (kind, t, betas), (x0, noise) in zip(cases, pairs)
+    ]
 
 
 # 1.7
@@ -198,7 +209,7 @@ def twice_as_large() -> dict[str, float]:
 # 1.9
 
 LAST = float(scaled_linear(1000)[-1])
-PER_HOUR = 160
+PER_HOUR, NOISES = 160, 3
 
 
 @cache
@@ -217,12 +228,13 @@ def scenes(per_hour: int, seed: int, size: int = 64) -> Mapping[str, Tensor]:
 
 
 def in_snow(per_hour: int) -> list[tuple[Tensor, str]]:
-    """Unseen pictures at Stable Diffusion's last timestep, and their time of day."""
+    """Unseen pictures at Stable Diffusion's last timestep, each with three noises, and their time of day."""
     rng = torch.Generator().manual_seed(5)
     return [
         (LAST**0.5 * x + (1 - LAST) ** 0.5 * torch.randn(x.shape, generator=rng), hour)
         for hour, pictures in scenes(PER_HOUR, seed=1).items()
         for x in pictures[:per_hour]
+        for _ in range(NOISES)
     ]
 
 
@@ -247,7 +259,7 @@ def by_place(x_t: Tensor, alpha_bar: float, examples: Mapping[str, Tensor]) -> s
 
 
 def changed(answer: Callable, change: Callable[[Tensor], Tensor], alpha_bar: float = LAST) -> bool:
-    """Whether any of thirty answers changes with the picture, or with alpha-bar."""
+    """Whether any of ninety answers changes with the picture, or with alpha-bar."""
     known = examples()
     return any(answer(x_t, LAST, known) != answer(change(x_t), alpha_bar, known) for x_t, _ in in_snow(10))
 
@@ -308,41 +320,45 @@ EXERCISES = [
             ),
         ),
     ),
-    FindTheBug(
+    Predict(
         number="1.2",
-        name="after_all_doses",
-        section="1.4",
-        minutes=10,
-        right=after_all_doses,
-        cases=walks,
-        given=never_settles,
+        name="verdicts",
+        section="1.5",
+        minutes=20,
+        measure=lambda: FAULTS,
+        within=0,
         mistakes=(
             Mistake(
-                one_factor,
-                "The noise is repaired, and with equal doses all is well. With growing doses the variance "
-                "still climbs above 1: do the two squared factors of each dose add up to one?",
+                lambda: {"B": "not shrunk"},
+                "Without shrinking the variance would be 3 after 300 doses, by (1.7). How large is B's?",
             ),
             Mistake(
-                one_noise,
-                "The factors are repaired. But the variance of the walks still climbs far above 1: every "
-                "dose pulls each walk in the same direction.",
+                lambda: {"E": "beta for its root"},
+                "E's variance comes to rest too low. But look at it after a single dose: is it beta, or "
+                "beta squared?",
             ),
             Mistake(
-                made_to_settle,
-                "The variance settles now, and the cause is still there: in the end every walk holds one "
-                "of the noises and none of the others. Are the doses independent?",
+                lambda: {"E": "not shrunk"},
+                "Where would the mean be if nothing were shrunk? Look at E's.",
             ),
             Mistake(
-                lambda x, betas, noises: after_all_doses(x, betas, noises.roll(1, 0)),
-                "The first dose takes the last noise: a list's entry number -1 is its last.",
+                lambda: {"C": "right"},
+                "C has the right mean and the right variance at every dose. Those are two numbers; look at "
+                "the whole distribution, early and late.",
             ),
             Mistake(
-                lambda x, betas, noises: after_all_doses(x, betas, noises.mean(0).expand_as(noises)),
-                "Every dose gets the average of all noises: that is one noise again, only weaker.",
+                lambda: {"A": "right"},
+                "In A every dose, looked at alone, is as it should be. Look at two doses together.",
             ),
             Mistake(
-                lambda x, betas, noises: after_all_doses(x, betas[:1].expand_as(betas), noises),
-                "All doses now have the strength of the first. Each has its own.",
+                lambda: {"F": "right"},
+                "In F every walker, looked at alone, is as it should be. Look at two walkers together.",
+            ),
+            Mistake(
+                None,
+                "You suspect D. How far is what you measured there from what (1.13) says, and how far does "
+                "chance take 2,000 walkers?",
+                seen=lambda answer, cases: answer["D"] != "right",
             ),
         ),
     ),
@@ -442,31 +458,42 @@ EXERCISES = [
     ),
     Derive(
         number="1.5",
-        name="covariance",
+        name="correlation",
         section="1.5",
         minutes=15,
-        right=lambda ab_s, ab_t: (ab_t / ab_s) ** 0.5 * (1 - ab_s),
+        right=lambda ab_s, ab_t: (ab_t * (1 - ab_s) / (ab_s * (1 - ab_t))) ** 0.5,
         ranges={"ab_s": (0.5, 0.95), "ab_t": (0.05, 0.45)},
         mistakes=(
             Mistake(
+                lambda ab_s, ab_t: (ab_t / ab_s) ** 0.5 * (1 - ab_s),
+                "This is the covariance, the mean of the product. A correlation divides it by the widths of "
+                "both.",
+            ),
+            Mistake(
                 lambda ab_s, ab_t: (ab_t / ab_s) ** 0.5,
-                "This is what multiplies x_s in (1.15). How much do x_s and x_s itself vary together, when "
-                "x_0 is known?",
+                "This is what multiplies x_s in (1.15). How much do x_s and x_s itself vary together, and "
+                "how wide are x_s and x_t?",
             ),
             Mistake(
-                lambda ab_s, ab_t: 1 - ab_s,
-                "This is the variance of x_s. On the way to t the doses have shrunk it.",
+                lambda ab_s, ab_t: (ab_t / ab_s) ** 0.5 * (1 - ab_s) / (1 - ab_t),
+                "You divided by the variance of x_t. A correlation divides by the width of each of the two.",
             ),
             Mistake(
-                lambda ab_s, ab_t: (ab_t / ab_s) ** 0.5 * (1 - ab_t),
-                "The factor is right. But the noise that both share is what x_s held, not what x_t holds.",
+                lambda ab_s, ab_t: (ab_t / ab_s) ** 0.5 * (1 - ab_s) / ((1 - ab_s) * (1 - ab_t)),
+                "You divided by the two variances. A correlation divides by the two widths.",
             ),
             Mistake(
-                lambda ab_s, ab_t: ab_t / ab_s * (1 - ab_s),
-                "The factor lost its root: a covariance has x_t in it once, a variance twice.",
+                lambda ab_s, ab_t: ab_t * (1 - ab_s) / (ab_s * (1 - ab_t)),
+                "This is the square of it. In the covariance x_s and x_t stand once each, so what "
+                "multiplies them does too.",
             ),
             Mistake(
-                lambda ab_s, ab_t: ((1 - ab_s) * (1 - ab_t)) ** 0.5,
+                lambda ab_s, ab_t: ((1 - ab_s) / (1 - ab_t)) ** 0.5,
+                "This is how wide x_s is beside x_t. But the doses between s and t have shrunk what x_s "
+                "held.",
+            ),
+            Mistake(
+                lambda ab_s, ab_t: 1.0 + 0.0 * ab_s * ab_t,
                 "This is for two jumps with the same noise. On a walk new noise comes between s and t.",
             ),
             Mistake(
@@ -474,54 +501,61 @@ EXERCISES = [
                 "Independent? They are two places on one walk: x_t holds the noise that x_s held.",
             ),
             Mistake(
-                lambda ab_s, ab_t: (ab_t * (1 - ab_s) / (ab_s * (1 - ab_t))) ** 0.5,
-                "This is the correlation, the covariance divided by both widths; you are one multiplication "
-                "away.",
-            ),
-            Mistake(
-                lambda ab_s, ab_t: (ab_t / ab_s) ** 0.5 * (1 - ab_s) + (1 - ab_t / ab_s) ** 0.5,
-                "The fresh noise of (1.15) is independent of x_s: what is its covariance with it?",
+                lambda ab_s, ab_t: (ab_s * (1 - ab_t) / (ab_t * (1 - ab_s))) ** 0.5,
+                "Upside down: this is above 1, and a correlation never is.",
             ),
         ),
     ),
     FindTheBug(
         number="1.6",
         name="training_pair",
-        section="1.6",
-        minutes=10,
+        section="1.12",
+        minutes=20,
         right=training_pair,
         cases=batches,
-        given=one_in_a_thousand,
+        given=in_short_numbers,
+        tolerance=0.015,
         mistakes=(
             Mistake(
-                lambda x0, noise, t, ab: training_pair(x0, noise, (t - 1).clamp(min=0), ab),
-                "The picture of pure noise is gone, and its cause is not: every other picture still "
-                "gets one dose too few. t counts from 0, and so does the table.",
+                half_repaired,
+                "The table is right now. But at t = 0 there still is no noise in the picture: what is "
+                "1 - alpha_bar there, and in which kind of numbers is it computed?",
             ),
             Mistake(
-                lambda x0, noise, t, ab: training_pair(x0, noise, t, torch.cat([ab.new_ones(1), ab])),
-                "At t = 0 the picture is now clean, and all the others get one dose too few. Which "
-                "entry of the table is for t = 0?",
+                lambda x0, noise, t, betas: (
+                    mixed(x0.float(), noise.float(), torch.cumprod(1 - betas, 0)[t]),
+                    noise,
+                ),
+                "The numbers are right, but they are of another kind now: the picture that comes out "
+                "should be like the one that went in.",
             ),
             Mistake(
-                None,
-                "Now everything is one dose late, and the last timestep asks for an entry that the table "
-                "does not have.",
-                seen=fails_at_the_last,
+                lambda x0, noise, t, betas: training_pair(x0, noise, t - 1, betas),
+                "Now every picture gets one dose too few, and t = 0 takes the last entry of the table: see "
+                '"Counting from 0" in section 1.6.',
             ),
             Mistake(
-                lambda x0, noise, t, ab: training_pair(x0, noise, (t + 1).clamp(max=len(ab) - 1), ab),
-                "Now everything but the end is one dose late.",
+                lambda x0, noise, t, betas: training_pair(x0, noise, (t - 1).clamp(min=0), betas),
+                "Now every picture but the one at t = 0 gets one dose too few. t counts from 0, and so does "
+                "the table.",
             ),
             Mistake(
-                lambda x0, noise, t, ab: training_pair(x0, noise, (t - 1).abs(), ab),
-                "At t = 0 the picture is no longer pure noise, but the entry is still the wrong one, and "
-                "the other pictures still get one dose too few.",
+                lambda x0, noise, t, betas: training_pair(
+                    x0, noise, (t + 1).clamp(max=len(betas) - 1), betas
+                ),
+                "Now every picture but the last timestep's gets one dose too many.",
             ),
             Mistake(
-                lambda x0, noise, t, ab: (mixed(x0, noise, ab[t]), mixed(x0, noise, ab[t])),
+                lambda x0, noise, t, betas: (training_pair(x0, noise, t, betas)[0],) * 2,
                 "The picture is right. The second of the pair should be the noise that the network is to "
                 "guess.",
+            ),
+            Mistake(
+                lambda x0, noise, t, betas: (
+                    mixed(x0, noise, torch.exp(-torch.cumsum(betas, 0))[t].to(x0.dtype)),
+                    noise,
+                ),
+                "This is the right side of (1.17), which is near alpha bar only while the doses are weak.",
             ),
         ),
     ),
