@@ -209,7 +209,7 @@ def twice_as_large() -> dict[str, float]:
 # 1.9
 
 LAST = float(scaled_linear(1000)[-1])
-PER_HOUR, NOISES = 160, 3
+PER_HOUR, NOISES = 100, 3
 
 
 @cache
