@@ -127,24 +127,24 @@ BANK = {
     "0.1": {
         "wrong": [
             (moved(1, 1, 9), "only the word's own vector"),
-            (moved(7, 1, 10), "counted words up to the last"),
+            (moved(7, 1, 10), "counted up to the last word"),
             (moved(77, 77, 77), "let all of them move"),
             (moved(76, 70, 76), "first row of the table is not the first word"),
-            (moved(nothing=77), "still has its signs"),
-            (moved(nothing=9), "the words and a sign"),
+            (moved(nothing=77), "still has its markers"),
+            (moved(nothing=9), "the words and a marker"),
             (moved(night=68), '"night becomes sunset"'),
         ],
         "right": [moved(), [75, 69, 76]],
     },
     "0.2": {
         "wrong": [
-            (rows(three=30), "How many guesses"),
-            (rows(three=20), "the work of one picture"),
+            (rows(three=30), "How many does (0.6) need"),
+            (rows(three=20), "the work for one picture"),
             (rows(three=10), "You counted calls"),
             (rows(unguided=60), "Put s = 1"),
             (rows(over=20), "walked all ten steps"),
             (rows(over=14), "left out the share"),
-            (rows(over=3), "asks about the words twice"),
+            (rows(over=3), "still needs two guesses"),
             (rows(decoded=30), "decoded after every step"),
             (rows(decoded=1), '"decoder, three sentences"'),
         ],
@@ -172,7 +172,7 @@ BANK = {
     },
     "0.4": {
         "wrong": [
-            (pebbles_gone, "flees from your words"),
+            (pebbles_gone, "leads away from your words"),
             (words_heard, "as much noise as before"),
             (picture_stays, "the factor of this one"),
             (forgets_to_return, "return"),
@@ -192,7 +192,7 @@ BANK = {
     },
     "0.6": {
         "wrong": [
-            (even(3, 7.5), "errors of such long arrows add up"),
+            (even(3, 7.5), "no time to correct"),
             (even(6, 1), "None of your steps is guided"),
             ([(500, 2.5), (250, 2.5), (100, 2.5)], "pure noise"),
             ([(958, 1), (750, 1), (500, 3), (250, 3)], "guided steps come last"),
