@@ -45,9 +45,9 @@ def gaussian_noise(width):
     return predict
 
 
-def bar_of(theta, width):
-    """The alpha bar whose arrow (sqrt(ab) width, sqrt(1 - ab)) has the angle theta."""
-    return 1 / (1 + (width * math.tan(theta)) ** 2)
+def bar_of(psi, width):
+    """The alpha bar whose arrow (sqrt(ab) width, sqrt(1 - ab)) has the angle psi."""
+    return 1 / (1 + (width * math.tan(psi)) ** 2)
 
 
 @equation("3.1", "noise-read-back")
@@ -261,7 +261,21 @@ def test_spread_lost():
         assert abs(x_s.var() / claim(ab_t, ab_s, sigma, 4 * likely * (1 - likely)) - 1) < 3 * CLOSE
 
 
-@equation("3.13", "guess-for-a-gaussian")
+@equation("3.13", "brackets")
+def test_brackets():
+    def claim(ab_t, ab_s):
+        ratio = ab_t / (1 - ab_t) / (ab_s / (1 - ab_s))
+        return np.sqrt(ab_s) * (1 - np.sqrt(ratio)), np.sqrt(ab_s) * (1 - ratio)
+
+    # What multiplies the picture in a step that knows it: at x_t = 0 and x_0 = 1 it is the step's mean.
+    for t, s in ((500, 499), (700, 300), (999, 5), (21, 1)):
+        without, with_dice = claim(TABLE[t], TABLE[s])
+        noise = -math.sqrt(TABLE[t] / (1 - TABLE[t]))
+        assert abs(without - ddim_step(1.0, noise, TABLE[t], TABLE[s], 0.0, None)) < 1e-9
+        assert abs(with_dice - jump_posterior(TABLE, 1.0, 0.0, t, s)[0]) < 1e-9
+
+
+@equation("3.14", "guess-for-a-gaussian")
 def test_guess_for_a_gaussian():
     def claim(x_t, ab, width):
         v = ab * width**2 + 1 - ab
@@ -276,10 +290,10 @@ def test_guess_for_a_gaussian():
             assert abs((target * x_t).mean() / (x_t**2).mean() - slope) < 3 * CLOSE
 
 
-@equation("3.14", "step-is-a-cosine")
+@equation("3.15", "step-is-a-cosine")
 def test_step_is_a_cosine():
-    def claim(x_t, v_t, v_s, theta_t, theta_s):
-        return np.sqrt(v_s) / np.sqrt(v_t) * np.cos(theta_t - theta_s) * x_t
+    def claim(x_t, v_t, v_s, psi_t, psi_s):
+        return np.sqrt(v_s) / np.sqrt(v_t) * np.cos(psi_t - psi_s) * x_t
 
     for width in (0.2, 1.0, 3.0):
         for t, s in ((999, 500), (500, 20), (30, 0), (100, 400)):
@@ -291,14 +305,14 @@ def test_step_is_a_cosine():
             assert abs(claim(0.7, v_t, v_s, *angles) - stepped) < 1e-12
 
 
-@equation("3.15", "first-order")
+@equation("3.16", "first-order")
 def test_first_order():
     def claim(total, n):
         return np.cos(total / n) ** n, 1 - total**2 / (2 * n)
 
     width, first, last = 0.6, 1.45, 0.1
     for n in (50, 200):
-        times = [bar_of(theta, width) for theta in np.linspace(first, last, n + 1)]
+        times = [bar_of(psi, width) for psi in np.linspace(first, last, n + 1)]
         v_first, v_last = (ab * width**2 + 1 - ab for ab in (times[0], times[-1]))
         ratio = by_table(gaussian_noise(width), 1.0, times) * math.sqrt(v_first / v_last)
         exact, about = claim(first - last, n)
@@ -306,7 +320,28 @@ def test_first_order():
         assert abs(ratio - about) < 2 / n**2
 
 
-@equation("3.16", "straight-line")
+@equation("3.17", "variance-of-a-walk")
+def test_variance_of_a_walk():
+    def claim(variance, ab_t, ab_s, sigma, width):
+        v = ab_t * width**2 + 1 - ab_t
+        f = (np.sqrt(ab_s * ab_t) * width**2 + np.sqrt((1 - ab_s - sigma**2) * (1 - ab_t))) / v
+        return f**2 * variance + sigma**2
+
+    for eta, variance, width in ((0.0, 0.5, 0.2), (1.0, 0.9, 0.2), (0.6, 1.3, 1.4)):
+        for t, s in ((600, 400), (101, 1)):
+            ab_t, ab_s, x = TABLE[t], TABLE[s], math.sqrt(variance) * normal(N)
+            noise = gaussian_noise(width)(x, ab_t)
+            stepped = ddim_step(predict_original(noise, x, ab_t), noise, ab_t, ab_s, eta, normal(N, seed=1))
+            sigma = eta * math.sqrt((1 - ab_s) / (1 - ab_t) * (1 - ab_t / ab_s))
+            assert abs(stepped.var() / claim(variance, ab_t, ab_s, sigma, width) - 1) < 2 * CLOSE
+            # And what the recursion loses is what (3.12) says, with a Gaussian's Var[x_0 | x_t].
+            v_t, v_s = (ab * width**2 + 1 - ab for ab in (ab_t, ab_s))
+            root = math.sqrt((1 - ab_s - sigma**2) * ab_t / (1 - ab_t))
+            lost = (math.sqrt(ab_s) - root) ** 2 * width**2 * (1 - ab_t) / v_t
+            assert abs(v_s - claim(v_t, ab_t, ab_s, sigma, width) - lost) < 1e-12
+
+
+@equation("3.18", "straight-line")
 def test_straight_line():
     def claim(x_t, ab_t, ab_s, noise):
         return x_t / np.sqrt(ab_t) + (np.sqrt((1 - ab_s) / ab_s) - np.sqrt((1 - ab_t) / ab_t)) * noise
@@ -317,7 +352,7 @@ def test_straight_line():
         assert abs(claim(x_t, TABLE[t], TABLE[s], noise) - x_s / TABLE[s] ** 0.5) < 1e-9
 
 
-@equation("3.17", "lerp-variance")
+@equation("3.19", "lerp-variance")
 def test_lerp_variance():
     def claim(u):
         return (1 - u) ** 2 + u**2
@@ -327,7 +362,7 @@ def test_lerp_variance():
         assert abs((a + u * (b - a)).var() / claim(u) - 1) < 2 * CLOSE
 
 
-@equation("3.18", "slerp")
+@equation("3.20", "slerp")
 def test_slerp():
     def claim(a, b, u, phi):
         return np.sin((1 - u) * phi) / np.sin(phi) * a + np.sin(u * phi) / np.sin(phi) * b
@@ -340,7 +375,7 @@ def test_slerp():
         assert abs(claim(a, b, u, phi) - (math.cos(u * phi) * a + math.sin(u * phi) * aside)).max() < 1e-12
 
 
-@equation("3.19", "inversion")
+@equation("3.21", "inversion")
 def test_inversion():
     def claim(x0, noise, ab_t):
         return np.sqrt(ab_t) * x0 + np.sqrt(1 - ab_t) * noise
@@ -367,19 +402,19 @@ def test_inversion():
         assert abs(float(known) - x_t) < 1e-4
 
 
-@equation("3.20", "round-trip")
+@equation("3.22", "round-trip")
 def test_round_trip():
-    def claim(thetas, total, n):
-        product = math.prod(np.cos(a - b) ** 2 for a, b in zip(thetas, thetas[1:]))
+    def claim(psis, total, n):
+        product = math.prod(np.cos(a - b) ** 2 for a, b in zip(psis, psis[1:]))
         return product, 1 - total**2 / n
 
     width, n = 0.6, 100
-    thetas = np.linspace(0.1, 1.45, n + 1)
-    bars = [bar_of(theta, width) for theta in thetas]
+    psis = np.linspace(0.1, 1.45, n + 1)
+    bars = [bar_of(psi, width) for psi in psis]
     predict, x = gaussian_noise(width), 1.0
     for ab_s, ab_t in zip(bars, bars[1:]):
         noise = predict(x, ab_s)
         x = ab_t**0.5 * predict_original(noise, x, ab_s) + (1 - ab_t) ** 0.5 * noise
     x = by_table(predict, x, bars[::-1])
-    exact, about = claim(thetas, 1.35, n)
+    exact, about = claim(psis, 1.35, n)
     assert abs(x - exact) < 1e-9 and abs(x - about) < 5 / n**2
