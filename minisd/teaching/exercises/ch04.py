@@ -405,7 +405,7 @@ EXERCISES = [
             ),
             Mistake(
                 None,
-                "What you told the network is not alpha bar: that follows from sigma by (4.6), and sigma from "
+                "What you told the network is not alpha bar: that follows from sigma by (4.6), sigma from "
                 "tau.",
                 seen=tells(lambda tau, tau_next: 1 - tau),
             ),
