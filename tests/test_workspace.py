@@ -119,10 +119,10 @@ def test_a_check_tells_what_is_done_and_what_comes_next(inside, capsys):
     function = written_as_a_function(1)
     first, second = every[0].number, function.number
     checks.check(second, function.right)
-    said = capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
     left = ", ".join(exercise.number for exercise in every if exercise is not function)
     coming = f"{first} ({every[0].kind}, {every[0].minutes} minutes)"
-    assert f" is right. Chapter 1: 1 of {len(every)} done; left: {left}; next: {coming}.\n" in said
+    assert f" is right. Chapter 1: 1 of {len(every)} done; left: {left}; next: {coming}." in said
     assert json.loads((inside / "progress.json").read_text()) == {second: "right"}
     with pytest.raises(checks.CheckFailed, match=rf"(?s)See section .*\nChapter 1: 1 of {len(every)} done"):
         checks.check(first, lambda *values: None)

@@ -8,18 +8,21 @@ How each kind of exercise is judged stands in kinds.py.
 
 import importlib.util
 import os
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from .kinds import Exercise
 from .progress import RIGHT, TO_DO, WRONG, record, workspace
 
+WIDTH = 100  # characters
+
 
 class CheckFailed(AssertionError):
     """A wrong answer. IPython shows the message alone, without a traceback."""
 
     def _render_traceback_(self) -> list[str]:
-        return [str(self)]
+        return in_lines(str(self)).splitlines()
 
 
 class NoSuchExercise(CheckFailed, KeyError):
@@ -48,7 +51,12 @@ def check(number: str, answer: Any) -> None:
     graded = "NBGRADER_EXECUTION" in os.environ  # a cell that raises nothing would earn its points
     if verdict.result == WRONG or (graded and verdict.result == TO_DO):
         raise CheckFailed(f"{verdict.says}{told and chr(10)}{told}")
-    print(" ".join(part for part in (verdict.says, told) if part))
+    print(in_lines("\n".join(part for part in (verdict.says, told) if part)))
+
+
+def in_lines(text: str) -> str:
+    """A text in lines of a page's width; JupyterLab breaks longer ones within words."""
+    return "\n".join(textwrap.fill(line, WIDTH, break_long_words=False) for line in text.splitlines())
 
 
 def summary(chapter: int, exercises: Sequence[Exercise], results: dict[str, str]) -> str:
