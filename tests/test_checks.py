@@ -161,7 +161,7 @@ class Pair:
             lambda x: torch.zeros(2).as_subclass(Faked),
             "is a Faked, expected a Tensor",
         ),
-        (lambda x: x / 2, lambda x: np.float64(x / 2), "wrap it in float()"),
+        (lambda x: x / 2, lambda x: torch.tensor(x / 2), "wrap it in float()"),
         (lambda x: x / 2, lambda x: math.nan, "is nan, another number"),
         (lambda x: x / 2, lambda x: x / 2 + 1e-5, "another number"),
         (lambda x: math.inf, lambda x: -math.inf, "is -inf"),
@@ -372,6 +372,8 @@ def test_right_answers_of_unusual_make():
 
     for answer in (named, conjugate, lambda x, k: -(torch.complex(x, -2 * x * k).conj().imag * -1)):
         assert says(answer) is None, says(answer)
+    for right, answer in ((int, np.int64), (float, np.float32), (bool, np.bool_), (str, np.str_)):
+        assert says(lambda x, kind=answer: kind(x), build(lambda x, kind=right: kind(x), [(2.0,)])) is None
     exercise = build(lambda z: z.conj(), [(torch.complex(torch.ones(2), torch.ones(2)),)] * 3)
     assert says(lambda z: torch.complex(z.real, -z.imag), exercise) is None
     assert says(lambda z: z.conj().resolve_conj(), exercise) is None
@@ -731,7 +733,8 @@ def test_derive(answer, words):
 
 def test_a_formula_of_two_parts():
     exercise = Derive(number="0.3", name="f", section="0.2", right=lambda a, b: (a + b, a * b))
-    assert says((a + b, a * b), exercise) is None
+    for answer in ((a + b, a * b), [a + b, a * b], sympy.Tuple(a + b, a * b), sympy.Matrix([a + b, a * b])):
+        assert says(answer, exercise) is None
     assert "item 0 of your formula is right, item 1 is not: it has the sign" in says(
         (a + b, -a * b), exercise
     )

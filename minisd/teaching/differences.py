@@ -29,6 +29,7 @@ PLAIN = (
     torch.dtype,
     torch.device,
 )  # compared by ==
+NUMPY: dict[type, type[np.generic]] = {int: np.integer, float: np.floating, bool: np.bool_, str: np.str_}
 LIBRARIES = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
 OURS = str(Path(__file__).parent)
 
@@ -110,9 +111,11 @@ def in_calls(ours: Outcome, theirs: Outcome, tolerance: float) -> str | None:
 def mismatch(ours: Any, theirs: Any, tolerance: float, nan: bool = False) -> str | None:
     """How `ours` differs from `theirs`, as what follows "your result"; None if it does not.
 
-    Types must be the very same: a subclass could say of itself that it equals anything. nan: NaN equals NaN.
+    Types must be the very same: a subclass could say of itself that it equals anything. Only numbers of numpy
+    count as Python's. nan: NaN equals NaN.
     """
     kind = type(theirs)
+    ours = as_pythons(ours, kind)
     if type(ours) is not kind:
         return f"is {a_(type(ours))}, expected {a_(kind)}{hint(ours, theirs)}"
     if kind in (tuple, list, Yields, torch.Size):
@@ -141,6 +144,11 @@ def mismatch(ours: Any, theirs: Any, tolerance: float, nan: bool = False) -> str
     if kind.__eq__ is itself_alone and not callable(theirs) and hasattr(theirs, "__dict__"):
         return mismatch(vars(ours), vars(theirs), tolerance, nan)
     return None  # functions, random generators: there is nothing to compare
+
+
+def as_pythons(value: Any, kind: type) -> Any:
+    """A number or a text of numpy as Python's, where one of that kind was expected."""
+    return value.item() if isinstance(value, np.generic) and isinstance(value, NUMPY.get(kind, ())) else value
 
 
 def hint(ours: Any, theirs: Any) -> str:

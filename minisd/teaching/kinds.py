@@ -393,7 +393,7 @@ def formula_of(answer: Any, symbols: list[str]) -> Callable:
 
     if isinstance(answer, str):
         raise ValueError("write the formula itself, not a text")
-    if isinstance(answer, (tuple, list)):
+    if isinstance(answer, (tuple, list, sympy.Tuple, sympy.MatrixBase)):
         parts = [formula_of(item, symbols) for item in answer]
         return lambda *values: tuple(part(*values) for part in parts)
     if isinstance(answer, sympy.Equality):
@@ -526,8 +526,10 @@ def readable(guess: Any, measured: Any) -> bool:
 
 def plain(value: Any) -> Any:
     """A number of torch, numpy or sympy as one of Python's."""
-    if isinstance(value, (bool, int, float, str)):
+    if isinstance(value, (bool, int, float)):
         return value
+    if isinstance(value, str):
+        return str(value)  # numpy has texts of its own
     try:
         return value.item() if hasattr(value, "item") else float(value)
     except (TypeError, ValueError, RuntimeError):
