@@ -128,15 +128,15 @@ PICTURE, NOISE = torch.tensor([2.5, -1.7, 0.3]), torch.tensor([0.4, -1.1, 0.8])
 LIST = [999, 640, 333, 70, 25]
 
 
-def tried(paint, table, x0=PICTURE, times=LIST, network=None):
+def tried(paint, table, x0=PICTURE, times=LIST, network=None, noise=NOISE):
     """(what a loop paints, what it should paint); the network knows the picture unless another is given."""
 
     def knows(x, t):
         return (x - table[t].sqrt() * x0) / (1 - table[t]).sqrt()
 
-    start = table[times[0]].sqrt() * x0 + (1 - table[times[0]]).sqrt() * NOISE
+    start = table[times[0]].sqrt() * x0 + (1 - table[times[0]]).sqrt() * noise
     painted = paint(network or knows, start, list(times), table)
-    return painted, table[0].sqrt() * x0 + (1 - table[0]).sqrt() * NOISE
+    return painted, table[0].sqrt() * x0 + (1 - table[0]).sqrt() * noise
 
 
 def by_oracle(paint, alphas_cumprod):
@@ -179,6 +179,10 @@ def list_to_zero(paint, table):
 
 def small_picture(paint, table):
     return torch.allclose(*tried(paint, table, x0=PICTURE / 4), atol=1e-4)
+
+
+def silent(paint, table):
+    return torch.allclose(*tried(paint, table, noise=torch.zeros_like(NOISE)), atol=1e-4)
 
 
 def signed(paint, table):
@@ -322,6 +326,7 @@ BANK = {
             (constant_network, "the timestep where it is going"),
             (even_list, "the first stride for every stride"),
             (small_picture, "clips the guessed picture"),
+            (silent, "forgets the root over the noise's"),
             (signed, "errors below zero"),
             (loose, "off by a hundredth"),
             (to_the_last_bit, "written as (3.18)"),

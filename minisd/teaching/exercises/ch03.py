@@ -324,6 +324,14 @@ def off_by(error):
     return paint
 
 
+def without_a_root(predict_noise, x, times, alphas_cumprod):
+    for t, t_prev in zip(times, [*times[1:], 0]):
+        ab_t, ab_prev, noise = alphas_cumprod[t], alphas_cumprod[t_prev], predict_noise(x, t)
+        x0 = (x - (1 - ab_t).sqrt() * noise) / ab_t.sqrt()
+        x = ab_prev.sqrt() * x0 + (1 - ab_prev) * noise
+    return x
+
+
 def with_dice(predict_noise, x, times, alphas_cumprod):
     for t, t_prev in zip(times, [*times[1:], 0]):
         ab_t, ab_prev, noise = alphas_cumprod[t], alphas_cumprod[t_prev], predict_noise(x, t)
@@ -361,8 +369,19 @@ def accepts(paint, alphas_cumprod):
 
 def loops(rng):
     table = NoiseSchedule.scaled_linear().alphas_cumprod
-    broken = [told_the_next, for_even_lists, clipping, counting_from_the_end, no_last_step, to_the_clean]
-    return [(paint, table) for paint in (as_in_the_chapter, by_slope, *broken, with_dice)]
+    right = [as_in_the_chapter, by_slope]
+    broken = [
+        told_the_next,
+        for_even_lists,
+        clipping,
+        counting_from_the_end,
+        no_last_step,
+        to_the_clean,
+        without_a_root,
+        with_dice,
+        off_by(-0.1),
+    ]
+    return [(paint, table) for paint in (*right, *broken)]
 
 
 def one_sided(accepts):
@@ -662,6 +681,12 @@ EXERCISES = [
                 "A loop still passes that clips the guessed picture to -1 and 1. Would one notice, with your "
                 "picture?",
                 seen=says_of(clipping, True),
+            ),
+            Mistake(
+                None,
+                "A loop still passes that forgets the root over the noise's 1 - alpha-bar. Would one notice, "
+                "with your noise?",
+                seen=says_of(without_a_root, True),
             ),
             Mistake(
                 None,
