@@ -97,7 +97,9 @@ def failures(path: Path, by: int) -> tuple[int, set[tuple[int, int, str]]]:
         cell.source = shifted(cell.source, by)
     quiet = {**os.environ, "MINISD_QUIET": "1", "PYTHONHASHSEED": "0"}
     place = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(book, timeout=3600, allow_errors=True, resources=place).execute(env=quiet)
+    arguments = ["--log-level=ERROR"]
+    client = NotebookClient(book, timeout=3600, allow_errors=True, resources=place, extra_arguments=arguments)
+    client.execute(env=quiet)
     failed = set()
     for i, cell in cells:
         lines = ["", *sources[i].splitlines()]
