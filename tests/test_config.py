@@ -7,10 +7,20 @@ import random
 
 import diffusers
 import pytest
+import torch
 import transformers
 
 from minisd import SD15
-from minisd.config import CLIPConfig, Config, ImageConfig, TextConfig, TowerConfig, UNetConfig, VAEConfig
+from minisd.config import (
+    LARGEST_SEED,
+    CLIPConfig,
+    Config,
+    ImageConfig,
+    TextConfig,
+    TowerConfig,
+    UNetConfig,
+    VAEConfig,
+)
 from minisd.models import TINY, load
 from minisd.schedule import schedule_of
 
@@ -101,6 +111,10 @@ REFUSED = [
     ("unet", {"transformer_layers_per_block": [1, 2, 10]}, "minisd builds only 1"),
     ("unet", {"flip_sin_to_cos": False}, "flip_sin_to_cos=False, but minisd builds only True"),
     ("unet", {"freq_shift": 1}, "freq_shift=1"),
+    ("unet", {"mid_block_scale_factor": 2}, "mid_block_scale_factor=2, but minisd builds only 1 or 1.0"),
+    ("unet", {"resnet_out_scale_factor": 2.0}, "resnet_out_scale_factor=2.0"),
+    ("unet", {"dropout": 1.0}, "dropout=1.0"),
+    ("unet", {"dropout": 1}, "dropout=1,"),
     ("unet", {"freq_shift": False}, "freq_shift=False"),
     ("unet", {"act_fn": ["silu"]}, None),
     ("unet", {"_class_name": "ControlNetModel"}, "of a 'ControlNetModel', expected UNet2DConditionModel"),
@@ -299,6 +313,21 @@ def test_without_attention_in_the_levels_the_lowest_ones_heads_count_alone():
     UNetConfig.from_dict(flat | {"attention_head_dim": [7, 7, 7, 8]})
     with pytest.raises(ValueError, match="7 attention heads can't share a width of 1280"):
         UNetConfig.from_dict(flat | {"attention_head_dim": [8, 8, 8, 7]})
+
+
+def test_the_heads_of_a_level_that_attends_on_the_way_up_alone_are_checked():
+    blocks = {"down_block_types": ["DownBlock2D"] * 4, "attention_head_dim": [7, 8, 8, 8]}
+    UNetConfig.from_dict(blocks | {"up_block_types": ["UpBlock2D"] * 4})
+    with pytest.raises(ValueError, match="7 attention heads can't share a width of 320"):
+        UNetConfig.from_dict(blocks | {"up_block_types": ["UpBlock2D"] * 3 + ["CrossAttnUpBlock2D"]})
+
+
+def test_a_seed_above_the_largest_would_paint_another_seeds_picture():
+    def drawn(seed):
+        return torch.randn(8, generator=torch.Generator().manual_seed(seed))
+
+    assert torch.equal(drawn(LARGEST_SEED + 1), drawn(0))
+    assert not torch.equal(drawn(LARGEST_SEED), drawn(0))
 
 
 @pytest.mark.parametrize("kind", [ImageConfig, CLIPConfig])

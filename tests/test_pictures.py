@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from minisd.pictures import FORMATS, as_bytes, open_picture, prepare, to_pil
+from minisd.pictures import FORMATS, as_bytes, eight_bits, open_picture, prepare, to_pil
 from small import assert_same, small_pipeline
 
 
@@ -93,6 +93,22 @@ def test_deep_files_are_read_from_disk(tmp_path, kind):
     path = tmp_path / ("deep.png" if kind == "16 bits" else "deep.tiff")
     DEEP[kind].save(path)
     assert np.abs(np.asarray(as_bytes(open_picture(path), "image"), int)[..., 1] - ramp()).max() <= 1
+
+
+def test_every_level_of_sixteen_bits_is_rounded_to_the_nearest_of_eight():
+    levels = np.arange(2**16)
+    nearest = (levels * 255 + 32767) // 65535
+    assert (eight_bits(levels.astype(np.uint16), "image") == nearest).all()
+
+
+@pytest.mark.parametrize("most", [255, 65535, 2**31 - 1, 2**32 - 1])
+def test_whole_numbers_as_deep_as_their_largest(most):
+    assert eight_bits(np.array([0, most // 2 + 1, most]), "image").tolist() == [0, 128, 255]
+
+
+def test_what_is_no_file_is_called_a_picture(tmp_path):
+    with pytest.raises(ValueError, match=r"^picture \S+ could not be read \(it is not a file\)"):
+        open_picture(tmp_path)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
