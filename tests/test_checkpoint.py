@@ -88,6 +88,17 @@ def test_a_saved_model_saves_the_same_files_again(saved, tmp_path):
     assert [f for f in files if (saved / f).read_bytes() != (tmp_path / "again" / f).read_bytes()] == []
 
 
+def test_the_texts_in_a_files_header_are_in_order(tmp_path):
+    """The library writes them in a random one, and the same model should be the same bytes."""
+    texts = {letter: letter for letter in "hgfedcba"}
+    checkpoint.save_tensors({"x": torch.ones(2)}, tmp_path / "f.safetensors", torch.float32, texts)
+    data = (tmp_path / "f.safetensors").read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    assert (
+        list(header["__metadata__"]) == sorted(header["__metadata__"]) and len(header["__metadata__"]) == 10
+    )
+
+
 def test_a_model_can_be_saved_over_the_files_that_it_is_mapped_from(folder):
     load(folder).save_pretrained(folder)
     assert_equal_models(load(folder), small_pipeline())
