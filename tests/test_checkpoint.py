@@ -146,6 +146,7 @@ def test_only_a_convolution_of_one_pixel_is_read_as_a_linear_layer():
     assert checkpoint.as_convolution(linear, convolution).shape == convolution.shape
     wide = torch.ones(2, 4, 3, 1)
     assert checkpoint.as_convolution(wide, linear).shape == wide.shape
+    assert checkpoint.as_convolution(linear, wide).shape == linear.shape
 
 
 def test_the_old_names_of_the_vaes_attention_are_read_too(folder):
