@@ -330,6 +330,17 @@ def test_a_shadow_is_the_foot_of_the_perpendicular():
     assert_legible(axes.figure)
 
 
+def test_mixtures_lie_on_a_quarter_circle():
+    dots = [(0.6, 0.8), (0.8, 0.6), (1.0, 0.0)]
+    axes = figures.mixtures(dots, {"start": (0, 1), "told": (0.1, 0.995)}, {"the end": dots[-1]})
+    circle, steps, *rings = (np.array(line.get_xydata()) for line in axes.lines)
+    assert np.allclose(np.square(circle).sum(axis=1), 1) and circle.min() > -1e-9
+    assert steps.tolist() == [list(dot) for dot in dots]
+    assert [ring[0].tolist() for ring in rings] == [[0, 1], [0.1, 0.995]]
+    assert {"start", "told", "the end", "painting"} <= set(written(axes))
+    assert_legible(axes.figure)
+
+
 # ---- a network
 
 

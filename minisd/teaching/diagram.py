@@ -58,7 +58,8 @@ def diagram(pipe: StableDiffusion, prompt: str, steps: int = STEPS) -> Axes:
     """Latent diffusion on one page (after Rombach et al. 2022, figure 3), with `pipe`'s own shapes.
 
     It paints `prompt` once, to see what passes through the modules. The U-Net's output is a guess of the
-    noise; the step, which has no weights, makes the next latents of the latents, that guess and the timestep.
+    noise; the step, which has no weights, makes the next latents of the latents, that guess, the timestep and
+    the one after it.
     """
     seen = watch(pipe, prompt, steps)
     axes = canvas(*SIZE)
@@ -99,7 +100,8 @@ def draw_loop(axes: Axes, pipe: StableDiffusion, seen: Seen) -> None:
     write(axes, (4.68, 3.935), f"the same network:\n{millions(pipe.unet)}")
     box(axes, (5.8, 3.45), (1.5, 0.9), "")
     axes.text(6.55, 4.17, "guidance", fontsize=10, fontweight="bold", ha="center", va="center", zorder=4)
-    box(axes, (5.8, 1.9), (1.5, 0.75), "step", r"$z_{t'}$ from $z_t$, $\hat\epsilon$ and $t$", fontsize=11)
+    made = r"$z_{t'}$ from $z_t$, $\hat\epsilon$, $t$ and $t'$"
+    box(axes, (5.8, 1.9), (1.5, 0.75), "step", made, fontsize=11)
     formula = r"$\hat\epsilon = \hat\epsilon_\varnothing + s\,(\hat\epsilon_c - \hat\epsilon_\varnothing)$"
     write(axes, (6.55, 3.87), f"{formula}\n$s$ = {pipe.guidance_scale:g}", 9.5)
     for bend, height in ((3.15, 2.28), (4.4, 3.15)):
@@ -144,10 +146,11 @@ def draw_start(axes: Axes, pipe: StableDiffusion, seen: Seen) -> None:
     write(axes, (2.67, 0.72), "$z$", 10)
     notes = [
         "The lower the strength, the lower the first $t$ and the fewer the rounds.",
-        "Networks are learned, and name their weights; white boxes are rules.",
+        "Blue boxes are learned networks, with their number of weights.",
+        "White boxes are fixed rules.",
         "Dashed: only where one starts from a picture.",
     ]
-    for y, note in zip((0.78, 0.54, 0.3), notes):
+    for y, note in zip((0.84, 0.63, 0.42, 0.21), notes):
         write(axes, (4.35, y), note, ha="left")
 
 

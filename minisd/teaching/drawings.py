@@ -297,3 +297,37 @@ def right_angle(axes: Axes, point: np.ndarray, unit: np.ndarray, size: float) ->
     away = (point - foot) / max(float(np.linalg.norm(point - foot)), 1e-9)
     corner = [foot - size * unit, foot - size * unit + size * away, foot + size * away]
     axes.add_patch(Polygon(corner, closed=False, fill=False, edgecolor=INK, linewidth=0.8))
+
+
+# ---- mixtures of picture and noise
+
+
+def mixtures(
+    dots: Sequence[Point],
+    rings: Mapping[str, Point],
+    names: Mapping[str, Point],
+    axes: Axes | None = None,
+) -> Axes:
+    """Mixtures of a picture and noise as points, (factor of the picture, factor of the noise).
+
+    The squares of the two factors add up to 1, so all points lie on a quarter circle, which is drawn too.
+    dots: where the steps of a painting end. rings, {label: point}: where it starts. names, {label: point}:
+    the dots that get a label.
+    """
+    axes = own(axes, 5.0, 4.4)
+    angle = np.linspace(0, np.pi / 2, 100)
+    axes.plot(np.cos(angle), np.sin(angle), "-", color=GREY, linewidth=0.8)
+    axes.plot(*zip(*dots), "o", color=COLOURS["blue"], markersize=5)
+    for i, (label, point) in enumerate(rings.items()):
+        axes.plot(*point, "o", markerfacecolor="white", markeredgecolor=INK, markersize=7, zorder=3)
+        thin = {"arrowstyle": "-", "linewidth": 0.6, "shrinkB": 4}
+        axes.annotate(label, point, (0.02 + 0.38 * i, 1.14 - 0.06 * i), arrowprops=thin)
+    for label, point in names.items():
+        below = -7 if point[1] < 0.035 else 4  # the last two dots lie close together
+        axes.annotate(label, point, (8, below), textcoords="offset points")
+    bent = {"arrowstyle": "-|>", "color": INK, "connectionstyle": "arc3,rad=-0.28"}
+    axes.annotate("", (0.72, 0.36), (0.24, 0.82), arrowprops=bent)
+    axes.text(0.38, 0.52, "painting", ha="center")
+    axes.set(xlabel="factor of the guessed picture", ylabel="factor of the guessed noise")
+    axes.set(aspect="equal", xlim=(-0.03, 1.25), ylim=(-0.04, 1.22))
+    return axes

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from .drawings import algorithms, chain, one_step, shadows
+from .drawings import algorithms, chain, mixtures, one_step, shadows
 from .network import network
 from .palette import COLOURS, DASHES, DPI, SIZE, as_array, panels, plain_log, show_picture, use
 from .plots import arrows, band, curves, direct_labels, field, grid, heat, histogram, walks
@@ -39,6 +39,7 @@ __all__ = [
     "grid",
     "heat",
     "histogram",
+    "mixtures",
     "network",
     "one_step",
     "panels",
