@@ -330,7 +330,13 @@ beta = 1 - ab_t / ab_prev
 factor = ab_prev * beta**2 / (1 - ab_t) ** 2
 tilde = (1 - ab_prev) / (1 - ab_t) * beta
 
-wrong_24 = [
+
+def correlated(covariance):
+    """The answers were given as covariances, before the exercise asked for the correlation."""
+    return covariance / (tilde + covariance)
+
+
+wrong_covariances = [
     factor * r * (1 - r),  # pictures of 0 and 1: a quarter of it
     factor * (1 - (2 * r - 1)),  # the mean not squared
     factor * (2 * r - 1) ** 2,  # the product of the means
@@ -358,7 +364,7 @@ wrong_24 = [
     sympy.Integer(0),  # given x_0 the pixels are independent, but x_0 is not given
     sqrt(factor * 4 * r * (1 - r)),  # a width
 ]
-right_24 = [
+right_covariances = [
     factor * 4 * r * (1 - r),
     4.0 * r * (1.0 - r) * ab_prev * (1 - ab_t / ab_prev) ** 2 / (1 - ab_t) ** 2,
     factor * (1 - (2 * r - 1) ** 2),
@@ -371,6 +377,8 @@ right_24 = [
     (ab_prev**0.5 * beta / (1 - ab_t)) ** 2 * (4 * r - 4 * r**2),
     sympy.factor(factor * (1 - (1 - 2 * r) ** 2)),
 ]
+wrong_24 = [correlated(answer) for answer in wrong_covariances]
+right_24 = [correlated(answer) for answer in right_covariances]
 
 # ---------------------------------------------------------------------------------------------------- 2.5
 NAMES_25 = (

@@ -97,6 +97,11 @@ def by_covariances(x_t, mean, variance, alpha_bar):
 
 R, PREV, NOW = sympy.symbols("r ab_prev ab_t", positive=True)
 FACTOR = PREV * (1 - NOW / PREV) ** 2 / (1 - NOW) ** 2
+OWN = (1 - NOW / PREV) * (1 - PREV) / (1 - NOW)
+
+
+def correlated(covariance):
+    return covariance / (OWN + covariance)
 
 
 def by_the_four_corners(r, ab_prev, ab_t):
@@ -105,7 +110,7 @@ def by_the_four_corners(r, ab_prev, ab_t):
     weight = ab_prev**0.5 * beta / (1 - ab_t)
     product = r * weight**2 + (1 - r) * weight**2
     mean = r * weight - (1 - r) * weight
-    return product - mean * mean
+    return (product - mean * mean) / (product - mean * mean + beta * (1 - ab_prev) / (1 - ab_t))
 
 
 # 2.5
@@ -268,6 +273,24 @@ def runs(*slips):
     return dict(zip((f"run {letter}" for letter in "ABCDE"), slips))
 
 
+# 2.10
+
+SEEN_KEYS = [
+    f"{slip}: {judge}"
+    for slip in (
+        "no fresh noise in the first 500 steps",
+        "no fresh noise in the last 500 steps",
+        "stopped at timestep 100",
+        "one fresh noise for all",
+    )
+    for judge in ("single points", "shares")
+]
+
+
+def seen(*answers):
+    return dict(zip(SEEN_KEYS, map(bool, answers)))
+
+
 # 2.9
 
 EVEN_TIMES = NoiseSchedule.linear().alphas_cumprod[99::100].tolist()
@@ -329,14 +352,15 @@ BANK = {
     },
     "2.4": {
         "wrong": [
-            (FACTOR * R * (1 - R), "for a coin that says 0 or 1"),
-            (4 * R * (1 - R), "what the pixels of x_0 share"),
-            (sympy.sqrt(FACTOR) * 4 * R * (1 - R), "it appears twice"),
-            (FACTOR * 4 * R * (1 - R) + (1 - NOW / PREV) * (1 - PREV) / (1 - NOW), "each pixel's own noise"),
-            (FACTOR * (2 - 2 * R), "the product of the two means"),
+            (FACTOR * 4 * R * (1 - R), "That is the covariance"),
+            (FACTOR * 4 * R * (1 - R) / OWN, "beta tilde alone"),
+            (correlated(FACTOR * R * (1 - R)), "for a coin that says 0 or 1"),
+            (sympy.Integer(1), "are always equal"),
+            (correlated(sympy.sqrt(FACTOR) * 4 * R * (1 - R)), "it appears twice"),
+            (correlated(FACTOR * (2 - 2 * R)), "the product of the two means"),
             (sympy.Integer(0), "2.4"),
         ],
-        "right": [by_the_four_corners, FACTOR * (4 * R - 4 * R**2)],
+        "right": [by_the_four_corners, correlated(FACTOR * (4 * R - 4 * R**2))],
     },
     "2.5": {
         "wrong": [
@@ -376,7 +400,7 @@ BANK = {
         "wrong": [
             (runs(5, 1, 6, 3, 4), "Runs A and E"),
             (runs(4, 3, 6, 1, 5), "Runs B and D"),
-            (runs(4, 1, 2, 3, 5), "makes every weight 0"),
+            (runs(4, 1, 2, 3, 5), "makes every factor 0"),
             (runs(4, 1, 6, 2, 5), "nothing is learned"),
             (runs(4, 6, 1, 3, 5), "which it would never have seen"),
             (runs(2, 1, 6, 3, 5), "Run A learns something"),
@@ -397,5 +421,17 @@ BANK = {
             [0.98, 0.96, 0.935, 0.905, 0.87, 0.83, 0.775, 0.7, 0.58, 0.00004],
             torch.tensor([0.97, 0.94, 0.91, 0.87, 0.83, 0.78, 0.72, 0.64, 0.5, 0.00004]),
         ],
+    },
+    "2.10": {
+        "wrong": [
+            (seen(0, 0, 1, 1, 1, 0, 0, 1), "throw a point out of a cloud"),
+            (seen(0, 0, 0, 0, 1, 0, 0, 1), "When do walks choose"),
+            (seen(0, 1, 0, 1, 1, 0, 0, 1), "remember where it was"),
+            (seen(0, 0, 0, 1, 0, 0, 0, 1), "left at timestep 100"),
+            (seen(0, 0, 0, 1, 1, 1, 0, 1), "need no sharp points"),
+            (seen(0, 0, 0, 1, 1, 0, 1, 1), "as good as any"),
+            (seen(0, 0, 0, 1, 1, 0, 0, 0), "end in different clouds"),
+        ],
+        "right": [seen(0, 0, 0, 1, 1, 0, 0, 1), (False, False, False, True, True, False, False, True)],
     },
 }

@@ -124,9 +124,23 @@ def walls(rng):
 # 2.4
 
 
+def factor(ab_prev, ab_t):
+    """Of the picture's covariance in (2.21)."""
+    return ab_prev * (1 - ab_t / ab_prev) ** 2 / (1 - ab_t) ** 2
+
+
+def own(ab_prev, ab_t):
+    """Beta tilde (2.15)."""
+    return (1 - ab_t / ab_prev) * (1 - ab_prev) / (1 - ab_t)
+
+
+def correlation(covariance, ab_prev, ab_t):
+    """Of two pixels that share this covariance, and have beta tilde each for itself."""
+    return covariance / (own(ab_prev, ab_t) + covariance)
+
+
 def shared(r, ab_prev, ab_t):
-    beta = 1 - ab_t / ab_prev
-    return ab_prev * beta**2 / (1 - ab_t) ** 2 * 4 * r * (1 - r)
+    return correlation(factor(ab_prev, ab_t) * 4 * r * (1 - r), ab_prev, ab_t)
 
 
 # 2.5
@@ -246,12 +260,12 @@ INPUT, OTHER, PICTURE, DIFFERENCE, ROOTLESS, EARLY = range(1, 7)
 
 
 def loss_of_run(slip, t, alpha_bar):
-    """What the weight that is best for a training loop with a slip pays for the noise in dim white noise.
+    """What the factor that is best for a training loop with a slip pays for the noise in brighter noise.
 
     Numbers are written as their parts of three independent ones of variance 1: the mean of a product is the
     dot product of the parts. Slip 0 is none.
     """
-    x0, noise, other = np.array([0.5, 0, 0]), np.array([0, 1.0, 0]), np.array([0, 0, 1.0])
+    x0, noise, other = np.array([0.8, 0, 0]), np.array([0, 1.0, 0]), np.array([0, 0, 1.0])
     x_t = alpha_bar**0.5 * x0 + (1 - alpha_bar) ** 0.5 * noise
     seen = alpha_bar * x0 + (1 - alpha_bar) * noise if slip == ROOTLESS else x_t
     label = {INPUT: x_t, OTHER: other, PICTURE: x0, DIFFERENCE: x_t - x0}.get(slip, noise)
@@ -313,6 +327,49 @@ def gap(levels):
 EVEN = tuple(NoiseSchedule.linear().alphas_cumprod[99::100].tolist())
 FOUND = (0.9827, 0.9619, 0.9371, 0.9075, 0.8722, 0.8292, 0.7743, 0.6982, 0.5779, 4e-5)
 
+# 2.10
+
+ANGLES = torch.arange(7) * 2 * math.pi / 7
+CENTRES = 1.3 * torch.stack([ANGLES.cos(), ANGLES.sin()], dim=1)
+SHARES = torch.tensor([4.0, 3, 2, 1, 1, 2, 3]) / 16
+
+
+def ring_walk(starts, fresh_of, last=0):
+    """The exact walk with the chapter's seven clouds, from timestep 999 to `last`; fresh_of(x, t): noise."""
+    bars, x = NoiseSchedule.linear().alphas_cumprod.tolist(), starts
+    for t in range(999, last - 1, -1):
+        ab, prev = bars[t], bars[t - 1] if t else 1.0
+        variance, beta = ab * 0.04 + 1 - ab, 1 - ab / prev
+        off = x[:, None] - ab**0.5 * CENTRES
+        origin = torch.softmax(SHARES.log() - off.square().sum(-1) / (2 * variance), dim=1)  # (2.1)
+        guess = (origin[:, :, None] * (CENTRES + ab**0.5 * 0.04 / variance * off)).sum(1)  # (2.2), (2.3)
+        mean = (prev**0.5 * beta * guess + (1 - beta) ** 0.5 * (1 - prev) * x) / (1 - ab)
+        x = mean + (beta * (1 - prev) / (1 - ab)) ** 0.5 * fresh_of(x, t)
+    return x
+
+
+def what_is_seen():
+    """For four slips: does the judge of single points see it, and do the shares show it?"""
+    dice = torch.Generator().manual_seed(0)
+    starts = torch.randn(400, 2, generator=dice)
+
+    def noise(x, t):
+        return torch.randn(x.shape, generator=dice)
+
+    ends = {
+        "no fresh noise in the first 500 steps": ring_walk(starts, lambda x, t: noise(x, t) * (t < 500)),
+        "no fresh noise in the last 500 steps": ring_walk(starts, lambda x, t: noise(x, t) * (t >= 500)),
+        "stopped at timestep 100": ring_walk(starts, noise, last=100),
+        "one fresh noise for all": ring_walk(starts, lambda x, t: noise(x[:1], t)),
+    }
+    seen = {}
+    for slip, x in ends.items():
+        distance, cloud = torch.cdist(x, CENTRES).min(dim=1)
+        found = torch.bincount(cloud, minlength=7) / len(x)
+        seen[f"{slip}: single points"] = bool((distance > 0.6).float().mean() > 0.05)
+        seen[f"{slip}: shares"] = bool((found - SHARES).abs().max() > 0.1)
+    return seen
+
 
 EXERCISES = [
     Derive(
@@ -359,7 +416,7 @@ EXERCISES = [
             Mistake(
                 lambda: {"dim noise, t = 250": 0.479, "dim noise, t = 500": 0.922},
                 "That is how much noise is in x_t. But where there is much noise it is easy to see: which "
-                "share of x_t can the network *not* tell from the data?",
+                "part of x_t can the network *not* tell from the data?",
             ),
             Mistake(
                 lambda: {"dim noise, t = 0": 0.0, "dim noise, t = 250": 0.0},
@@ -434,31 +491,30 @@ EXERCISES = [
         ranges={"r": (0.1, 0.45), "ab_prev": (0.5, 0.9), "ab_t": (0.05, 0.45)},
         mistakes=(
             Mistake(
-                lambda r, ab_prev, ab_t: shared(r, ab_prev, ab_t) / 4,
+                lambda r, ab_prev, ab_t: factor(ab_prev, ab_t) * 4 * r * (1 - r),
+                "That is the covariance. A correlation is that divided by the variance of a pixel, (2.19).",
+            ),
+            Mistake(
+                lambda r, ab_prev, ab_t: factor(ab_prev, ab_t) * 4 * r * (1 - r) / own(ab_prev, ab_t),
+                "You divided by beta tilde alone. A pixel of x_{t-1} also varies because the picture is "
+                "in doubt.",
+            ),
+            Mistake(
+                lambda r, ab_prev, ab_t: correlation(factor(ab_prev, ab_t) * r * (1 - r), ab_prev, ab_t),
                 "r (1 - r) is right for a coin that says 0 or 1. These pixels are -1 or 1.",
             ),
             Mistake(
-                lambda r, ab_prev, ab_t: 4 * r * (1 - r),
-                "That is what the pixels of x_0 share. In x_{t-1} the picture has a factor, (2.16).",
+                lambda r, ab_prev, ab_t: 1.0 + 0 * r,
+                "The pixels of x_0 are always equal. Those of x_{t-1} are not: each has noise of its own.",
             ),
             Mistake(
-                lambda r, ab_prev, ab_t: (
-                    math.sqrt(ab_prev) * (1 - ab_t / ab_prev) / (1 - ab_t) * 4 * r * (1 - r)
+                lambda r, ab_prev, ab_t: correlation(
+                    factor(ab_prev, ab_t) ** 0.5 * 4 * r * (1 - r), ab_prev, ab_t
                 ),
                 "Both pixels carry the factor of the picture: in a mean of products it appears twice.",
             ),
             Mistake(
-                lambda r, ab_prev, ab_t: (
-                    shared(r, ab_prev, ab_t) + (1 - ab_t / ab_prev) * (1 - ab_prev) / (1 - ab_t)
-                ),
-                "You added beta tilde. That is each pixel's own noise, and two pixels' own noises "
-                "have nothing "
-                "in common.",
-            ),
-            Mistake(
-                lambda r, ab_prev, ab_t: (
-                    ab_prev * (1 - ab_t / ab_prev) ** 2 / (1 - ab_t) ** 2 * (1 - (2 * r - 1))
-                ),
+                lambda r, ab_prev, ab_t: correlation(factor(ab_prev, ab_t) * (2 - 2 * r), ab_prev, ab_t),
                 "The mean of the product is 1; what you take away from it should be the product of the two "
                 "means.",
             ),
@@ -590,8 +646,7 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 lambda: {"run A": ROOTLESS, "run E": DIFFERENCE},
-                "Runs A and E have changed places. Work out both weights at t = 100: the two slips differ "
-                "most there.",
+                "Runs A and E have changed places. Work out both factors at t = 250, and what each pays.",
             ),
             Mistake(
                 lambda: {"run B": PICTURE, "run D": INPUT},
@@ -600,7 +655,7 @@ EXERCISES = [
             ),
             Mistake(
                 lambda: {"run C": OTHER},
-                "A label that is unrelated to the input makes every weight 0, also at t = 250. Run C does "
+                "A label that is unrelated to the input makes every factor 0, also at t = 250. Run C does "
                 "as well as possible there.",
             ),
             Mistake(
@@ -647,6 +702,46 @@ EXERCISES = [
                 "Your first level is very close to 1. A first step far smaller than the bells' width buys "
                 "nothing, and the others must be longer for it.",
                 seen=lambda answer, cases: float(answer[0]) > 0.995,
+            ),
+        ),
+    ),
+    Predict(
+        number="2.10",
+        name="seen",
+        section="2.11",
+        minutes=15,
+        measure=what_is_seen,
+        within=0,
+        mistakes=(
+            Mistake(
+                lambda: {"no fresh noise in the last 500 steps: single points": True},
+                "Less noise can hardly throw a point out of a cloud. Where did the chapter's walks without "
+                "fresh noise end?",
+            ),
+            Mistake(
+                lambda: {"no fresh noise in the last 500 steps: shares": False},
+                "When do walks choose their clouds? Section 2.2 counted how many had done so half way.",
+            ),
+            Mistake(
+                lambda: {"no fresh noise in the first 500 steps: shares": True},
+                "These walks arrive too close together half way. How long does a walk remember where it was?",
+            ),
+            Mistake(
+                lambda: {"stopped at timestep 100: single points": False},
+                "How wide is the noise that is left at timestep 100, beside clouds that are 0.2 wide?",
+            ),
+            Mistake(
+                lambda: {"stopped at timestep 100: shares": True},
+                "The shares need no sharp points, only the nearest cloud. How many walks still change it at "
+                "the end in section 2.2?",
+            ),
+            Mistake(
+                lambda: {"one fresh noise for all: single points": True},
+                "Each walk by itself has throws as good as any. A judge of single points sees nothing else.",
+            ),
+            Mistake(
+                lambda: {"one fresh noise for all: shares": False},
+                "If the start decides next to nothing, what can make two walks end in different clouds?",
             ),
         ),
     ),
