@@ -276,41 +276,36 @@ def loud_by_angle(x0, noise, decibels):
     return angle.cos() * x0 + angle.sin() * noise
 
 
-# 1.4: one strength for all doses --------------------------------------------------------------------------
+# 1.4: a player who knows only the mean --------------------------------------------------------------------
 
-ab, T = sympy.symbols("ab T", positive=True)
-beta = sympy.symbols("beta", positive=True)
+m, N, snr = sympy.symbols("m N snr", positive=True)
 
-STRENGTH_WRONG = [
-    ab ** (1 / T),  # alpha, not beta
-    ab ** (1 / T) - 1,  # the sign lost
-    1 - ab / T,  # divided where a root is due
-    (1 - ab) / T,  # an equal share of what is taken away
-    1 - ab**T,  # multiplied T times instead of taking the T-th root
-    1 - ab ** (1 / (T - 1)),  # T - 1 doses
-    1 - ab ** (1 / (T + 1)),  # T + 1 doses
-    1 - ab ** (1 / (2 * T)),  # the root of alpha bar, once too often
-    1 - ab ** (2 / T),  # squared
-    1 - (1 - ab) ** (1 / T),  # alpha bar and 1 - alpha bar exchanged
-    -sympy.log(ab) / T,  # (1.17) taken for an equality
-    1 - ab ** sympy.Rational(1, 1000),  # right for 1000 doses only
-    1 - sympy.sqrt(ab) / T,
-    1 - ab ** (-1 / T),  # a strength below 0
-    sympy.sqrt(1 - ab ** (1 / T)),  # the noise's factor, not the strength
-    sympy.log(ab) / T,
+MEAN_ALONE_WRONG = [
+    m * sympy.sqrt(snr) / 2,  # as if the mean were one pixel
+    m * N * sympy.sqrt(snr) / 2,  # the noise divided by N
+    m * sympy.sqrt(N * snr),  # the half forgotten
+    m * sympy.sqrt(snr / N) / 2,  # averaging makes it worse
+    m * sympy.sqrt(N) * snr / 2,  # the ratio without its root
+    m * sympy.sqrt(N / snr) / 2,  # upside down
+    -m * sympy.sqrt(N * snr) / 2,  # what stands inside Phi
+    sympy.sqrt(m * N * snr) / 2,  # all under one root
+    m**2 * N * snr / 4,  # squared
+    m * sympy.sqrt(N * snr) / 4,  # halved twice
+    sympy.sqrt(2) * m * sympy.sqrt(N * snr) / 2,  # two noises for one
+    m * sympy.sqrt(N * snr / (1 + snr)) / 2,  # the noise's own factor forgotten
+    m / 2,  # without noise
+    sympy.sqrt(N * snr) / 2,  # without the means
+    m * sympy.sqrt(16384 * snr) / 2,  # one size of picture only
 ]
 
-STRENGTH_RIGHT = [
-    1 - ab ** (1 / T),
-    1 - sympy.exp(sympy.log(ab) / T),
-    1 - sympy.root(ab, T),
-    sympy.solve(sympy.Eq((1 - beta) ** T, ab), beta)[0],
-    -(ab ** (1 / T) - 1),
-    1 - (1 / ab) ** (-1 / T),
-    ab ** (1 / T) * (ab ** (-1 / T) - 1),
-    1 - 2 ** (sympy.log(ab) / sympy.log(2) / T),
-    1 - ab ** (1.0 / T),  # a decimal point in it
-    (1 - ab ** (2 / T)) / (1 + ab ** (1 / T)),  # unsimplified
+MEAN_ALONE_RIGHT = [
+    m * sympy.sqrt(N * snr) / 2,
+    sympy.sqrt(N) * m * sympy.sqrt(snr) / 2,
+    0.5 * m * (N * snr) ** 0.5,
+    sympy.sqrt(m**2 * N * snr) / 2,
+    sympy.Rational(1, 2) * m / sympy.sqrt(1 / (N * snr)),
+    sympy.sqrt(N * snr * (m / 2) ** 2),
+    lambda m, N, snr: m / 2 * math.sqrt(snr) * math.sqrt(N),
 ]
 
 # 1.5: two places on one walk -------------------------------------------------------------------------------
@@ -895,7 +890,7 @@ BANK = {
             loud_by_angle,
         ],
     },
-    "1.4": {"wrong": STRENGTH_WRONG, "right": STRENGTH_RIGHT},
+    "1.4": {"wrong": MEAN_ALONE_WRONG, "right": MEAN_ALONE_RIGHT},
     "1.5": {"wrong": CORRELATION_WRONG, "right": CORRELATION_RIGHT},
     "1.6": {
         "wrong": [

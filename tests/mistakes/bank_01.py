@@ -94,12 +94,12 @@ def flat(x0, noise, decibels):
 
 # 1.4 and 1.5
 
-AB, T = sympy.symbols("ab T")
+M, N, SNR = sympy.symbols("m N snr", positive=True)
 S, TT = sympy.symbols("ab_s ab_t", positive=True)
 
 
-def equal_doses(ab, T):
-    return 1 - math.exp(math.log(ab) / T)
+def in_widths(m, N, snr):
+    return 0.5 * m / (1 / math.sqrt(N * snr))
 
 
 def by_the_ratios(ab_s, ab_t):
@@ -314,14 +314,16 @@ BANK = {
     },
     "1.4": {
         "wrong": [
-            ((1 - AB) / T, "shared out the loss evenly"),
-            (-sympy.log(AB) / T, "the tangent of (1.17)"),
-            (AB ** (1 / T), "This is alpha"),
-            (1 - sympy.sqrt(AB) ** (1 / T), "the product of their roots"),
-            (1 - AB / T, "not by a division"),
-            (1 - AB**T, "the wrong way round"),
+            (M * sympy.sqrt(SNR) / 2, "for a picture of one number"),
+            (M * N * sympy.sqrt(SNR) / 2, "N times narrower"),
+            (M * sympy.sqrt(SNR / N) / 2, "The wrong way round"),
+            (M * sympy.sqrt(N * SNR), "past the middle"),
+            (M * sympy.sqrt(N) * SNR / 2, "a ratio of variances"),
+            (sympy.sqrt(M * N * SNR) / 2, "does not belong under the root"),
+            (M**2 * N * SNR / 4, "the square of it"),
+            (-M * sympy.sqrt(N * SNR) / 2, "The minus sign"),
         ],
-        "right": [1 - sympy.root(AB, T), 1 - sympy.exp(sympy.log(AB) / T), equal_doses],
+        "right": [M * sympy.sqrt(N) * sympy.sqrt(SNR) / 2, sympy.sqrt(M**2 * N * SNR / 4), in_widths],
     },
     "1.5": {
         "wrong": [

@@ -421,38 +421,47 @@ EXERCISES = [
     ),
     Derive(
         number="1.4",
-        name="strength",
-        section="1.5",
-        minutes=5,
-        right=lambda ab, T: 1 - ab ** (1 / T),
-        ranges={"ab": (0.01, 0.8), "T": (2.0, 40.0)},
+        name="mean_alone",
+        section="1.9",
+        minutes=15,
+        right=lambda m, N, snr: m * (N * snr) ** 0.5 / 2,
+        ranges={"m": (0.1, 2.0), "N": (4.0, 400.0), "snr": (0.05, 3.0)},
         mistakes=(
             Mistake(
-                lambda ab, T: (1 - ab) / T,
-                "You shared out the loss evenly. But each dose takes its share of what the earlier ones have "
-                "left: (1.12) is a product.",
+                lambda m, N, snr: m * snr**0.5 / 2,
+                "This is for a picture of one number. In a mean of N the noise is narrower: see what stands "
+                "above (1.22).",
             ),
             Mistake(
-                lambda ab, T: -math.log(ab) / T,
-                "Nearly: this is the tangent of (1.17), which is right for weak doses. The product (1.12) "
-                "of equal factors is a power; use that.",
+                lambda m, N, snr: m * N * snr**0.5 / 2,
+                "You made the noise N times narrower. But the sum of N noises has grown wider, too: by how "
+                "much, (1.6)?",
             ),
             Mistake(
-                lambda ab, T: ab ** (1 / T),
-                "This is alpha, what each dose leaves. The question is its strength.",
+                lambda m, N, snr: m * (snr / N) ** 0.5 / 2,
+                "The wrong way round: here the more numbers there are, the more often he would be wrong.",
             ),
             Mistake(
-                lambda ab, T: 1 - ab ** (1 / (2 * T)),
-                "You made the picture's factor, the root of alpha bar, the product of the factors 1 - "
-                "beta; it is the product of their roots.",
+                lambda m, N, snr: m * (N * snr) ** 0.5,
+                "He is wrong as soon as the noise carries him past the middle of the two centres; it need "
+                "not reach the other one.",
             ),
             Mistake(
-                lambda ab, T: 1 - ab / T,
-                "A product of T equal factors is undone by a root, not by a division.",
+                lambda m, N, snr: m * N**0.5 * snr / 2,
+                "The signal-to-noise ratio is a ratio of variances. What you need is one of widths.",
             ),
             Mistake(
-                lambda ab, T: 1 - ab**T,
-                "You took the power the wrong way round: T equal factors multiplied give alpha bar.",
+                lambda m, N, snr: (m * N * snr) ** 0.5 / 2,
+                "m is a distance already: it does not belong under the root.",
+            ),
+            Mistake(
+                lambda m, N, snr: m**2 * N * snr / 4,
+                "This is the square of it.",
+            ),
+            Mistake(
+                lambda m, N, snr: -m * (N * snr) ** 0.5 / 2,
+                "The size is right. The minus sign stands in the question already: the share is that below "
+                "-c.",
             ),
         ),
     ),
