@@ -7,8 +7,8 @@ import math
 import sympy
 import torch
 
-AB_T, AB_S = sympy.symbols("ab_t ab_s", positive=True)
-A = sympy.sqrt(AB_S / AB_T)
+AB_T, AB_NEXT = sympy.symbols("ab_t ab_next", positive=True)
+A = sympy.sqrt(AB_NEXT / AB_T)
 
 
 # ---- 0.1 and 0.2: numbers
@@ -152,21 +152,21 @@ BANK = {
     },
     "0.3": {
         "wrong": [
-            ((sympy.sqrt(AB_S), sympy.sqrt(1 - AB_S)), "The guessed picture has to go"),
-            ((A, sympy.sqrt(1 - AB_S)), "B has only the first"),
-            ((A, -sympy.sqrt(AB_S * (1 - AB_T) / AB_T)), "forgets the noise"),
-            ((A, sympy.sqrt(1 - AB_S) + sympy.sqrt(AB_S * (1 - AB_T) / AB_T)), "B is a difference"),
-            ((A, sympy.sqrt(1 - AB_S) - sympy.sqrt(AB_S * (1 - AB_T))), "divided as well"),
+            ((sympy.sqrt(AB_NEXT), sympy.sqrt(1 - AB_NEXT)), "The guessed picture has to go"),
+            ((A, sympy.sqrt(1 - AB_NEXT)), "B has only the first"),
+            ((A, -sympy.sqrt(AB_NEXT * (1 - AB_T) / AB_T)), "forgets the noise"),
+            ((A, sympy.sqrt(1 - AB_NEXT) + sympy.sqrt(AB_NEXT * (1 - AB_T) / AB_T)), "B is a difference"),
+            ((A, sympy.sqrt(1 - AB_NEXT) - sympy.sqrt(AB_NEXT * (1 - AB_T))), "divided as well"),
             (
-                (1 / A, sympy.sqrt(1 - AB_T) - sympy.sqrt(AB_T * (1 - AB_S) / AB_S)),
+                (1 / A, sympy.sqrt(1 - AB_T) - sympy.sqrt(AB_T * (1 - AB_NEXT) / AB_NEXT)),
                 "two timesteps have changed places",
             ),
         ],
         "right": [
-            (A, sympy.sqrt(1 - AB_S) - A * sympy.sqrt(1 - AB_T)),
-            lambda ab_t, ab_s: (
-                math.sqrt(ab_s) / math.sqrt(ab_t),
-                math.sqrt(1 - ab_s) - math.sqrt(ab_s / ab_t - ab_s),
+            (A, sympy.sqrt(1 - AB_NEXT) - A * sympy.sqrt(1 - AB_T)),
+            lambda ab_t, ab_next: (
+                math.sqrt(ab_next) / math.sqrt(ab_t),
+                math.sqrt(1 - ab_next) - math.sqrt(ab_next / ab_t - ab_next),
             ),
         ],
     },
@@ -192,15 +192,17 @@ BANK = {
     },
     "0.6": {
         "wrong": [
-            (even(3, 7.5), "no time to correct"),
-            (even(6, 1), "None of your steps is guided"),
-            ([(500, 2.5), (250, 2.5), (100, 2.5)], "pure noise"),
-            ([(958, 1), (750, 1), (500, 3), (250, 3)], "guided steps come last"),
-            (even(4, 4), "costs 8 rows"),
+            (even(2, 7.5), "no time to correct"),
+            (even(5, 1), "None of your steps is guided"),
+            ([(500, 2.5), (250, 2.5), (100, 1)], "pure noise"),
+            ([(958, 1), (639, 2), (319, 2)], "guided steps come last"),
+            (even(2, 1.5), "a fifth is allowed"),
+            (even(2, 2), "a fifth is allowed"),
+            (even(3, 2), "costs 6 rows"),
             ([(250, 1), (958, 4)], "each timestep is smaller"),
             ([958, 500, 250], "list of pairs"),
             ([(958, 4), (0, 1)], "between 1 and 999"),
         ],
-        "right": [even(3, 2.5), [(958, 3), (750, 3), (500, 1), (250, 1)]],
+        "right": [[(958, 2), (600, 2), (300, 1)], [[958, 2.0], [639, 2.0], [319, 1.0]]],
     },
 }
