@@ -187,6 +187,20 @@ def plain_euler(noise_of, x, sigmas):
         yield x
 
 
+# 4.11
+
+PLACE, LEVEL = sympy.symbols("x sigma", positive=True)
+TOWARDS = sympy.tanh(PLACE / LEVEL**2)
+
+
+def two_streams(guess):
+    """The average velocity, and kappa by differentiating it."""
+    velocity = (PLACE - guess) / LEVEL
+    return velocity, LEVEL * sympy.diff(velocity, PLACE)
+
+
+MEAN_STREAM, STEEP = two_streams(TOWARDS)
+
 BANK = {
     "4.1": {
         "wrong": [
@@ -300,7 +314,7 @@ BANK = {
     },
     "4.10": {
         "wrong": [
-            (on(plain_euler, [*by_rho(8, 0.03), 0.0]), "Euler on Karras levels"),
+            (on(plain_euler, [*by_rho(8, 0.03), 0.0]), "Three choices can be better"),
             (on(plain_euler, np.linspace(14.6, 0, 9).tolist()), "nothing is decided"),
             (on(plain_euler, by_rho(8, 0.03)), "still noised"),
             (on(pndm, [*by_tau(8, 0.08), 0.0]), "more than 8 times"),
@@ -310,6 +324,28 @@ BANK = {
             on(pndm, [*by_tau(7, 0.08), 0.0]),
             on(pndm, [*by_rho(7, 0.05), 0.0]),
             on(lms, [*by_tau(8, 0.12), 0.0]),
+        ],
+    },
+    "4.11": {
+        "wrong": [
+            ((PLACE / LEVEL, sympy.Integer(1) + 0 * PLACE), "the same share"),
+            ((-MEAN_STREAM, -STEEP), "points down to the pictures"),
+            ((-MEAN_STREAM, STEEP), "The sign of the first"),
+            (two_streams(sympy.tanh(PLACE / LEVEL)), "You divided by sigma"),
+            (two_streams(sympy.tanh(2 * PLACE / LEVEL**2)), "Twice too much"),
+            ((MEAN_STREAM, sympy.diff(MEAN_STREAM, PLACE)), "kappa / sigma there"),
+            ((MEAN_STREAM, sympy.diff(TOWARDS, PLACE)), "the slope of D"),
+            ((MEAN_STREAM, 1 + sympy.diff(TOWARDS, PLACE)), "takes something from"),
+            ((MEAN_STREAM, TOWARDS**2), "inner derivative"),
+            ((TOWARDS, STEEP), "the average picture"),
+        ],
+        "right": [
+            (MEAN_STREAM, STEEP),
+            (MEAN_STREAM, 1 - (1 - TOWARDS**2) / LEVEL**2),
+            lambda x, sigma: (
+                (x - math.tanh(x / sigma**2)) / sigma,
+                1 - (sigma * math.cosh(x / sigma**2)) ** -2,
+            ),
         ],
     },
 }

@@ -347,6 +347,18 @@ def euler_on(levels):
 
 KARRAS = (np.linspace(14.6 ** (1 / 7), 0.03 ** (1 / 7), 8) ** 7).tolist()
 
+# 4.11
+
+
+def streams(x, sigma):
+    return with_slip(x, sigma)
+
+
+def with_slip(x, sigma, belongs=lambda x, sigma: math.tanh(x / sigma**2), inner=lambda sigma: sigma**2):
+    """The average stream through x for the pictures -1 and 1, and kappa; other values are slips."""
+    guess = belongs(x, sigma)
+    return (x - guess) / sigma, 1 - (1 - guess**2) / inner(sigma)
+
 
 EXERCISES = [
     Predict(
@@ -702,13 +714,14 @@ EXERCISES = [
         minutes=30,
         score=error_of,
         what="median distance from the true ends",
-        mark=0.03,
+        mark=0.035,
         right=eight_calls,
         seconds=60.0,
         mistakes=(
             Mistake(
                 euler_on([*KARRAS, 0.0]),
-                "This is Euler on Karras levels. Two choices can be better, the levels and the solver.",
+                "This is Euler on Karras levels. Three choices can be better: the levels, the last of "
+                "them, and the solver.",
             ),
             Mistake(
                 euler_on(np.linspace(14.6, 0, 9).tolist()),
@@ -717,6 +730,63 @@ EXERCISES = [
             Mistake(
                 euler_on(KARRAS),
                 "You stop at sigma = 0.03 and return what is still noised. The goal is the clean point.",
+            ),
+        ),
+    ),
+    Derive(
+        number="4.11",
+        name="streams",
+        section="4.14",
+        minutes=20,
+        right=streams,
+        ranges={"x": (0.2, 1.5), "sigma": (0.6, 1.5)},
+        mistakes=(
+            Mistake(
+                lambda x, sigma: (x / sigma, 1 + 0 * x),
+                "You gave both streams the same share. Bayes' rule gives the nearer picture the larger one.",
+            ),
+            Mistake(
+                lambda x, sigma: (-with_slip(x, sigma)[0], -with_slip(x, sigma)[1]),
+                "The sign: this points down to the pictures. A stream's velocity is (x - x_0) / sigma.",
+            ),
+            Mistake(
+                lambda x, sigma: (-with_slip(x, sigma)[0], with_slip(x, sigma)[1]),
+                "The sign of the first: this points down to the pictures. A stream's velocity is "
+                "(x - x_0) / sigma.",
+            ),
+            Mistake(
+                lambda x, sigma: with_slip(
+                    x, sigma, lambda x, sigma: math.tanh(x / sigma), lambda sigma: sigma
+                ),
+                "The exponents of the bells have sigma squared below. You divided by sigma.",
+            ),
+            Mistake(
+                lambda x, sigma: with_slip(
+                    x, sigma, lambda x, sigma: math.tanh(2 * x / sigma**2), lambda sigma: sigma**2 / 2
+                ),
+                "Twice too much in tanh: the exponents of the bells have a 2 below, too.",
+            ),
+            Mistake(
+                lambda x, sigma: (with_slip(x, sigma)[0], with_slip(x, sigma)[1] / sigma),
+                "The first is right. The second is the slope of the velocity: (4.36) has kappa / sigma "
+                "there.",
+            ),
+            Mistake(
+                lambda x, sigma: (with_slip(x, sigma)[0], 1 - with_slip(x, sigma)[1]),
+                "The first is right. The second is the slope of D; kappa is about the noise, "
+                "(x - D) / sigma.",
+            ),
+            Mistake(
+                lambda x, sigma: (with_slip(x, sigma)[0], 2 - with_slip(x, sigma)[1]),
+                "The first is right. In the second D follows x, so it takes something from kappa's 1.",
+            ),
+            Mistake(
+                lambda x, sigma: with_slip(x, sigma, inner=lambda sigma: 1),
+                "The first is right. In the second the inner derivative of tanh(x / sigma^2) is missing.",
+            ),
+            Mistake(
+                lambda x, sigma: (math.tanh(x / sigma**2), with_slip(x, sigma)[1]),
+                "The first is D, the average picture. A stream's velocity is (x - x_0) / sigma.",
             ),
         ),
     ),
