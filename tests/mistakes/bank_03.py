@@ -3,6 +3,7 @@ ones.
 """
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import sympy
@@ -122,6 +123,14 @@ def further_and_further(predict_noise, x_s, s, t, table, rounds):
     return x
 
 
+def asks_twice(predict_noise, x_s, s, t, table, rounds):
+    """The right result with a call too many in each round."""
+    x = up(predict_noise(x_s, s), x_s, s, t, table)
+    for _ in range(rounds):
+        x = up((predict_noise(x, t) + predict_noise(x, t)) / 2, x_s, s, t, table)
+    return x
+
+
 # 3.8
 
 PICTURE, NOISE = torch.tensor([2.5, -1.7, 0.3]), torch.tensor([0.4, -1.1, 0.8])
@@ -219,6 +228,12 @@ GUESSES = {
     "renewed at eta 0.5": 0.25,
 }
 
+PLACES = {
+    "between 0 and 2": NormalDist().inv_cdf(3 / 4),
+    "between 0 and 1": NormalDist().inv_cdf(3 / 4),
+    "between -2 and 0": NormalDist().inv_cdf(1 / 6),
+}
+
 BANK = {
     "3.1": {
         "wrong": [
@@ -283,8 +298,8 @@ BANK = {
             (lambda: evenly()[:7], "eight steps are allowed"),
             (lambda: [1000, *evenly()[1:]], "whole number from 0 to 999"),
             (lambda: [999, 365, 178, 94, 51, 27, 12, 4], "your small timesteps"),
-            (lambda: [999, 542, 341, 217, 133, 76, 36, 11], "badly shared out"),
-            (lambda: [999, 720, 560, 430, 310, 210, 120, 40], "wrong width"),
+            (lambda: [999, 470, 268, 157, 91, 49, 23, 7], "The whole ring is too small"),
+            (lambda: [999, 760, 610, 490, 370, 260, 150, 55], "wrong width"),
             (lambda: [999, 890, 780, 670, 560, 450, 340, 230], "You stop early"),
         ],
         "right": [by_hand, angles_in_between],
@@ -295,6 +310,7 @@ BANK = {
             (always_told_s, "tell the network s"),
             (further_and_further, "start again from x_s"),
             (lambda p, x, s, t, table, rounds: recursive(p, x, s, t, table, rounds + 1), "one round more"),
+            (asks_twice, "once a round"),
         ],
         "right": [recursive, loop_over_calls],
     },
@@ -334,5 +350,15 @@ BANK = {
             (list_to_zero, "ends elsewhere"),
         ],
         "right": [by_oracle, by_reference, by_two_pictures],
+    },
+    "3.9": {
+        "wrong": [
+            (PLACES | {"between 0 and 2": 1.0, "between 0 and 1": 0.5}, "Half-way between two numbers"),
+            (PLACES | {"between 0 and 2": 0.75, "between 0 and 1": 0.75}, "an area under the bell"),
+            (PLACES | {"between 0 and 1": 0.337}, "have come closer together"),
+            (PLACES | {"between -2 and 0": -0.431}, "a third of the starts"),
+            (PLACES | {"between -2 and 0": 0.967}, "lie on the left"),
+        ],
+        "right": [PLACES, {"between 0 and 2": 0.7, "between 0 and 1": 2 / 3, "between -2 and 0": -1}],
     },
 }

@@ -1,5 +1,6 @@
 """The checks of chapter 3: fewer steps, DDIM. It spoils the exercises to read this first."""
 
+import functools
 import math
 
 import torch
@@ -8,6 +9,7 @@ from minisd.samplers import ddim, ddim_step
 from minisd.schedule import NoiseSchedule
 
 from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken
+from ..outcome import Network
 
 # 3.1
 
@@ -107,7 +109,7 @@ def without_dice(ab_t, ab_s, w):
 
 # 3.5
 
-CLOUD_WIDTH, CROWD = 0.2, 2000
+CLOUD_WIDTH, CROWD, CROWDS = 0.2, 8000, 4
 
 
 def cloud_noise(x_t, alpha_bar):
@@ -158,11 +160,15 @@ def allowed(times):
 
 
 def parts_of(choose):
-    """The means over two crowds: (distance, how far the width of the clouds is off)."""
-    times = allowed(list(choose()))
+    """The means over the crowds: (distance, how far the width of the clouds is off)."""
+    return parts_with(tuple(allowed(list(choose()))))
+
+
+@functools.lru_cache(maxsize=32)
+def parts_with(times):
     bars = NoiseSchedule.scaled_linear().alphas_cumprod.double().tolist()
     found = []
-    for seed in range(2):
+    for seed in range(CROWDS):
         generator = torch.Generator().manual_seed(seed)
         real, x = real_points(bars[0], generator), torch.randn(CROWD, 2, generator=generator)
         *_, x = ddim(cloud_noise, x, [*(bars[t] for t in times), bars[0]])
@@ -214,10 +220,25 @@ def climbing_on(predict_noise, x_s, s, t, alphas_cumprod, rounds):
 
 
 def a_network(scale):
-    def predict_noise(x, t):
-        return torch.tanh(scale * x) + 0.01 * t
+    """It remembers its calls: each round may make one more."""
+    return Network(lambda weight, x, t: torch.tanh(scale * x) + 0.01 * t)
 
-    return predict_noise
+
+def two_calls_a_round(predict_noise, x_s, s, t, alphas_cumprod, rounds):
+    """The right result: the picture and the direction ask for the same noise, one after the other."""
+    ab_s, ab_t = float(alphas_cumprod[s]), float(alphas_cumprod[t])
+    x_t, told = x_s, s
+    for _ in range(rounds + 1):
+        x0 = (x_s - (1 - ab_s) ** 0.5 * predict_noise(x_t, told)) / ab_s**0.5
+        x_t, told = ab_t**0.5 * x0 + (1 - ab_t) ** 0.5 * predict_noise(x_t, told), t
+    return x_t
+
+
+def calls_made(answer, case):
+    """How often an answer asks the network."""
+    network = a_network(1.0)
+    answer(network, *case[1:])
+    return len(network.calls)
 
 
 def ups(rng):
@@ -396,6 +417,36 @@ def says_of(paint, verdict):
     return lambda accepts, cases: bool(accepts(paint, table)) is verdict
 
 
+# 3.9
+
+
+def seams(numbers, shares):
+    """The starts between which the end of the walk changes, by bisection."""
+    bars, places = NoiseSchedule.scaled_linear().alphas_cumprod.double().tolist(), torch.tensor(numbers)
+    levels = [*(bars[t] for t in range(999, 0, -5)), bars[0]]
+
+    def noise_of(x, bar):
+        away = x[:, None] - bar**0.5 * places
+        likely = torch.softmax(torch.tensor(shares).log() - away.square() / (2 * (1 - bar)), dim=1)
+        return (x - bar**0.5 * (likely * places).sum(1)) / (1 - bar) ** 0.5
+
+    half_way = (places[1:] + places[:-1]) / 2
+    low, high = torch.full_like(half_way, -4), torch.full_like(half_way, 4)
+    for _ in range(16):
+        middle = (low + high) / 2
+        *_, end = ddim(noise_of, middle, levels)
+        low, high = torch.where(end < half_way, middle, low), torch.where(end < half_way, high, middle)
+    return ((low + high) / 2).tolist()
+
+
+def seams_measured():
+    return {
+        "between 0 and 2": seams((-2.0, 0.0, 2.0), (0.25, 0.5, 0.25))[1],
+        "between 0 and 1": seams((-1.0, 0.0, 1.0), (0.25, 0.5, 0.25))[1],
+        "between -2 and 0": seams((-2.0, 0.0, 2.0), (1 / 6, 1 / 2, 1 / 3))[0],
+    }
+
+
 EXERCISES = [
     Build(
         number="3.1",
@@ -545,7 +596,7 @@ EXERCISES = [
         minutes=20,
         score=both_errors,
         what="distance plus error of the width",
-        mark=0.055,
+        mark=0.066,
         right=compromise,
         mistakes=(
             Mistake(
@@ -560,15 +611,15 @@ EXERCISES = [
             ),
             Mistake(
                 None,
-                "The points are badly shared out among the clouds: your small timesteps stand close "
-                "together, and few are left for the part of the walk where the sharing is decided.",
-                seen=lambda choose, cases: parts_of(choose)[0] > 0.055 and sum(t < 100 for t in choose()) > 1,
+                "The whole ring is too small: your small timesteps stand close together, which serves data "
+                "as narrow as one cloud, and few are left for data as wide as the ring.",
+                seen=lambda choose, cases: parts_of(choose)[0] > 0.06 and sum(t < 100 for t in choose()) > 1,
             ),
             Mistake(
                 None,
-                "The points are shared out well enough, but the clouds have the wrong width: where in the "
-                "walk is that decided?",
-                seen=lambda choose, cases: parts_of(choose)[0] < 0.055,
+                "The ring is large enough, but the clouds have the wrong width: where in the walk is that "
+                "decided?",
+                seen=lambda choose, cases: parts_of(choose)[0] < 0.06,
             ),
         ),
     ),
@@ -594,6 +645,11 @@ EXERCISES = [
                 "Each round should start again from x_s: you went up from where the last round had arrived.",
             ),
             Mistake(one_round_more, "That is one round more than asked: with rounds = 0 it is (3.21)."),
+            Mistake(
+                None,
+                "You ask the network more often than once a round. Ask once, and use the answer twice.",
+                seen=lambda answer, cases: all(calls_made(answer, case) > case[-1] + 1 for case in cases[:3]),
+            ),
         ),
     ),
     Build(
@@ -696,6 +752,39 @@ EXERCISES = [
                     says_of(paint, True)(accepts, cases)
                     for paint in (counting_from_the_end, no_last_step, to_the_clean)
                 ),
+            ),
+        ),
+    ),
+    Predict(
+        number="3.9",
+        name="places",
+        section="3.5",
+        minutes=10,
+        measure=seams_measured,
+        within=0.1,
+        mistakes=(
+            Mistake(
+                lambda: {"between 0 and 2": 1.0},
+                "Half-way between two numbers the nearest one changes. But a start is nothing but noise: how "
+                "many of the starts must end at 2?",
+            ),
+            Mistake(
+                lambda: {"between 0 and 2": 0.75},
+                "A share of 0.75 lies on the left of the seam. That is an area under the bell: up to which "
+                "place?",
+            ),
+            Mistake(
+                lambda: {"between 0 and 1": 0.34},
+                "The numbers have come closer together. Have their shares changed, or the order of the "
+                "walks?",
+            ),
+            Mistake(
+                lambda: {"between -2 and 0": -0.43},
+                "You gave the number -2 a third of the starts. Which share is its own?",
+            ),
+            Mistake(
+                lambda: {"between -2 and 0": 0.967},
+                "The starts that end at -2 lie on the left, and there are few of them.",
             ),
         ),
     ),
