@@ -29,7 +29,7 @@ PLAIN = (
     torch.dtype,
     torch.device,
 )  # compared by ==
-NUMPY: dict[type, type[np.generic]] = {int: np.integer, float: np.floating, bool: np.bool_, str: np.str_}
+NUMPY: dict[type, Any] = {int: np.integer, float: np.floating, bool: np.bool_, str: np.str_}
 LIBRARIES = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
 OURS = str(Path(__file__).parent)
 
