@@ -51,7 +51,7 @@ def renewed(eta):
     """The variance of the fresh noise in minisd's step from timestep 501 to 401."""
     bars = NoiseSchedule.scaled_linear().alphas_cumprod.double()
     fresh = torch.randn(100_000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    return float(ddim_step(0 * fresh, 0 * fresh, bars[501], bars[401], eta, fresh).var())
+    return float(ddim_step(0 * fresh, 0 * fresh, float(bars[501]), float(bars[401]), eta, fresh).var())
 
 
 def measured():
