@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from minisd import UNet
-from minisd.lora import LoRA
+from minisd.lora import Change, LoRA, LowRank, difference, kronecker
 from minisd.lora_files import one_name
 from test_lora import (
     SCALE,
@@ -394,3 +394,29 @@ def test_a_pipeline_with_a_lora_attached_can_be_pickled(pipe, tmp_path):
     again_lora.remove()
     assert_same_outputs(outputs(again), before, 0)
     shutil.rmtree(tmp_path)
+
+
+def test_alpha_over_the_rank():
+    down, up = torch.randn(4, 3), torch.randn(2, 4)
+    for alpha, factor in ((None, 1.0), (4.0, 1.0), (2.0, 0.5), (8.0, 2.0)):
+        change = LowRank(down, up, alpha).delta(torch.zeros(2, 3), SCALE)
+        torch.testing.assert_close(change, SCALE * factor * up @ down)
+
+
+def test_the_rank_of_a_kronecker_product_whose_first_factor_alone_is_thin():
+    tensors = {"lokr_w1_a": torch.ones(2, 3), "lokr_w1_b": torch.ones(3, 2), "lokr_w2": torch.ones(4, 4)}
+    assert Change(tensors, kronecker).rank == 3
+    assert Change({"diff": torch.ones(4, 4)}, difference).rank is None
+
+
+@pytest.mark.parametrize("bias, fits", [(torch.ones(2), True), (torch.ones(3), False)])
+def test_a_change_of_the_bias_must_have_its_length(bias, fits):
+    change = Change({"diff": torch.ones(2, 3), "diff_b": bias}, difference)
+    assert change.fits(torch.nn.Linear(3, 2)) is fits
+    assert change.fits(torch.nn.Linear(3, 2, bias=False)) is False
+
+
+def test_dora_lengths_must_be_the_rows_or_the_columns():
+    for shape, fits in (((2, 1), True), ((1, 3), True), ((3, 1), False), ((2,), False)):
+        change = Change({"diff": torch.ones(2, 3), "magnitude": torch.ones(shape)}, difference)
+        assert change.fits(torch.nn.Linear(3, 2)) is fits
