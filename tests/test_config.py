@@ -327,7 +327,7 @@ def test_a_seed_above_the_largest_would_paint_another_seeds_picture():
         return torch.randn(8, generator=torch.Generator().manual_seed(seed))
 
     bits = next(k for k in range(64) if torch.equal(drawn(2**k), drawn(0)))
-    assert LARGEST_SEED == 2**bits - 1
+    assert 2**bits - 1 == LARGEST_SEED
 
 
 @pytest.mark.parametrize("kind", [ImageConfig, CLIPConfig])
