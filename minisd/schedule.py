@@ -69,10 +69,14 @@ class NoiseSchedule:
     def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """x_t = sqrt(alpha-bar_t) x_0 + sqrt(1 - alpha-bar_t) noise (DDPM, eq. 4).
 
-        x0 and noise (batch, ...), t (batch,): each picture at its own timestep.
+        x0 and noise (batch, ...), t (batch,): each picture at its own timestep. For pictures in bfloat16 or
+        float16 both factors are computed in the table's own type, then shortened. diffusers shortens
+        alpha-bar first; it is then rounded to 1 at the first timesteps, and they get no noise.
         """
-        ab = self.alphas_cumprod.to(x0.device)[t].to(x0.dtype).view(-1, *[1] * (x0.ndim - 1))
-        return ab.sqrt() * x0 + (1 - ab).sqrt() * noise
+        kind = torch.promote_types(self.betas.dtype, x0.dtype)  # the finer of the two
+        ab = self.alphas_cumprod.to(x0.device, kind)[t].view(-1, *[1] * (x0.ndim - 1))
+        signal, spread = ab.sqrt().to(x0.dtype), (1 - ab).sqrt().to(x0.dtype)
+        return signal * x0 + spread * noise
 
     def posterior(self, x0: Tensor, x_t: Tensor, t: int) -> tuple[Tensor, float]:
         """Mean and variance of q(x_{t-1} | x_t, x_0) (DDPM, eqs. 6 and 7); the state before t = 0 is x_0."""

@@ -53,6 +53,27 @@ def test_add_noise_equals_diffusers_bit_for_bit(pair):
     assert torch.equal(ours.add_noise(x0, noise, t), theirs.add_noise(x0, noise, t))
 
 
+def test_add_noise_equals_diffusers_in_double_precision(pair):
+    ours, theirs = pair
+    x0, noise = (rand(3, 4, 5, seed=seed, dtype=torch.float64) for seed in (0, 1))
+    t = torch.tensor([0, ours.steps // 2, ours.steps - 1])
+    assert torch.equal(ours.add_noise(x0, noise, t), theirs.add_noise(x0, noise, t))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_short_pictures_get_the_noise_that_is_due(dtype):
+    """alpha-bar itself is 1 in bfloat16 up to t = 1: its roots must be taken before it is shortened."""
+    schedule, steps = NoiseSchedule.scaled_linear(), torch.arange(1000)
+    ones, nothing = torch.ones(1000, 1, dtype=dtype), torch.zeros(1000, 1, dtype=dtype)
+    ab = schedule.alphas_cumprod.double()
+    for noised, due in (
+        (schedule.add_noise(nothing, ones, steps), (1 - ab).sqrt()),
+        (schedule.add_noise(ones, nothing, steps), ab.sqrt()),
+    ):
+        assert noised.dtype == dtype
+        assert (noised[:, 0].double() / due - 1).abs().max().item() < torch.finfo(dtype).eps
+
+
 def test_posterior_is_the_step_of_diffusers_ddpm(pair):
     """One step of the ancestral sampler with the true x_0: the same mean and variance, DDPM's eq. 7.
 
