@@ -149,16 +149,16 @@ def only_the_halves_repaired(z_t, t, t_next, both, unet, scale, alphas_cumprod):
     picture_factor, noise_factor = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
     no_words, words = unet(torch.cat([z_t, z_t]), t, both).chunk(2)
     noise_hat = scale * words + (1 - scale) * no_words
-    larger = picture_factor[t_next] / picture_factor[t]
-    return larger * (z_t - noise_factor[t] * noise_hat) + noise_factor[t] * noise_hat  # pebbles still
+    z_hat = (z_t - noise_factor[t] * noise_hat) / picture_factor[t]
+    return picture_factor[t_next] * z_hat + noise_factor[t] * noise_hat  # pebbles still
 
 
 def only_the_noise_repaired(z_t, t, t_next, both, unet, scale, alphas_cumprod):
     picture_factor, noise_factor = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
     words, no_words = unet(torch.cat([z_t, z_t]), t, both).chunk(2)  # still exchanged
     noise_hat = scale * words + (1 - scale) * no_words
-    larger = picture_factor[t_next] / picture_factor[t]
-    return larger * (z_t - noise_factor[t] * noise_hat) + noise_factor[t_next] * noise_hat
+    z_hat = (z_t - noise_factor[t] * noise_hat) / picture_factor[t]
+    return picture_factor[t_next] * z_hat + noise_factor[t_next] * noise_hat
 
 
 def exchanged_twice(z_t, t, t_next, both, unet, scale, alphas_cumprod):
@@ -166,8 +166,8 @@ def exchanged_twice(z_t, t, t_next, both, unet, scale, alphas_cumprod):
     picture_factor, noise_factor = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
     no_words, words = unet(torch.cat([z_t, z_t]), t, both).chunk(2)
     noise_hat = scale * no_words + (1 - scale) * words
-    larger = picture_factor[t_next] / picture_factor[t]
-    return larger * (z_t - noise_factor[t] * noise_hat) + noise_factor[t_next] * noise_hat
+    z_hat = (z_t - noise_factor[t] * noise_hat) / picture_factor[t]
+    return picture_factor[t_next] * z_hat + noise_factor[t_next] * noise_hat
 
 
 def both_noises_of_t_next(z_t, t, t_next, both, unet, scale, alphas_cumprod):
@@ -175,8 +175,8 @@ def both_noises_of_t_next(z_t, t, t_next, both, unet, scale, alphas_cumprod):
     picture_factor, noise_factor = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
     no_words, words = unet(torch.cat([z_t, z_t]), t, both).chunk(2)
     noise_hat = scale * words + (1 - scale) * no_words
-    larger = picture_factor[t_next] / picture_factor[t]
-    return larger * (z_t - noise_factor[t_next] * noise_hat) + noise_factor[t_next] * noise_hat
+    z_hat = (z_t - noise_factor[t_next] * noise_hat) / picture_factor[t]
+    return picture_factor[t_next] * z_hat + noise_factor[t_next] * noise_hat
 
 
 def the_other_noise_changed(z_t, t, t_next, both, unet, scale, alphas_cumprod):
@@ -184,17 +184,17 @@ def the_other_noise_changed(z_t, t, t_next, both, unet, scale, alphas_cumprod):
     picture_factor, noise_factor = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
     no_words, words = unet(torch.cat([z_t, z_t]), t, both).chunk(2)
     noise_hat = scale * words + (1 - scale) * no_words
-    larger = picture_factor[t_next] / picture_factor[t]
-    return larger * (z_t - noise_factor[t_next] * noise_hat) + noise_factor[t] * noise_hat
+    z_hat = (z_t - noise_factor[t_next] * noise_hat) / picture_factor[t]
+    return picture_factor[t_next] * z_hat + noise_factor[t] * noise_hat
 
 
-def smaller_for_larger(z_t, t, t_next, both, unet, scale, alphas_cumprod):
-    """The ratio turned upside down while repairing the rest."""
+def picture_factors_exchanged(z_t, t, t_next, both, unet, scale, alphas_cumprod):
+    """The two factors of the picture exchanged while repairing the rest."""
     picture_factor, noise_factor = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
     no_words, words = unet(torch.cat([z_t, z_t]), t, both).chunk(2)
     noise_hat = scale * words + (1 - scale) * no_words
-    larger = picture_factor[t] / picture_factor[t_next]
-    return larger * (z_t - noise_factor[t] * noise_hat) + noise_factor[t_next] * noise_hat
+    z_hat = (z_t - noise_factor[t] * noise_hat) / picture_factor[t_next]
+    return picture_factor[t] * z_hat + noise_factor[t_next] * noise_hat
 
 
 def guided_once_too_much(z_t, t, t_next, both, unet, scale, alphas_cumprod):
@@ -227,8 +227,8 @@ def always_seven_and_a_half(z_t, t, t_next, both, unet, scale, alphas_cumprod):
     picture_factor, noise_factor = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
     no_words, words = unet(torch.cat([z_t, z_t]), t, both).chunk(2)
     noise_hat = 7.5 * words - 6.5 * no_words
-    larger = picture_factor[t_next] / picture_factor[t]
-    return larger * (z_t - noise_factor[t] * noise_hat) + noise_factor[t_next] * noise_hat
+    z_hat = (z_t - noise_factor[t] * noise_hat) / picture_factor[t]
+    return picture_factor[t_next] * z_hat + noise_factor[t_next] * noise_hat
 
 
 def always_33_further(z_t, t, t_next, both, unet, scale, alphas_cumprod):
@@ -237,8 +237,8 @@ def always_33_further(z_t, t, t_next, both, unet, scale, alphas_cumprod):
     no_words, words = unet(torch.cat([z_t, z_t]), t, both).chunk(2)
     noise_hat = scale * words + (1 - scale) * no_words
     after = max(t - 33, 0)
-    larger = picture_factor[after] / picture_factor[t]
-    return larger * (z_t - noise_factor[t] * noise_hat) + noise_factor[after] * noise_hat
+    z_hat = (z_t - noise_factor[t] * noise_hat) / picture_factor[t]
+    return picture_factor[after] * z_hat + noise_factor[after] * noise_hat
 
 
 def one_guess_per_batch(z_t, t, t_next, both, unet, scale, alphas_cumprod):
@@ -247,8 +247,8 @@ def one_guess_per_batch(z_t, t, t_next, both, unet, scale, alphas_cumprod):
     guesses = unet(torch.cat([z_t, z_t]), t, both)
     no_words, words = guesses[0], guesses[1]
     noise_hat = scale * words + (1 - scale) * no_words
-    larger = picture_factor[t_next] / picture_factor[t]
-    return larger * (z_t - noise_factor[t] * noise_hat) + noise_factor[t_next] * noise_hat
+    z_hat = (z_t - noise_factor[t] * noise_hat) / picture_factor[t]
+    return picture_factor[t_next] * z_hat + noise_factor[t_next] * noise_hat
 
 
 def batch_doubled(z_t, t, t_next, both, unet, scale, alphas_cumprod):
@@ -256,16 +256,16 @@ def batch_doubled(z_t, t, t_next, both, unet, scale, alphas_cumprod):
     picture_factor, noise_factor = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
     z_t = torch.cat([z_t, z_t])
     noise_hat = unet(z_t, t, both)
-    larger = picture_factor[t_next] / picture_factor[t]
-    return larger * (z_t - noise_factor[t] * noise_hat) + noise_factor[t_next] * noise_hat
+    z_hat = (z_t - noise_factor[t] * noise_hat) / picture_factor[t]
+    return picture_factor[t_next] * z_hat + noise_factor[t_next] * noise_hat
 
 
 def words_alone(z_t, t, t_next, both, unet, scale, alphas_cumprod):
     """No guidance at all: the scale isn't read."""
     picture_factor, noise_factor = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
     _, noise_hat = unet(torch.cat([z_t, z_t]), t, both).chunk(2)
-    larger = picture_factor[t_next] / picture_factor[t]
-    return larger * (z_t - noise_factor[t] * noise_hat) + noise_factor[t_next] * noise_hat
+    z_hat = (z_t - noise_factor[t] * noise_hat) / picture_factor[t]
+    return picture_factor[t_next] * z_hat + noise_factor[t_next] * noise_hat
 
 
 def asked_for_t_next(z_t, t, t_next, both, unet, scale, alphas_cumprod):
@@ -273,8 +273,8 @@ def asked_for_t_next(z_t, t, t_next, both, unet, scale, alphas_cumprod):
     picture_factor, noise_factor = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
     no_words, words = unet(torch.cat([z_t, z_t]), t_next, both).chunk(2)
     noise_hat = scale * words + (1 - scale) * no_words
-    larger = picture_factor[t_next] / picture_factor[t]
-    return larger * (z_t - noise_factor[t] * noise_hat) + noise_factor[t_next] * noise_hat
+    z_hat = (z_t - noise_factor[t] * noise_hat) / picture_factor[t]
+    return picture_factor[t_next] * z_hat + noise_factor[t_next] * noise_hat
 
 
 def nothing_returned(z_t, t, t_next, both, unet, scale, alphas_cumprod):
@@ -301,8 +301,8 @@ def repaired(z_t, t, t_next, both, unet, scale, alphas_cumprod):
     picture_factor, noise_factor = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
     no_words, words = unet(torch.cat([z_t, z_t]), t, both).chunk(2)
     noise_hat = scale * words + (1 - scale) * no_words
-    larger = picture_factor[t_next] / picture_factor[t]
-    return larger * (z_t - noise_factor[t] * noise_hat) + noise_factor[t_next] * noise_hat
+    z_hat = (z_t - noise_factor[t] * noise_hat) / picture_factor[t]
+    return picture_factor[t_next] * z_hat + noise_factor[t_next] * noise_hat
 
 
 def repaired_in_the_guidance_line(z_t, t, t_next, both, unet, scale, alphas_cumprod):
@@ -310,8 +310,8 @@ def repaired_in_the_guidance_line(z_t, t, t_next, both, unet, scale, alphas_cump
     picture_factor, noise_factor = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
     words, no_words = unet(torch.cat([z_t, z_t]), t, both).chunk(2)
     noise_hat = scale * no_words + (1 - scale) * words
-    larger = picture_factor[t_next] / picture_factor[t]
-    return larger * (z_t - noise_factor[t] * noise_hat) + noise_factor[t_next] * noise_hat
+    z_hat = (z_t - noise_factor[t] * noise_hat) / picture_factor[t]
+    return picture_factor[t_next] * z_hat + noise_factor[t_next] * noise_hat
 
 
 def by_the_equations(z_t, t, t_next, both, unet, scale, alphas_cumprod):
@@ -571,7 +571,7 @@ BANK = {
             exchanged_twice,
             both_noises_of_t_next,
             the_other_noise_changed,
-            smaller_for_larger,
+            picture_factors_exchanged,
             guided_once_too_much,
             no_roots,
             stops_at_the_picture,
