@@ -323,7 +323,11 @@ BANK = {
             (M**2 * N * SNR / 4, "the square of it"),
             (-M * sympy.sqrt(N * SNR) / 2, "The minus sign"),
         ],
-        "right": [M * sympy.sqrt(N) * sympy.sqrt(SNR) / 2, sympy.sqrt(M**2 * N * SNR / 4), in_widths],
+        "right": [
+            M * sympy.sqrt(N) * sympy.sqrt(SNR) / 2,
+            sympy.sqrt(((N + 1) ** 2 - N**2 - N - 1) * SNR) * M / 2,  # the bracket is N
+            in_widths,
+        ],
     },
     "1.5": {
         "wrong": [
