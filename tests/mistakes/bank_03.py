@@ -271,7 +271,6 @@ BANK = {
         ],
         "right": [
             one_step * other_step,
-            sympy.sqrt(1 - eta**2 * tilde / (1 - ab_s)) * other_step,
             kept_by_floats,
         ],
     },

@@ -341,7 +341,7 @@ BANK = {
         ],
         "right": [
             (MEAN_STREAM, STEEP),
-            (MEAN_STREAM, 1 - (1 - TOWARDS**2) / LEVEL**2),
+            (MEAN_STREAM, 1 - 1 / (LEVEL * sympy.cosh(PLACE / LEVEL**2)) ** 2),
             lambda x, sigma: (
                 (x - math.tanh(x / sigma**2)) / sigma,
                 1 - (sigma * math.cosh(x / sigma**2)) ** -2,
