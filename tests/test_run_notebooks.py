@@ -69,6 +69,15 @@ def test_a_cell_that_fails_is_told_and_the_file_stays(notebook, capsys):
     assert len(said.splitlines()) < 8 and path.read_bytes() == before
 
 
+def test_the_cell_that_failed_is_named_though_later_ones_have_old_outputs(notebook):
+    path = notebook("print(1)", "1 / 0", "print(3)")
+    book = nbformat.read(path, as_version=4)
+    book.cells[2].outputs = [nbformat.v4.new_output("stream", text="3\n")]
+    nbformat.write(book, path)
+    with pytest.raises(NotebookError, match="cell 1 "):
+        run(path)
+
+
 def test_a_warning_fails_too(notebook):
     with pytest.raises(NotebookError, match="cell 1 .*\n.*warn.*\n *wrote to stderr: .*beware"):
         run(notebook("import warnings", "warnings.warn('beware')"))

@@ -68,6 +68,9 @@ def run(path: Path) -> str:
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
     book = nbformat.read(path, as_version=4)
+    for cell in book.cells:
+        if cell.cell_type == "code":  # so that what has an output has been run
+            cell.outputs, cell.execution_count = [], None
     # The widgets' state is kept only because nbclient needs it to run what a widget prints; `as_text` leaves
     # it out.
     client = NotebookClient(
