@@ -67,10 +67,7 @@ def run(path: Path) -> str:
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-    book = nbformat.read(path, as_version=4)
-    for cell in book.cells:
-        if cell.cell_type == "code":  # so that what has an output has been run
-            cell.outputs, cell.execution_count = [], None
+    book = emptied(nbformat.read(path, as_version=4))
     # The widgets' state is kept only because nbclient needs it to run what a widget prints; `as_text` leaves
     # it out.
     client = NotebookClient(
@@ -106,6 +103,14 @@ def run(path: Path) -> str:
             if output.output_type == "stream" and output.name == "stderr":
                 raise NotebookError(failure(path, book, i, f"wrote to stderr: {output.text.strip()}"))
     return as_text(book)
+
+
+def emptied(book: "NotebookNode") -> "NotebookNode":
+    """The notebook without outputs, so that a cell with one has been run."""
+    for cell in book.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return book
 
 
 def failure(path: Path, book: "NotebookNode", index: int, said: str) -> str:

@@ -314,15 +314,32 @@ def wall_with_numpy(x_t, mean, variance, alpha_bar):
 
 
 wrong_23 = [
-    each_pixel_for_itself, mean_of_the_pixels_guesses, no_prior, alpha_bar_without_root,
-    mean_over_the_batch, one_grey_for_the_whole_batch, prior_mean_not_weighted, mean_taken_as_zero,
-    variance_taken_as_width, three_pixels_always, one_column, not_divided_by_a, average_once_in_a,
-    guess_of_the_noised_wall, noise_width_for_variance, writes_into_x_t,
-]  # fmt: skip
+    each_pixel_for_itself,
+    mean_of_the_pixels_guesses,
+    no_prior,
+    alpha_bar_without_root,
+    mean_over_the_batch,
+    one_grey_for_the_whole_batch,
+    prior_mean_not_weighted,
+    mean_taken_as_zero,
+    variance_taken_as_width,
+    three_pixels_always,
+    one_column,
+    not_divided_by_a,
+    average_once_in_a,
+    guess_of_the_noised_wall,
+    noise_width_for_variance,
+    writes_into_x_t,
+]
 right_23 = [
-    wall_with_mean, wall_row_by_row, wall_as_shares, wall_in_double, wall_by_matrix,
-    wall_one_pixel_after_another, wall_with_numpy,
-]  # fmt: skip
+    wall_with_mean,
+    wall_row_by_row,
+    wall_as_shares,
+    wall_in_double,
+    wall_by_matrix,
+    wall_one_pixel_after_another,
+    wall_with_numpy,
+]
 
 # ---------------------------------------------------------------------------------------------------- 2.4
 r, ab_prev = sympy.symbols("r ab_prev", positive=True)
@@ -382,9 +399,11 @@ right_24 = [correlated(answer) for answer in right_covariances]
 
 # ---------------------------------------------------------------------------------------------------- 2.5
 NAMES_25 = (
-    "beta tilde: width before the last step", "beta tilde: distance at the end",
-    "beta: width before the last step", "beta: distance at the end",
-)  # fmt: skip
+    "beta tilde: width before the last step",
+    "beta tilde: distance at the end",
+    "beta: width before the last step",
+    "beta: distance at the end",
+)
 
 
 def named_25(*values):
@@ -689,17 +708,37 @@ def paint_without_touching_x0(x0, start, noise, predict_noise, step, generator, 
 
 
 wrong_26 = [
-    stops_before_zero, begins_one_too_late, walks_from_the_top, noised_to_start_less_one,
-    no_roots_in_the_jump, picture_and_noise_exchanged, ignores_the_generator, draws_the_start_noise_anew,
-    one_fresh_noise_for_all_steps, given_noise_as_fresh, given_noise_as_guess, network_is_asked_once,
-    network_is_told_t_plus_one, upwards, same_timestep_in_every_step, guess_and_fresh_exchanged,
-    one_fresh_noise_for_the_batch, no_draw_at_the_last_step, noises_x0_in_place, returns_every_state,
-    forgets_to_return, every_second_timestep,
-]  # fmt: skip
+    stops_before_zero,
+    begins_one_too_late,
+    walks_from_the_top,
+    noised_to_start_less_one,
+    no_roots_in_the_jump,
+    picture_and_noise_exchanged,
+    ignores_the_generator,
+    draws_the_start_noise_anew,
+    one_fresh_noise_for_all_steps,
+    given_noise_as_fresh,
+    given_noise_as_guess,
+    network_is_asked_once,
+    network_is_told_t_plus_one,
+    upwards,
+    same_timestep_in_every_step,
+    guess_and_fresh_exchanged,
+    one_fresh_noise_for_the_batch,
+    no_draw_at_the_last_step,
+    noises_x0_in_place,
+    returns_every_state,
+    forgets_to_return,
+    every_second_timestep,
+]
 right_26 = [
-    paint_reversed_range, paint_while, paint_recursively, paint_counting_what_is_done, paint_in_a_list,
+    paint_reversed_range,
+    paint_while,
+    paint_recursively,
+    paint_counting_what_is_done,
+    paint_in_a_list,
     paint_without_touching_x0,
-]  # fmt: skip
+]
 
 
 # ---------------------------------------------------------------------------------------------------- 2.7
@@ -943,15 +982,31 @@ def with_numpy(x_t, noise, t, s, fresh, betas):
 
 
 wrong_27 = [
-    only_the_counting, only_alpha_and_the_noise, only_ab_t_and_the_noise, ab_s_leaves_out_s,
-    last_jump_only_by_exception, variance_for_width, variance_of_one_step, beta_tilde_with_t_less_one,
-    fraction_upside_down, no_fresh_noise, sum_of_betas, fresh_before_the_division,
-    ddim_without_dice_and_fresh, negative_index_for_the_picture, moves_betas, schedule_of_ddpm_only,
-]  # fmt: skip
+    only_the_counting,
+    only_alpha_and_the_noise,
+    only_ab_t_and_the_noise,
+    ab_s_leaves_out_s,
+    last_jump_only_by_exception,
+    variance_for_width,
+    variance_of_one_step,
+    beta_tilde_with_t_less_one,
+    fraction_upside_down,
+    no_fresh_noise,
+    sum_of_betas,
+    fresh_before_the_division,
+    ddim_without_dice_and_fresh,
+    negative_index_for_the_picture,
+    moves_betas,
+    schedule_of_ddpm_only,
+]
 right_27 = [
-    slices_sorted_out, through_the_guess, with_the_package, one_factor_at_a_time, clean_picture_first,
+    slices_sorted_out,
+    through_the_guess,
+    with_the_package,
+    one_factor_at_a_time,
+    clean_picture_first,
     with_numpy,
-]  # fmt: skip
+]
 
 
 # ---------------------------------------------------------------------------------------------------- 2.8

@@ -173,15 +173,34 @@ def times_inserted(number, total, offset):
 
 
 wrong_31 = [
-    no_room_checked, each_one_capped, smallest_first, counted_down_from_the_top, spread_to_both_ends,
-    fraction_of_total_rounded_late, a_thousand_always, offset_one_always, offset_ignored, range_with_a_step,
-    moved_up_or_not_at_all, room_counted_one_too_many, room_counted_one_too_few, room_of_a_whole_stride,
-    beyond_the_table_left_out, wraps_around, counts_from_one, ends_one_short,
-]  # fmt: skip
+    no_room_checked,
+    each_one_capped,
+    smallest_first,
+    counted_down_from_the_top,
+    spread_to_both_ends,
+    fraction_of_total_rounded_late,
+    a_thousand_always,
+    offset_one_always,
+    offset_ignored,
+    range_with_a_step,
+    moved_up_or_not_at_all,
+    room_counted_one_too_many,
+    room_counted_one_too_few,
+    room_of_a_whole_stride,
+    beyond_the_table_left_out,
+    wraps_around,
+    counts_from_one,
+    ends_one_short,
+]
 right_31 = [
-    times_by_range, times_by_numpy, times_of_numpy_numbers, times_one_move_at_a_time, times_by_torch,
-    times_sorted, times_inserted,
-]  # fmt: skip
+    times_by_range,
+    times_by_numpy,
+    times_of_numpy_numbers,
+    times_one_move_at_a_time,
+    times_by_torch,
+    times_sorted,
+    times_inserted,
+]
 
 # ---------------------------------------------------------------------------------------------------- 3.2
 NAMES_32 = (
@@ -291,11 +310,12 @@ right_33 = [
     / sqrt((1 - ab_r) * (1 - ab_t)),
     sympy.together(sqrt(one) * sqrt(two)),
     sqrt(
-        (ab_s * (1 - ab_t) - eta**2 * (ab_s - ab_t)) * (ab_r * (1 - ab_s) - eta**2 * (ab_r - ab_s))
+        (ab_s * (1 - ab_t) - eta**2 * (ab_s - ab_t))
+        * (ab_r * (1 - ab_s) - eta**2 * (ab_r - ab_s))
         / (ab_s * ab_r * (1 - ab_t) * (1 - ab_s))
     ),
     sympy.expand(one) ** sympy.Rational(1, 2) * sympy.expand(two) ** sympy.Rational(1, 2),
-]  # fmt: skip
+]
 
 # ---------------------------------------------------------------------------------------------------- 3.4
 w = sympy.symbols("w", positive=True)
@@ -464,15 +484,34 @@ def from_a_tensor():
 
 
 wrong_35 = [
-    evenly_spaced, evenly_spaced_with_the_offset, both_ends_evenly, equal_angles_for_narrow_data,
-    equal_angles_for_very_narrow_data, even_logarithms, even_snr_logarithms, all_at_the_top,
-    all_at_the_bottom, good_ones_smallest_first, seven_only, nine, above_the_table, angles_in_degrees,
-    alpha_bars_for_timesteps, one_of_them_twice, every_eighth_of_a_root, no_list,
-]  # fmt: skip
+    evenly_spaced,
+    evenly_spaced_with_the_offset,
+    both_ends_evenly,
+    equal_angles_for_narrow_data,
+    equal_angles_for_very_narrow_data,
+    even_logarithms,
+    even_snr_logarithms,
+    all_at_the_top,
+    all_at_the_bottom,
+    good_ones_smallest_first,
+    seven_only,
+    nine,
+    above_the_table,
+    angles_in_degrees,
+    alpha_bars_for_timesteps,
+    one_of_them_twice,
+    every_eighth_of_a_root,
+    no_list,
+]
 right_35 = [
-    found_by_hand, found_by_hand_as_a_tuple, found_by_trying, angles_of_a_compromise, numpy_whole_numbers,
-    from_two_lists, from_a_tensor,
-]  # fmt: skip
+    found_by_hand,
+    found_by_hand_as_a_tuple,
+    found_by_trying,
+    angles_of_a_compromise,
+    numpy_whole_numbers,
+    from_two_lists,
+    from_a_tensor,
+]
 
 
 # ---------------------------------------------------------------------------------------------------- 3.6
@@ -723,16 +762,34 @@ def inverts_in_double(predict_noise, x_s, s, t, alphas_cumprod, rounds):
 
 
 wrong_36 = [
-    starts_again_from_the_candidate, asks_at_s_about_the_candidate, asks_about_x_s_again,
-    tells_t_from_the_beginning, one_round_too_many, one_round_too_few, one_round_whatever_is_asked,
-    keeps_the_first_picture, picture_from_the_candidate, goes_down, counts_from_one_in_the_table,
-    averages_the_guesses, no_roots, until_it_settles, many_small_steps, writes_over_x_s,
-    two_calls_in_each_round, result_and_noise, returns_inside_the_loop,
-]  # fmt: skip
+    starts_again_from_the_candidate,
+    asks_at_s_about_the_candidate,
+    asks_about_x_s_again,
+    tells_t_from_the_beginning,
+    one_round_too_many,
+    one_round_too_few,
+    one_round_whatever_is_asked,
+    keeps_the_first_picture,
+    picture_from_the_candidate,
+    goes_down,
+    counts_from_one_in_the_table,
+    averages_the_guesses,
+    no_roots,
+    until_it_settles,
+    many_small_steps,
+    writes_over_x_s,
+    two_calls_in_each_round,
+    result_and_noise,
+    returns_inside_the_loop,
+]
 right_36 = [
-    inverts_with_a_noise_loop, inverts_by_one_loop, inverts_on_straight_lines, inverts_by_the_package,
-    inverts_recursively, inverts_in_double,
-]  # fmt: skip
+    inverts_with_a_noise_loop,
+    inverts_by_one_loop,
+    inverts_on_straight_lines,
+    inverts_by_the_package,
+    inverts_recursively,
+    inverts_in_double,
+]
 
 
 # ---------------------------------------------------------------------------------------------------- 3.7
@@ -856,16 +913,35 @@ def marginal_of_numpy_numbers(a, b, c, ab_t):
 marginal_lambda = lambda a, b, c, ab_t: (a + b * ab_t**0.5, b**2 * (1 - ab_t) + c**2)  # noqa: E731
 
 wrong_37 = [
-    variance_first, b_not_squared, c_not_squared, a_width_for_the_variance, widths_added,
-    root_of_alpha_bar_forgotten, picture_in_x_t_forgotten, direct_part_forgotten, fresh_noise_only,
-    fresh_noise_forgotten, x_t_of_variance_one, picture_random_too, variance_of_noise_squared,
-    alpha_bar_for_its_rest, whether_it_is_right, mean_squared, minus_the_picture, c_zero_special_case,
+    variance_first,
+    b_not_squared,
+    c_not_squared,
+    a_width_for_the_variance,
+    widths_added,
+    root_of_alpha_bar_forgotten,
+    picture_in_x_t_forgotten,
+    direct_part_forgotten,
+    fresh_noise_only,
+    fresh_noise_forgotten,
+    x_t_of_variance_one,
+    picture_random_too,
+    variance_of_noise_squared,
+    alpha_bar_for_its_rest,
+    whether_it_is_right,
+    mean_squared,
+    minus_the_picture,
+    c_zero_special_case,
     only_the_factor,
-]  # fmt: skip
+]
 right_37 = [
-    marginal_with_math, marginal_by_vectors, marginal_by_hypot, marginal_multiplied_out, marginal_in_torch,
-    marginal_of_numpy_numbers, marginal_lambda,
-]  # fmt: skip
+    marginal_with_math,
+    marginal_by_vectors,
+    marginal_by_hypot,
+    marginal_multiplied_out,
+    marginal_in_torch,
+    marginal_of_numpy_numbers,
+    marginal_lambda,
+]
 
 # ---------------------------------------------------------------------------------------------------- 3.8
 WIDE, TAME = torch.tensor([1.6, -0.2, 0.4, -2.8]), torch.tensor([0.6, -0.2, 0.4, -0.8])
@@ -1082,16 +1158,37 @@ def accepts_as_its_own_loop_does(paint, alphas_cumprod):
 
 
 wrong_38 = [
-    only_the_network_repaired, network_that_always_answers_the_same, even_strides, tame_picture,
-    without_abs, abs_of_the_mean, too_generous, to_the_last_bit, too_strict, list_that_ends_at_zero,
-    ends_where_the_list_ends, expects_the_clean_picture, accepts_everything, refuses_everything,
-    verdict_the_wrong_way_round, no_noise_at_all, no_picture_at_all, network_that_believes_the_start,
-    network_without_roots, looks_at_the_first_number_only, starts_from_the_picture, forgets_the_verdict,
-]  # fmt: skip
+    only_the_network_repaired,
+    network_that_always_answers_the_same,
+    even_strides,
+    tame_picture,
+    without_abs,
+    abs_of_the_mean,
+    too_generous,
+    to_the_last_bit,
+    too_strict,
+    list_that_ends_at_zero,
+    ends_where_the_list_ends,
+    expects_the_clean_picture,
+    accepts_everything,
+    refuses_everything,
+    verdict_the_wrong_way_round,
+    no_noise_at_all,
+    no_picture_at_all,
+    network_that_believes_the_start,
+    network_without_roots,
+    looks_at_the_first_number_only,
+    starts_from_the_picture,
+    forgets_the_verdict,
+]
 right_38 = [
-    accepts_by_allclose, accepts_by_norm, accepts_after_several_lists, accepts_latents, accepts_in_double,
+    accepts_by_allclose,
+    accepts_by_norm,
+    accepts_after_several_lists,
+    accepts_latents,
+    accepts_in_double,
     accepts_as_its_own_loop_does,
-]  # fmt: skip
+]
 
 BANK = {
     "3.1": {"wrong": wrong_31, "right": right_31},
