@@ -119,8 +119,57 @@ def test_pictures_of_every_kind(images):
     figure = plt.gcf()
     shown = [axes for axes in figure.axes if axes.images]
     assert len(shown) == 5 and len(figure.axes) == 6 and [axes.get_title() for axes in shown] == list("abcde")
-    assert figure.get_size_inches()[0] == pytest.approx(figures.SIZE[0])
+    assert figure.get_size_inches()[0] == pytest.approx(figures.SIZE[0], rel=0.05)
     figure.canvas.draw()
+
+
+def saved():
+    """The current figure as the notebooks store it: (height, width, 3) bytes."""
+    file = io.BytesIO()
+    plt.savefig(file, bbox_inches="tight")
+    return np.asarray(Image.open(file).convert("RGB"))
+
+
+def runs(line):
+    """How many neighbouring pixels of a line of the screen are equal: the lengths of all runs."""
+    changes = np.flatnonzero((line[1:] != line[:-1]).any(-1))
+    return np.diff(changes)
+
+
+@pytest.mark.parametrize(
+    "size, columns, scale, times",
+    [(128, 3, 1, 2), (128, 4, 1, 1), (128, 7, 1, 1), (128, 2, 0.5, 1), (64, 6, 1, 2), (10, 8, 1.3, 10)],
+)
+def test_every_pixel_of_a_picture_is_a_square_of_one_size(size, columns, scale, times):
+    board = np.random.default_rng(0).permuted(np.arange(size * size) % 251).reshape(size, size)
+    board[:, 1:][board[:, 1:] == board[:, :-1]] += 1  # neighbours differ
+    figures.pictures([board.astype(np.uint8)] * columns, titles=["a"] * columns, scale=scale)
+    screen = saved()
+    lengths, counts = np.unique(runs(screen[-10 - size // 2]), return_counts=True)
+    assert lengths[counts.argmax()] == times and counts.max() >= columns * (size - 2)
+    assert screen.shape[1] <= 1000
+    figures.picture_rows({"first": [board.astype(np.uint8)] * 4, "second": [board.astype(np.uint8)] * 4})
+    lengths, counts = np.unique(runs(saved()[-10 - size // 2]), return_counts=True)
+    assert counts.max() >= 4 * (size - 2)
+
+
+def test_a_picture_in_axes_and_a_strip_has_no_stripes_either():
+    board = np.random.default_rng(0).integers(0, 251, (128, 128)).astype(np.uint8)
+    board[:, 1::2] = board[:, ::2] + 1
+    strips = ((1, 6.4, 4.0), (6, 9.0, 1.75), (3, 9.0, 2.9), (4, 6.4, 5.0))
+    for count, width, height in strips:
+        for axes in figures.panels(count, ["t = 1"] * count, columns=count, width=width, height=height):
+            figures.show_picture(axes, board)
+        screen = saved()
+        lengths, counts = np.unique(runs(screen[screen.shape[0] // 2]), return_counts=True)
+        assert counts.max() >= count * 120 or width / count < 1.7, (count, lengths)
+
+
+def test_a_picture_larger_than_its_place_is_averaged():
+    board = np.indices((512, 512)).sum(0) % 2 * 255
+    figures.pictures([board.astype(np.uint8)] * 4)
+    middle = saved()[60:100, 60:100, 0].astype(float)
+    assert abs(middle.mean() - 127) < 5 and middle.std() < 60
 
 
 def test_pictures_that_cannot_be_drawn():

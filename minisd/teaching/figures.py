@@ -20,6 +20,7 @@ from .network import network
 from .palette import COLOURS, DASHES, DPI, SIZE, as_array, panels, plain_log, show_picture, use
 from .plots import arrows, band, curves, direct_labels, field, grid, heat, histogram, walks
 from .plots import shade as density
+from .tiles import lay_out
 
 __all__ = [
     "COLOURS",
@@ -63,8 +64,9 @@ def pictures(
     """Draw pictures in rows, without axes, each with its title above.
 
     images: what `as_array` takes, a batch or a list of single ones, of any sizes. columns: at most so many in
-    a row (all of them, up to 8, unless told). scale: of the whole figure, whose width is the column's at 1.
-    Raises ValueError for no pictures, and where there is not one title for each.
+    a row (all of them, up to 8, unless told). scale: the figure is about so many times as wide as the column;
+    about, because pictures are drawn at whole multiples of their size (see `show_picture`). Raises ValueError
+    for no pictures, and where there is not one title for each.
     """
     arrays = (
         [as_array(image) for image in images] if isinstance(images, (list, tuple)) else list(as_array(images))
@@ -76,26 +78,15 @@ def pictures(
     if titles is not None and len(titles) != len(arrays):
         raise ValueError(f"{len(arrays)} pictures need {len(arrays)} titles, got {len(titles)}")
     columns = min(columns or 8, len(arrays))
-    rows = -(-len(arrays) // columns)
-    width = SIZE[0] * scale
-    tallest = max(a.shape[0] / a.shape[1] for a in arrays)
-    height = rows * (width / columns * tallest + (0.25 if titles is not None else 0))
-    figure, grid = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
-    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
-    for axes in grid.flat:
-        axes.axis("off")
-    for i, (axes, array) in enumerate(zip(grid.flat, arrays)):
-        show_picture(axes, array)
-        if titles is not None:
-            axes.set_title(titles[i], fontsize=9, pad=3)
+    lay_out(arrays, columns, titles or [], [], scale)
     plt.show()
 
 
 def picture_rows(rows: Mapping[str, Any], columns: Sequence[str] | None = None, scale: float = 1) -> None:
     """Rows of pictures, {name of the row: pictures}, with the names at the left and column titles above.
 
-    Every row holds as many pictures, as `as_array` takes them; None leaves a place empty. scale: of the whole
-    figure, whose width is the page's at 1. Raises ValueError where rows or columns do not match.
+    Every row holds as many pictures, as `as_array` takes them; None leaves a place empty. scale: as in
+    `pictures`. Raises ValueError where rows or columns do not match.
     """
     lists = {name: list(images) for name, images in rows.items()}
     count = max(map(len, lists.values()), default=0)
@@ -103,21 +94,8 @@ def picture_rows(rows: Mapping[str, Any], columns: Sequence[str] | None = None, 
         raise ValueError(f"rows need as many pictures each, got {[len(images) for images in lists.values()]}")
     if columns is not None and len(columns) != count:
         raise ValueError(f"{count} pictures a row need {count} column titles, got {len(columns)}")
-    first = next(as_array(image) for images in lists.values() for image in images if image is not None)
-    width = SIZE[0] * scale
-    each = (width - 0.8) / count * first.shape[0] / first.shape[1]
-    made = panels(count * len(rows), columns=count, width=width, height=each * len(rows) + 0.35)
-    plt.gcf().set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
-    for i, axes in enumerate(made):
-        name, images = list(lists.items())[i // count]
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_visible(False)
-        if images[i % count] is not None:
-            show_picture(axes, images[i % count])
-        if i % count == 0:
-            axes.set_ylabel(name, rotation=0, ha="right", va="center")
-        if columns is not None and i < count:
-            axes.set_title(columns[i], fontsize=9, pad=3)
+    images = [None if image is None else as_array(image) for row in lists.values() for image in row]
+    lay_out(images, count, columns or [], list(lists), scale)
     plt.show()
 
 

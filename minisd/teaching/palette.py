@@ -1,12 +1,14 @@
 """The book's colours, sizes and matplotlib settings, and the empty axes that every figure begins with."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 # Okabe and Ito's colours for the colour-blind, without their yellow, which is lost on white. Neighbours
@@ -98,11 +100,40 @@ def as_array(image: Any) -> np.ndarray:
 
 
 def show_picture(axes: Axes, image: Any) -> None:
-    """Draw one picture, as `as_array` takes it, into axes, without ticks and frame."""
+    """Draw one picture, as `as_array` takes it, into axes, without ticks and frame.
+
+    It is drawn in the middle of the axes' place, at the largest whole multiple of its size that fits, so that
+    all its pixels are squares of one size; at any other size some rows and columns would be doubled, which
+    shows as stripes. Where the place is smaller than the picture, neighbouring pixels are averaged.
+    """
     array = as_array(image)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
-    axes.imshow(array, vmin=0, vmax=255 if array.dtype == np.uint8 else 1)
+    drawn = axes.imshow(array, vmin=0, vmax=255 if array.dtype == np.uint8 else 1)
+    axes.set_axes_locator(whole_multiple(drawn, axes.get_axes_locator()))
+
+
+Locator = Callable[[Any, Any], Bbox]  # axes, renderer -> where they are
+
+
+def whole_multiple(drawn: AxesImage, place: Locator | None) -> Locator:
+    """What matplotlib asks where the axes of a picture are; place: what it asked before, if anything."""
+    rows, columns = drawn.get_size()
+
+    def locate(axes: Axes, renderer: Any) -> Bbox:
+        within = axes.get_position(original=True) if place is None else place(axes, renderer)
+        whole = axes.figure.bbox  # in pixels of the screen
+        times = min(within.width * whole.width / columns, within.height * whole.height / rows)
+        if times > 0.999:
+            times = int(times + 0.001)
+        drawn.set_interpolation("nearest" if times >= 1 else "antialiased")
+        # A thousandth of a pixel less, because matplotlib rounds up.
+        width = (times * columns - 0.001) / whole.width
+        height = (times * rows - 0.001) / whole.height
+        left, bottom = (within.x0 + within.x1 - width) / 2, (within.y0 + within.y1 - height) / 2
+        return Bbox.from_bounds(left, bottom, width, height)
+
+    return locate
 
 
 def panels(
