@@ -1,5 +1,6 @@
 """The drawing of the machine: it shows what passed through the modules, not what somebody once wrote down."""
 
+import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.patches import Circle
@@ -49,7 +50,8 @@ def test_the_step_the_guidance_and_both_calls_are_there(pipe):
     assert {"guidance", "step", "text to image", "image to image"} < set(words)
     assert any(f"$s$ = {pipe.guidance_scale:g}" in text for text in words)
     clocks = [patch for patch in axes.patches if isinstance(patch, Circle)]
-    assert len(clocks) == 3 and words.count("$t$") == 3  # both calls and the step are told t
+    assert words.count("$t$") == 3 and words.count("$t'$") == 1  # both calls and the step are told t
+    assert len(clocks) == 4  # and the step also the next one
 
 
 def test_each_text_is_read_once_and_both_calls_are_one_batch(pipe):
@@ -58,6 +60,22 @@ def test_each_text_is_read_once_and_both_calls_are_one_batch(pipe):
     assert [shape[0] for shape in seen.shapes["unet"]] == [2, 2, 2]
     assert len(seen.shapes["decoder"]) == 1 and seen.timesteps == [int(t) for t in pipe.way(3).asked]
     assert seen.noise.shape == seen.shapes["unet"][0][1:]
+
+
+def test_the_picture_is_that_of_the_seed(pipe):
+    painted = pipe("a house", num_inference_steps=2, seed=7, output_type="np")[0]
+    assert (watch(pipe, "a house", steps=2, seed=7).picture == painted).all()
+    assert (watch(pipe, "a house", steps=2, seed=8).picture != painted).any()
+
+
+def test_image_to_image_may_begin_with_another_picture(pipe):
+    grey = np.full((8, 8, 3), 0.5)
+    shown = [
+        image.get_array()
+        for axes in diagram(pipe, "a house", steps=1, start=grey).child_axes
+        for image in axes.images
+    ]
+    assert any(image.shape == grey.shape and (image == grey).all() for image in shown)
 
 
 def test_one_step_has_no_dots(pipe):

@@ -17,7 +17,7 @@ from .palette import GREY, INK, PAPER, show_picture
 
 STEPS = 30
 NETWORK, LATENT, LOOP = "#dce8f3", "#fbeeda", "#f5f5f5"  # learned, painted, repeated
-SIZE = (9.0, 5.7)  # inches
+SIZE = (9.0, 6.6)  # inches
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Seen:
     picture: np.ndarray  # (height, width, 3) in [0, 1]
 
 
-def watch(pipe: StableDiffusion, prompt: str, steps: int) -> Seen:
+def watch(pipe: StableDiffusion, prompt: str, steps: int, seed: int = 0) -> Seen:
     """Paint `prompt` and note what passes by."""
     parts = {"text": pipe.text_encoder, "unet": pipe.unet, "decoder": pipe.vae.decoder}
     shapes: dict[str, list[tuple[int, ...]]] = {name: [] for name in parts}
@@ -41,8 +41,8 @@ def watch(pipe: StableDiffusion, prompt: str, steps: int) -> Seen:
             hooks.enter_context(part.register_forward_hook(note))
         before = pipe.unet.register_forward_pre_hook(lambda unet, args: given.append((args[0], int(args[1]))))
         hooks.enter_context(before)
-        picture = np.asarray(pipe(prompt, num_inference_steps=steps, output_type="np"))[0]
-    return Seen(shapes, [t for _, t in given], given[0][0][0].float().cpu().numpy(), picture)
+        painted = pipe(prompt, num_inference_steps=steps, seed=seed, output_type="np")
+    return Seen(shapes, [t for _, t in given], given[0][0][0].float().cpu().numpy(), np.asarray(painted)[0])
 
 
 def by(shape: tuple[int, ...]) -> str:
@@ -54,71 +54,67 @@ def millions(module: nn.Module) -> str:
     return f"{count / 1e6:.3g} million weights" if count >= 10**6 else f"{count:,} weights"
 
 
-def diagram(pipe: StableDiffusion, prompt: str, steps: int = STEPS) -> Axes:
+def diagram(
+    pipe: StableDiffusion, prompt: str, steps: int = STEPS, seed: int = 0, start: np.ndarray | None = None
+) -> Axes:
     """Latent diffusion on one page (after Rombach et al. 2022, figure 3), with `pipe`'s own shapes.
 
-    It paints `prompt` once, to see what passes through the modules. The U-Net's output is a guess of the
-    noise; the step, which has no weights, makes the next latents of the latents, that guess, the timestep and
-    the one after it.
+    It paints `prompt` once, from `seed`, to see what passes through the modules. The U-Net's output is a
+    guess at the noise; the step, which has no weights, makes the next latents from the latents, that guess,
+    the timestep and the one after it. start: the picture, (height, width, 3), at which image to image begins;
+    without one, the painted picture stands there.
     """
-    seen = watch(pipe, prompt, steps)
+    seen = watch(pipe, prompt, steps, seed)
     axes = canvas(*SIZE)
     draw_words(axes, pipe, seen)
     draw_loop(axes, pipe, seen)
-    draw_start(axes, pipe, seen)
+    draw_step(axes)
+    draw_start(axes, pipe, seen, seen.picture if start is None else start)
     draw_end(axes, pipe, seen)
+    draw_legend(axes)
     return axes
 
 
 def draw_words(axes: Axes, pipe: StableDiffusion, seen: Seen) -> None:
     """At the left: two texts, the tokenizer, the text encoder, and the contexts that it makes of them."""
     _, tokens, width = seen.shapes["text"][0]
-    box(axes, (0.1, 5.1), (1.04, 0.45), "your words", "a sentence")
-    box(axes, (1.18, 5.1), (0.82, 0.45), "no words", "“”")
-    box(axes, (0.1, 4.25), (1.9, 0.5), "tokenizer", f"{len(pipe.tokenizer):,} tokens")
-    box(axes, (0.1, 3.15), (1.9, 0.72), "text encoder", millions(pipe.text_encoder), NETWORK)
-    for x in (0.57, 1.57):
-        arrow(axes, [(x, 5.1), (x, 4.75)])
-        arrow(axes, [(x, 4.25), (x, 3.87)])
-    write(axes, (1.07, 4.06), f"{tokens} ids")
-    route(axes, [(2.0, 3.7), (2.2, 3.7), (2.2, 4.72), (4.0, 4.72)])
-    route(axes, [(2.0, 3.45), (4.0, 3.45)])
-    write(axes, (2.75, 4.86), "$c$", 12)
-    write(axes, (2.75, 3.59), r"$\varnothing$", 12)
-    write(axes, (1.05, 3.02), f"each {tokens} × {width}, read once")
+    box(axes, (0.08, 5.92), (1.18, 0.55), "your words", "a sentence", fontsize=11.5)
+    box(axes, (1.29, 5.92), (1.0, 0.55), "no words", "“”", fontsize=11.5)
+    box(axes, (0.1, 4.95), (2.16, 0.6), "tokenizer", f"{len(pipe.tokenizer):,} tokens", fontsize=12)
+    box(axes, (0.1, 3.85), (2.16, 0.7), "text encoder", millions(pipe.text_encoder), NETWORK, fontsize=12)
+    for x in (0.6, 1.77):
+        arrow(axes, [(x, 5.92), (x, 5.55)])
+        arrow(axes, [(x, 4.95), (x, 4.55)])
+    write(axes, (1.18, 4.75), f"{tokens} ids")
+    route(axes, [(2.26, 4.4), (2.36, 4.4), (2.36, 5.35), (4.05, 5.35)])
+    route(axes, [(2.26, 4.02), (4.05, 4.02)])
+    write(axes, (3.1, 5.52), "$c$", 14)
+    write(axes, (3.1, 4.2), r"$\varnothing$", 14)
+    write(axes, (1.18, 3.68), f"each {tokens} × {width}, read once")
 
 
 def draw_loop(axes: Axes, pipe: StableDiffusion, seen: Seen) -> None:
-    """In the middle: two calls of the U-Net, the guidance, the step, and the way round."""
+    """In the middle: the latents, two calls of the U-Net, and the guidance."""
     frame: dict[str, Any] = {"boxstyle": "round,pad=0,rounding_size=0.15", "zorder": 0}
-    axes.add_patch(FancyBboxPatch((2.35, 1.3), 5.15, 4.3, facecolor=LOOP, edgecolor=GREY, **frame))
-    axes.text(2.5, 5.38, rounds(seen.timesteps), fontsize=10, va="center", fontweight="bold")
+    axes.add_patch(FancyBboxPatch((2.5, 1.55), 5.08, 4.95, facecolor=LOOP, edgecolor=GREY, **frame))
+    axes.text(2.65, 6.27, rounds(seen.timesteps), fontsize=12, va="center", fontweight="bold")
     shape = by(seen.shapes["unet"][0][1:])
-    box(axes, (2.51, 2.0), (0.92, 0.55), "$z_t$", shape, LATENT, fontsize=10.5)
-    box(axes, (4.0, 4.2), (1.35, 0.72), "U-Net", "with your words", NETWORK)
-    box(axes, (4.0, 2.95), (1.35, 0.72), "U-Net", "without words", NETWORK)
-    write(axes, (4.68, 3.935), f"the same network:\n{millions(pipe.unet)}")
-    box(axes, (5.8, 3.45), (1.5, 0.9), "")
-    axes.text(6.55, 4.17, "guidance", fontsize=10, fontweight="bold", ha="center", va="center", zorder=4)
-    made = r"$z_{t'}$ from $z_t$, $\hat\epsilon$, $t$ and $t'$"
-    box(axes, (5.8, 1.9), (1.5, 0.75), "step", made, fontsize=11)
+    box(axes, (2.6, 2.43), (1.06, 0.64), "$z_t$", shape, LATENT, fontsize=12)
+    box(axes, (4.05, 4.8), (1.4, 0.75), "U-Net", "with your words", NETWORK, fontsize=12)
+    box(axes, (4.05, 3.45), (1.4, 0.75), "U-Net", "without words", NETWORK, fontsize=12)
+    write(axes, (4.75, 4.5), f"the same network:\n{millions(pipe.unet)}")
+    box(axes, (5.85, 3.9), (1.6, 1.05), "")
+    axes.text(6.65, 4.73, "guidance", fontsize=12, fontweight="bold", ha="center", va="center", zorder=4)
     formula = r"$\hat\epsilon = \hat\epsilon_\varnothing + s\,(\hat\epsilon_c - \hat\epsilon_\varnothing)$"
-    write(axes, (6.55, 3.87), f"{formula}\n$s$ = {pipe.guidance_scale:g}", 9.5)
-    for bend, height in ((3.15, 2.28), (4.4, 3.15)):
-        route(axes, [(3.7, height), (3.7, bend), (4.0, bend)])
-    route(axes, [(3.43, 2.28), (5.8, 2.28)])
-    route(axes, [(5.35, 4.55), (5.55, 4.55), (5.55, 4.1), (5.8, 4.1)])
-    route(axes, [(5.35, 3.3), (5.55, 3.3), (5.55, 3.7), (5.8, 3.7)])
-    route(axes, [(6.55, 3.45), (6.55, 2.65)])
-    route(axes, [(7.4, 2.28), (7.4, 1.45), (3.15, 1.45), (3.15, 2.0)])
-    write(axes, (5.63, 4.73), r"$\hat\epsilon_c$", 12)
-    write(axes, (5.63, 3.12), r"$\hat\epsilon_\varnothing$", 12)
-    write(axes, (6.65, 3.05), "$\\hat\\epsilon$: the noise,\nguessed", ha="left")
-    write(axes, (4.75, 1.6), "$z_{t'}$ has a little less noise: it is the next round's $z_t$")
-    for junction in ((3.7, 2.28), (3.7, 3.15), (7.4, 2.28)):
-        axes.plot(*junction, "o", color=INK, markersize=4.5, zorder=2)
-    for place, end in (((4.68, 5.17), 4.92), ((4.68, 2.7), 2.95), ((6.55, 1.73), 1.95)):
-        clock(axes, place, end)
+    write(axes, (6.65, 4.3), f"{formula}\n$s$ = {pipe.guidance_scale:g}", 11)
+    for bend, height in ((3.68, 2.75), (4.98, 3.68)):
+        route(axes, [(3.83, height), (3.83, bend), (4.05, bend)])
+    route(axes, [(5.45, 5.17), (5.67, 5.17), (5.67, 4.62), (5.85, 4.62)])
+    route(axes, [(5.45, 3.82), (5.67, 3.82), (5.67, 4.2), (5.85, 4.2)])
+    write(axes, (5.75, 5.37), r"$\hat\epsilon_c$", 14)
+    write(axes, (5.75, 3.6), r"$\hat\epsilon_\varnothing$", 14)
+    clock(axes, (4.75, 5.85), 5.55)
+    clock(axes, (4.75, 3.15), 3.45)
 
 
 def rounds(timesteps: list[int]) -> str:
@@ -128,41 +124,60 @@ def rounds(timesteps: list[int]) -> str:
     return f"for $t$ = {', '.join(shown)}   ({count} round{'s' * (count > 1)})"
 
 
-def draw_start(axes: Axes, pipe: StableDiffusion, seen: Seen) -> None:
+def draw_step(axes: Axes) -> None:
+    """At the lower right of the loop: the step, what it is told, and the way round."""
+    route(axes, [(3.66, 2.75), (5.85, 2.75)])
+    route(axes, [(6.65, 3.9), (6.65, 3.08)])
+    write(axes, (6.75, 3.52), "$\\hat\\epsilon$: guessed\nnoise", ha="left")
+    box(axes, (5.85, 2.42), (1.6, 0.66), "step", "from $z_t$ to $z_{t'}$", fontsize=12)
+    clock(axes, (6.35, 2.14), 2.42)
+    clock(axes, (6.95, 2.14), 2.42, "$t'$")
+    route(axes, [(7.515, 2.75), (7.515, 1.68), (3.35, 1.68), (3.35, 2.43)])
+    write(axes, (4.83, 1.85), "a little less noise: the next round's $z_t$")
+    for junction in ((3.83, 2.75), (3.83, 3.68), (7.515, 2.75)):
+        axes.plot(*junction, "o", color=INK, markersize=4.5, zorder=2)
+
+
+def draw_start(axes: Axes, pipe: StableDiffusion, seen: Seen, start: np.ndarray) -> None:
     """At the lower left: where the loop begins, with noise alone or with a picture under noise."""
-    paste(axes, (0.15, 1.93), 0.7, (seen.noise[:3].transpose(1, 2, 0) / 4 + 0.5).clip(0, 1))
-    write(axes, (0.5, 1.83), "noise")
-    arrow(axes, [(0.87, 2.28), (2.51, 2.28)])
-    axes.text(1.62, 2.38, "text to image", fontsize=9, fontweight="bold", ha="center")
-    write(axes, (1.62, 2.15), "$z_t$ is noise at first")
-    paste(axes, (0.15, 0.25), 0.7, seen.picture)
-    write(axes, (0.58, 0.14), "a picture of yours")
-    axes.text(0.15, 1.05, "image to image", fontsize=9, fontweight="bold")
-    box(axes, (1.2, 0.32), (1.3, 0.55), "encoder", millions(pipe.vae.encoder), NETWORK, dashed=True)
-    box(axes, (2.85, 0.32), (1.3, 0.55), "add noise", "up to the first $t$", dashed=True)
-    for x, end in ((0.87, 1.2), (2.5, 2.85)):
-        arrow(axes, [(x, 0.6), (end, 0.6)], dashed=True)
-    arrow(axes, [(2.95, 0.87), (2.95, 2.0)], dashed=True)
-    write(axes, (2.67, 0.72), "$z$", 10)
-    notes = [
-        "The lower the strength, the lower the first $t$ and the fewer the rounds.",
-        "Blue boxes are learned networks, with their number of weights.",
-        "White boxes are fixed rules.",
-        "Dashed: only where one starts from a picture.",
-    ]
-    for y, note in zip((0.84, 0.63, 0.42, 0.21), notes):
-        write(axes, (4.35, y), note, ha="left")
+    paste(axes, (0.15, 2.4), 0.75, (seen.noise[:3].transpose(1, 2, 0) / 4 + 0.5).clip(0, 1))
+    write(axes, (0.52, 2.27), "noise")
+    arrow(axes, [(0.93, 2.75), (2.6, 2.75)])
+    axes.text(1.7, 2.86, "text to image", fontsize=11, fontweight="bold", ha="center")
+    write(axes, (1.7, 2.59), "$z_t$ is noise at first")
+    axes.text(0.15, 1.4, "image to image", fontsize=11, fontweight="bold")
+    paste(axes, (0.15, 0.42), 0.85, start)
+    write(axes, (0.57, 0.28), "a picture")
+    box(axes, (1.17, 0.52), (1.28, 0.65), "encoder", millions(pipe.vae.encoder), NETWORK, True, fontsize=11.5)
+    box(axes, (2.75, 0.52), (1.25, 0.65), "add noise", "up to the first $t$", dashed=True, fontsize=12)
+    for x, end in ((1.0, 1.17), (2.45, 2.75)):
+        arrow(axes, [(x, 0.845), (end, 0.845)], dashed=True)
+    arrow(axes, [(2.95, 1.17), (2.95, 2.43)], dashed=True)
+    write(axes, (2.59, 1.02), "$z$", 12)
 
 
 def draw_end(axes: Axes, pipe: StableDiffusion, seen: Seen) -> None:
     """At the right: the decoder and the picture that it made."""
-    arrow(axes, [(7.3, 2.28), (7.72, 2.28)])
-    box(axes, (7.72, 1.98), (1.15, 0.6), "decoder", millions(pipe.vae.decoder), NETWORK)
-    write(axes, (8.3, 1.72), "after the last round")
-    arrow(axes, [(8.3, 2.58), (8.3, 3.0)])
-    paste(axes, (7.72, 3.0), 1.15, seen.picture)
-    axes.text(8.3, 4.4, "your picture", fontsize=10, fontweight="bold", ha="center")
-    write(axes, (8.3, 4.28), by(seen.shapes["decoder"][0][1:]))
+    arrow(axes, [(7.45, 2.75), (7.69, 2.75)])
+    box(axes, (7.69, 2.42), (1.28, 0.66), "decoder", millions(pipe.vae.decoder), NETWORK, fontsize=11.5)
+    write(axes, (8.32, 2.13), "after the\nlast round")
+    arrow(axes, [(8.32, 3.08), (8.32, 3.5)])
+    paste(axes, (7.7, 3.5), 1.25, seen.picture)
+    axes.text(8.32, 5.0, "your picture", fontsize=12, fontweight="bold", ha="center")
+    write(axes, (8.32, 4.86), by(seen.shapes["decoder"][0][1:]))
+
+
+def draw_legend(axes: Axes) -> None:
+    """At the lower right: what the looks of the boxes mean."""
+    looks = (
+        (NETWORK, False, "a learned network, with its number of weights"),
+        (LATENT, False, "latents: they change in every round"),
+        (PAPER, False, "a fixed rule"),
+        (PAPER, True, "only where one starts from a picture"),
+    )
+    for y, (colour, dashed, words) in zip((1.1, 0.8, 0.5, 0.2), looks):
+        box(axes, (4.4, y - 0.09), (0.34, 0.18), "", colour=colour, dashed=dashed)
+        write(axes, (4.85, y), words, ha="left")
 
 
 def route(axes: Axes, points: Sequence[Point]) -> None:
@@ -170,11 +185,11 @@ def route(axes: Axes, points: Sequence[Point]) -> None:
     arrow(axes, points, paper=LOOP)
 
 
-def clock(axes: Axes, at: Point, end: float) -> None:
+def clock(axes: Axes, at: Point, end: float, time: str = "$t$") -> None:
     """The timestep, told to the box whose edge lies at the height `end`."""
-    axes.add_patch(Circle(at, 0.13, facecolor=PAPER, edgecolor=INK, zorder=3))
-    write(axes, at, "$t$", 10)
-    route(axes, [(at[0], at[1] + (0.13 if end > at[1] else -0.13)), (at[0], end)])
+    axes.add_patch(Circle(at, 0.15, facecolor=PAPER, edgecolor=INK, zorder=3))
+    write(axes, at, time, 12)
+    route(axes, [(at[0], at[1] + (0.15 if end > at[1] else -0.15)), (at[0], end)])
 
 
 def paste(axes: Axes, corner: Point, side: float, picture: np.ndarray) -> None:
@@ -182,5 +197,5 @@ def paste(axes: Axes, corner: Point, side: float, picture: np.ndarray) -> None:
     show_picture(axes.inset_axes((*corner, side, side), transform=axes.transData), picture)
 
 
-def write(axes: Axes, at: Point, words: str, fontsize: float = 8, ha: str = "center") -> None:
+def write(axes: Axes, at: Point, words: str, fontsize: float = 10, ha: str = "center") -> None:
     axes.text(*at, words, fontsize=fontsize, ha=ha, va="center", color=INK, zorder=4)
