@@ -8,6 +8,7 @@ Printed are two counts: the answers that are judged rightly, and the wrong ones 
 own, one that is about their slip rather than by how much the result is off. Above them stand the others.
 """
 
+import argparse
 import importlib.util
 import sys
 from dataclasses import dataclass, field
@@ -70,9 +71,21 @@ def judge(bank: dict[str, dict[str, list]], count: Count) -> None:
                         count.generic.append(f"{named(answer)}: {verdict.says}")
 
 
+def bank(argument: str) -> list[Path]:
+    """The files of a bank or of a folder of banks. Raises argparse.ArgumentTypeError where there are none."""
+    place = Path(argument)
+    files = sorted(place.glob("bank_*.py")) if place.is_dir() else [place]
+    if not files or not all(file.is_file() and file.suffix == ".py" for file in files):
+        raise argparse.ArgumentTypeError(f"{argument} is no bank; give a file bank_NN.py or a folder of them")
+    return files
+
+
 def main(arguments: list[str]) -> int:
-    places = [Path(argument) for argument in arguments] or [HERE / "mistakes"]
-    files = [f for place in places for f in (sorted(place.glob("bank_*.py")) if place.is_dir() else [place])]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("banks", nargs="*", type=bank, default=[bank(str(HERE / "mistakes"))])
+    files = [file for files in parser.parse_args(arguments).banks for file in files]
     count = Count()
     for file in files:
         judge(load(file), count)
