@@ -1,5 +1,7 @@
 """What several test files share: random weights, a small pipeline, a comparison that NaN fails."""
 
+import json
+
 import torch
 
 from minisd import AutoencoderKL, StableDiffusion, TextEncoder, UNet
@@ -99,3 +101,21 @@ def small_pipeline():
         randomise(AutoencoderKL(vae)),
         SCHEDULER,
     )
+
+
+def write_configs(folder, configs):
+    """The files that tell diffusers, without a network, what a single file holds."""
+    classes = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "scheduler": "PNDMScheduler"}
+    for part, config in configs.items():
+        name = "scheduler_config.json" if part == "scheduler" else "config.json"
+        (folder / part).mkdir(parents=True)
+        (folder / part / name).write_text(json.dumps({**config, "_class_name": classes.get(part)}))
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "safety_checker": [None, None],
+        "feature_extractor": [None, None],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        **{part: ["diffusers", name] for part, name in classes.items()},
+    }
+    (folder / "model_index.json").write_text(json.dumps(index))

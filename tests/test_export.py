@@ -31,7 +31,7 @@ from minisd.single_file import (
 )
 from minisd.tensors import CHECKSUM, intact
 from minisd.tokenizer import BPE
-from small import SCHEDULER, SENTENCES, assert_same, randomise
+from small import SCHEDULER, SENTENCES, assert_same, randomise, write_configs
 
 TEXT = {
     "hidden_size": 16,
@@ -248,24 +248,6 @@ def exported(tmp_path_factory):
     save_single_file(*nets, folder / "model.safetensors", scheduler=SD15["scheduler"])
     write_configs(folder / "configs", {**configs, "scheduler": SD15["scheduler"]})
     return nets, folder / "model.safetensors", folder / "configs"
-
-
-def write_configs(folder, configs):
-    """The files that tell diffusers, without a network, what a single file holds."""
-    classes = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "scheduler": "PNDMScheduler"}
-    for part, config in configs.items():
-        name = "scheduler_config.json" if part == "scheduler" else "config.json"
-        (folder / part).mkdir(parents=True)
-        (folder / part / name).write_text(json.dumps({**config, "_class_name": classes.get(part)}))
-    index = {
-        "_class_name": "StableDiffusionPipeline",
-        "safety_checker": [None, None],
-        "feature_extractor": [None, None],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        **{part: ["diffusers", name] for part, name in classes.items()},
-    }
-    (folder / "model_index.json").write_text(json.dumps(index))
 
 
 def test_the_names_are_the_published_ones(exported):

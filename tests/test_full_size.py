@@ -6,7 +6,6 @@ share the tensors of one random checkpoint.
 """
 
 import gc
-import json
 import math
 import shutil
 import sys
@@ -21,7 +20,7 @@ from safetensors.torch import save_file
 from minisd import SD15, AutoencoderKL, StableDiffusion, TextEncoder, UNet
 from minisd.checkpoint import build_empty
 from minisd.sd15 import published_shapes
-from small import assert_same
+from small import assert_same, write_configs
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -120,22 +119,9 @@ def file(tmp_path_factory):
 def configs(file):
     """A folder of configs, for diffusers."""
     folder = file.parent / "configs"
-    classes = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "scheduler": "PNDMScheduler"}
-    for part, config in SD15.items():
-        (folder / part).mkdir(parents=True)
-        name = "scheduler_config.json" if part == "scheduler" else "config.json"
-        (folder / part / name).write_text(json.dumps({"_class_name": classes.get(part), **config}))
+    write_configs(folder, SD15)
     (file.parent / "tokenizer").rename(folder / "tokenizer")
     (file.parent / "tokenizer").symlink_to(folder / "tokenizer")
-    index = {
-        "_class_name": "StableDiffusionPipeline",
-        "safety_checker": [None, None],
-        "feature_extractor": [None, None],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        **{part: ["diffusers", name] for part, name in classes.items()},
-    }
-    (folder / "model_index.json").write_text(json.dumps(index))
     return folder
 
 

@@ -7,7 +7,6 @@ The file is a small Stable Diffusion whose names and shapes are the published fi
 
 import functools
 import hashlib
-import json
 import math
 import os
 import pickle
@@ -25,7 +24,7 @@ from minisd.sd15 import published_shapes
 from minisd.single_file import TEXT, UNET, VAE, load_single_file, unet_name, vae_name
 from minisd.tokenizer import BPE
 from minisd.verify import verify
-from small import SENTENCES, assert_same
+from small import SENTENCES, assert_same, write_configs
 
 TOKENIZER = BPE.train(SENTENCES, 560)
 PARTS = {
@@ -105,20 +104,7 @@ def theirs(file):
     """diffusers' pipeline of the same file; the configs of a folder tell it the sizes."""
     folder = file.parent / "configs"
     TOKENIZER.save(folder / "tokenizer")
-    classes = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "scheduler": "PNDMScheduler"}
-    for part, config in CONFIGS.items():
-        name = "scheduler_config.json" if part == "scheduler" else "config.json"
-        (folder / part).mkdir()
-        (folder / part / name).write_text(json.dumps({**config, "_class_name": classes.get(part)}))
-    index = {
-        "_class_name": "StableDiffusionPipeline",
-        "safety_checker": [None, None],
-        "feature_extractor": [None, None],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        **{part: ["diffusers", name] for part, name in classes.items()},
-    }
-    (folder / "model_index.json").write_text(json.dumps(index))
+    write_configs(folder, CONFIGS)
     pipe = diffusers.StableDiffusionPipeline.from_single_file(file, config=str(folder), local_files_only=True)
     pipe.set_progress_bar_config(disable=True)
     return pipe
