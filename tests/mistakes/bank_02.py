@@ -301,6 +301,13 @@ def by_log_snr(first, last):
     return [1 / (1 + math.exp(-(first + (last - first) * i / 9))) for i in range(10)]
 
 
+# 2.11
+
+
+def two_pictures(*values):
+    return dict(zip(("x_t tells nothing", "half way", "little noise", "squared error"), values))
+
+
 BANK = {
     "2.1": {
         "wrong": [
@@ -433,5 +440,16 @@ BANK = {
             (seen(0, 0, 0, 1, 1, 0, 0, 0), "end in different clouds"),
         ],
         "right": [seen(0, 0, 0, 1, 1, 0, 0, 1), (False, False, False, True, True, False, False, True)],
+    },
+    "2.11": {
+        "wrong": [
+            (two_pictures(0.0, 1.0, 4.0, 3.0), "the likelier picture"),
+            (two_pictures(2.0, 1.0, 4.0, 3.0), "count alike"),
+            (two_pictures(1.0, 2.0, 4.0, 3.0), "likelier beforehand"),
+            (two_pictures(1.0, 1.0, 3.7, 3.0), "x_t itself"),
+            (two_pictures(1.0, 1.0, 4.0, 3**0.5), "the root of it"),
+            (two_pictures(1.0, 1.0, 4.0, 6.0), "2 times too large"),
+        ],
+        "right": [two_pictures(1, 1, 4, 3), two_pictures(1.01, 0.99, 3.98, 3.0)],
     },
 }

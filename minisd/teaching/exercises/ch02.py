@@ -281,6 +281,7 @@ def slips():
 # 2.9
 
 STD, AXIS = 0.25, np.linspace(-6, 6, 2001)
+AT = math.sqrt(1 - STD**2)  # the bells' centres are at +-AT, and their variance is 1
 CELL = AXIS[1] - AXIS[0]
 LAST = 5e-5  # the most that may be left of the picture at the end
 
@@ -292,10 +293,10 @@ def bell(x, mean, variance):
 def unexplained(ab):
     """The mean of (x_0 - E[x_0 | x_t])^2 for the chapter's two bells."""
     gamma = ab * STD**2 + 1 - ab
-    bells = [0.5 * bell(AXIS, ab**0.5 * point, gamma) for point in (-1, 1)]
-    inside = [point + ab**0.5 * STD**2 / gamma * (AXIS - ab**0.5 * point) for point in (-1, 1)]
+    bells = [0.5 * bell(AXIS, ab**0.5 * point, gamma) for point in (-AT, AT)]
+    inside = [point + ab**0.5 * STD**2 / gamma * (AXIS - ab**0.5 * point) for point in (-AT, AT)]
     guess = sum(b * one for b, one in zip(bells, inside)) / (sum(bells) + 1e-300)
-    return 1 + STD**2 - float((sum(bells) * guess**2).sum() * CELL)
+    return 1 - float((sum(bells) * guess**2).sum() * CELL)
 
 
 def gap(levels):
@@ -312,7 +313,7 @@ def gap(levels):
         raise RuleBroken(
             f"the last level is {bars[-1]:.4g}: hardly anything of the picture may be left, 5e-5"
         )
-    total = 0.5 * (bars[-1] * (1 + STD**2) - bars[-1] - math.log(1 - bars[-1]))
+    total = -0.5 * math.log(1 - bars[-1])
     for ab, before in zip(bars[1:], bars):
         beta = 1 - ab / before
         tilde = beta * (1 - before) / (1 - ab)
@@ -320,12 +321,12 @@ def gap(levels):
         total += 0.5 * math.log(beta / tilde) + (tilde + missed) / (2 * beta) - 0.5
     first = 1 - bars[0]
     total += 0.5 * math.log(2 * math.pi * first) + unexplained(bars[0]) / (2 * first)
-    density = sum(0.5 * bell(AXIS, point, STD**2) for point in (-1, 1))
+    density = sum(0.5 * bell(AXIS, point, STD**2) for point in (-AT, AT))
     return total + float((density * np.log(density + 1e-300)).sum() * CELL)
 
 
 EVEN = tuple(NoiseSchedule.linear().alphas_cumprod[99::100].tolist())
-FOUND = (0.9827, 0.9619, 0.9371, 0.9075, 0.8722, 0.8292, 0.7743, 0.6982, 0.5779, 4e-5)
+FOUND = (0.9833, 0.9633, 0.9396, 0.9115, 0.878, 0.8367, 0.7836, 0.7101, 0.5927, 4e-5)
 
 # 2.10
 
@@ -369,6 +370,26 @@ def what_is_seen():
         seen[f"{slip}: single points"] = bool((distance > 0.6).float().mean() > 0.05)
         seen[f"{slip}: shares"] = bool((found - SHARES).abs().max() > 0.1)
     return seen
+
+
+# 2.11
+
+
+def two_pictures():
+    """The guesses by (2.1) and (2.3) for pictures 0 (three times as common) and 4, and the squared error."""
+    pictures, common = np.array([0.0, 4.0]), np.array([0.75, 0.25])
+
+    def guess(x_t, ab):
+        fits = common * np.exp(-((x_t - ab**0.5 * pictures) ** 2) / (2 * (1 - ab)))
+        return float(fits @ pictures / fits.sum())
+
+    hidden = guess(0.0, 0.0)
+    return {
+        "x_t tells nothing": hidden,
+        "half way": guess(1.6, 0.64),
+        "little noise": guess(3.7, 0.99),
+        "squared error": float(common @ (pictures - hidden) ** 2),
+    }
 
 
 EXERCISES = [
@@ -530,27 +551,23 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 lambda: {"beta: width before the last step": 1.0},
-                "With beta too much noise is added at every step, and most so at the last ones. The "
-                "guess pulls "
-                "some of it back, not all.",
+                "With beta too much noise is added at every step, and most so at the last ones. The guess "
+                "pulls some of it back, not all.",
             ),
             Mistake(
                 lambda: {"beta: distance at the end": 0.01},
-                "The last step adds no noise, and what is its mean when the guess is certain? See "
-                "(2.16) at "
-                "t = 1.",
+                "The last step adds no noise, and what is its mean when the guess is certain? See (2.16) "
+                "at t = 1.",
             ),
             Mistake(
                 lambda: {"beta tilde: width before the last step": 0.674},
-                "With beta tilde every step draws from the true posterior when the picture is "
-                "certain: nothing "
-                "is lost.",
+                "With beta tilde every step draws from the true posterior when the picture is certain: "
+                "nothing is lost.",
             ),
             Mistake(
                 lambda: {"beta: width before the last step": 2.2},
-                "You divided beta by beta tilde, two variances of one step's fresh noise. Asked for "
-                "is a width, and "
-                "of the whole cloud.",
+                "You divided beta by beta tilde, two variances of one step's fresh noise. Asked for is a "
+                "width, and of the whole cloud.",
             ),
         ),
     ),
@@ -686,9 +703,8 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 None,
-                "These are evenly spaced timesteps of DDPM's schedule. At which of your ten steps is "
-                "the gap "
-                "made? Print its parts.",
+                "These are evenly spaced timesteps of DDPM's schedule. At which of your ten steps is the "
+                "gap made? Print its parts.",
                 seen=lambda answer, cases: all(abs(float(a) - b) < 1e-6 for a, b in zip(answer, EVEN)),
             ),
             Mistake(
@@ -742,6 +758,36 @@ EXERCISES = [
             Mistake(
                 lambda: {"one fresh noise for all: shares": False},
                 "If the start decides next to nothing, what can make two walks end in different clouds?",
+            ),
+        ),
+    ),
+    Predict(
+        number="2.11",
+        name="guesses",
+        section="2.1",
+        minutes=5,
+        measure=two_pictures,
+        within=0.04,
+        mistakes=(
+            Mistake(
+                lambda: {"x_t tells nothing": 0.0},
+                "That is the likelier picture. The guess is the average of both.",
+            ),
+            Mistake(
+                lambda: {"x_t tells nothing": 2.0},
+                "You let both pictures count alike. How often does each of them come?",
+            ),
+            Mistake(
+                lambda: {"half way": 2.0},
+                "Half way between them both pictures fit equally well. Was one of them likelier beforehand?",
+            ),
+            Mistake(
+                lambda: {"little noise": 3.7},
+                "That is x_t itself. The guess is an average of pictures, and there are only two.",
+            ),
+            Mistake(
+                lambda: {"squared error": 1.732},
+                "That is the root of it, a distance.",
             ),
         ),
     ),
