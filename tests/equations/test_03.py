@@ -1,6 +1,9 @@
 """Chapter 3: fewer steps, DDIM."""
 
+import json
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -418,3 +421,39 @@ def test_round_trip():
     x = by_table(predict, x, bars[::-1])
     exact, about = claim(psis, 1.35, n)
     assert abs(x - exact) < 1e-9 and abs(x - about) < 5 / n**2
+
+
+ELSEWHERE = {  # the equations of other chapters that chapter 3 and its solutions refer to
+    "1.2": "shift-and-scale",
+    "1.3": "variance-scales",
+    "1.4": "variances-add",
+    "1.5": "round-cloud",
+    "1.6": "sum-of-gaussians",
+    "1.8": "one-dose",
+    "1.13": "jump",
+    "1.15": "jump-from-s",
+    "1.20": "snr",
+    "2.1": "responsibilities",
+    "2.2": "guess-in-a-cloud",
+    "2.3": "exact-denoiser",
+    "2.5": "noise-from-x0",
+    "2.11": "average-is-enough",
+    "2.15": "beta-tilde",
+    "2.19": "variance-back",
+    "2.20": "two-variances",
+}
+
+
+def text_of(pattern):
+    paths = sorted(Path(__file__).parents[2].glob(pattern))
+    cells = [cell for path in paths for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+    return "\n".join("".join(cell["source"]) for cell in cells)
+
+
+def test_references_to_other_chapters_mean_what_they_say():
+    """A number that still exists may have come to mean another equation."""
+    labels = dict(re.findall(r"<!-- eq (\d+\.\d+) (\S+) -->", text_of("chapters/0[0-2]_*.ipynb")))
+    used = set(
+        re.findall(r"\(([0-2]\.\d+)\)", text_of("chapters/03_*.ipynb") + text_of("solutions/03_*.ipynb"))
+    )
+    assert {number: labels.get(number) for number in used} == ELSEWHERE
