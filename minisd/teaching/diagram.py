@@ -172,7 +172,7 @@ def draw_legend(axes: Axes) -> None:
     looks = (
         (NETWORK, False, "a learned network, with its number of weights"),
         (LATENT, False, "latents: they change in every round"),
-        (PAPER, False, "a fixed rule"),
+        (PAPER, False, "an input or a fixed rule"),
         (PAPER, True, "only where one starts from a picture"),
     )
     for y, (colour, dashed, words) in zip((1.1, 0.8, 0.5, 0.2), looks):

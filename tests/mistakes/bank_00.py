@@ -27,6 +27,10 @@ def rows(three=60, unguided=30, over=6, decoded=3):
     }
 
 
+def needed(far=33, near=99, times=4):
+    return {"60 % against 90 %": far, "75 % against 90 %": near, "half as wide, times as many": times}
+
+
 # ---- 0.4: steps
 
 
@@ -204,5 +208,17 @@ BANK = {
             ([(958, 4), (0, 1)], "between 1 and 999"),
         ],
         "right": [[(958, 2), (600, 2), (300, 1)], [[958, 2.0], [639, 2.0], [319, 1.0]]],
+    },
+    "0.7": {
+        "wrong": [
+            (needed(far=10), "where do they meet"),
+            (needed(far=14, near=47), "another question"),
+            (needed(far=20), "still overlap"),
+            (needed(near=54), "twice the pictures"),
+            (needed(times=2), "under a root"),
+            (needed(times=1.41), "the wrong way round"),
+            (needed(near=400), '"75 % against 90 %"'),
+        ],
+        "right": [needed(), needed(27, 92), [30, 100, 4]],
     },
 }

@@ -233,6 +233,34 @@ def scales_of(plan: Any) -> list[float]:
     return [scale for _, scale in checked(plan)]
 
 
+# ---- 0.7 predict: how many pictures are enough
+
+
+def interval(share: float, n: int) -> tuple[float, float]:
+    """The 95 % interval for a true share where this share of n was seen (Wilson 1927), as in section 0.6."""
+    extra = 1.96**2 / n
+    half = (extra * share * (1 - share) + extra**2 / 4) ** 0.5
+    return (share + extra / 2 - half) / (1 + extra), (share + extra / 2 + half) / (1 + extra)
+
+
+def pictures_needed() -> dict[str, float]:
+    """From how many pictures on two intervals no longer overlap, or one is half as wide as with 100."""
+
+    def apart(low: float, high: float) -> int:
+        return next(n for n in range(1, 1000) if interval(low, n)[1] < interval(high, n)[0])
+
+    def width(n: int) -> float:
+        low, high = interval(0.6, n)
+        return high - low
+
+    half = next(n for n in range(100, 1000) if width(n) <= width(100) / 2)
+    return {
+        "60 % against 90 %": apart(0.6, 0.9),
+        "75 % against 90 %": apart(0.75, 0.9),
+        "half as wide, times as many": half / 100,
+    }
+
+
 EXERCISES = [
     Predict(
         number="0.1",
@@ -456,7 +484,7 @@ EXERCISES = [
             ),
             Mistake(
                 None,
-                "Your guided steps come last. By then the objects have their places and colours: figure 0.3.",
+                "Your guided steps come last. By then some parts of the sentence come too late: figure 0.11.",
                 seen=lambda plan, cases: scales_of(plan)[0] == 1 and scales_of(plan)[-1] > 1,
             ),
             Mistake(
@@ -464,6 +492,44 @@ EXERCISES = [
                 "Two steps with guidance cost four rows, and a fifth is allowed. What would one more step, "
                 "without guidance, be worth, and where?",
                 seen=lambda plan, cases: len(checked(plan)) == 2 and 1.0 not in scales_of(plan),
+            ),
+        ),
+    ),
+    Predict(
+        number="0.7",
+        name="pictures_needed",
+        section="0.6",
+        minutes=10,
+        measure=pictures_needed,
+        within=0.25,
+        mistakes=(
+            Mistake(
+                lambda: {"60 % against 90 %": 10},
+                "You let one interval end where the other has its middle. Both of them reach towards each "
+                "other: where do they meet?",
+            ),
+            Mistake(
+                lambda: {"60 % against 90 %": 15},
+                "You put the two reaches together as a root of squares. That tells how sure the difference "
+                "is, which is another question; here two whole intervals have to find room side by side.",
+            ),
+            Mistake(
+                lambda: {"60 % against 90 %": 20},
+                "With twenty pictures they still overlap: figure 0.12. How much would each have to shrink?",
+            ),
+            Mistake(
+                lambda: {"75 % against 90 %": 60},
+                "For half the distance you took about twice the pictures. Look where n stands in the "
+                "formula: what do twice the pictures do to a reach?",
+            ),
+            Mistake(
+                lambda: {"half as wide, times as many": 2},
+                "An interval doesn't shrink with n itself: in the formula, n stands under a root.",
+            ),
+            Mistake(
+                lambda: {"half as wide, times as many": 1.4},
+                "You took the root the wrong way round: that many times as many pictures give an interval "
+                "that is hardly narrower.",
             ),
         ),
     ),
