@@ -811,7 +811,7 @@ BANK["4.5"] = {
 
 # ---- 4.6
 
-h, b, s = sympy.symbols("h b s", positive=True)
+h, b, s = sympy.symbols("h before s", positive=True)
 BEFORE = -(h**3) / (6 * b * (b + h))
 END = h * (2 * h + 3 * b) / (6 * (h + b))
 BEGIN = h * (h + 3 * b) / (6 * b)

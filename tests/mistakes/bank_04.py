@@ -147,7 +147,7 @@ def x_remembered(noise_of, x, sigmas):
 
 # 4.6
 
-H, B = sympy.symbols("h b", positive=True)
+H, B = sympy.symbols("h before", positive=True)
 W_LAST = -(H**3) / (6 * B * (B + H))
 W_END = H / 2 - H**2 / (6 * (B + H))
 
@@ -346,6 +346,22 @@ BANK = {
                 (x - math.tanh(x / sigma**2)) / sigma,
                 1 - (sigma * math.cosh(x / sigma**2)) ** -2,
             ),
+        ],
+    },
+    "4.12": {
+        "wrong": [
+            ({"limit": 0.24, "factor": -2.39, "ends larger than 1": False}, "of four values"),
+            ({"limit": 2.29, "factor": -2.39, "ends larger than 1": False}, "of one value, Euler's"),
+            ({"limit": 1.78, "factor": -2.39, "ends larger than 1": False}, "For a zigzag they add up"),
+            ({"limit": 0.97, "factor": 2.39, "ends larger than 1": False}, "a miss that overshoots"),
+            ({"limit": 0.97, "factor": -3.39, "ends larger than 1": False}, "what the step adds"),
+            ({"limit": 0.97, "factor": -0.84, "ends larger than 1": False}, "with the same sign"),
+            ({"limit": 0.97, "factor": -2.39, "ends larger than 1": True}, "multiplies by a number"),
+            ({"limit": 1.6, "factor": -2.39, "ends larger than 1": False}, "times too large"),
+        ],
+        "right": [
+            {"limit": 0.97, "factor": -2.39, "ends larger than 1": False},
+            {"limit": 1.0, "factor": -2.3, "ends larger than 1": False},
         ],
     },
 }

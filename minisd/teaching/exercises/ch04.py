@@ -5,7 +5,8 @@ import math
 import numpy as np
 import torch
 
-from minisd.samplers import dpmpp_2m, pndm
+from minisd import SAMPLERS, NoiseSchedule
+from minisd.samplers import dpmpp_2m, lms, multistep_weights, pndm
 
 from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken
 
@@ -240,12 +241,13 @@ def walks(rng):
 # 4.6
 
 
-def corrector(h, b):
-    return h / 2 - h**2 / (6 * (b + h)), h / 2 + h**2 / (6 * b), -(h**3) / (6 * b * (b + h))
+def corrector(h, before):
+    both = before + h
+    return h / 2 - h**2 / (6 * both), h / 2 + h**2 / (6 * before), -(h**3) / (6 * before * both)
 
 
-def without_the_end(h, b):
-    return 0 * h, h + h**2 / (2 * b), -(h**2) / (2 * b)
+def without_the_end(h, before):
+    return 0 * h, h + h**2 / (2 * before), -(h**2) / (2 * before)
 
 
 # 4.7
@@ -358,6 +360,46 @@ def with_slip(x, sigma, belongs=lambda x, sigma: math.tanh(x / sigma**2), inner=
     """The average stream through x for the pictures -1 and 1, and kappa; other values are slips."""
     guess = belongs(x, sigma)
     return (x - guess) / sigma, 1 - (1 - guess**2) / inner(sigma)
+
+
+# 4.12
+
+KAPPAS = {  # of figure 4.19: sigma, kappa
+    14.61: 3.45,
+    7.84: 3.87,
+    4.61: 3.55,
+    2.92: 2.78,
+    1.95: 2.85,
+    1.34: 2.83,
+    0.93: 2.72,
+    0.62: 2.55,
+    0.37: 2.18,
+    0.2: 1.47,
+    0.1: 0.83,
+    0.05: 0.47,
+    0.03: 0.24,
+}
+LONG_STEP = 18  # of the twenty: the last but one
+
+
+def kappa_of(sigma):
+    levels, kappas = zip(*sorted((math.log(level), kappa) for level, kappa in KAPPAS.items()))
+    return float(np.interp(math.log(sigma), levels, kappas))
+
+
+def long_step():
+    """What lms with two values makes of a miss: in its longest step, and on the whole walk."""
+    sigmas = SAMPLERS["lms"].way(NoiseSchedule.scaled_linear(), 20).sigmas
+    before, now, after = sigmas[LONG_STEP - 1 : LONG_STEP + 2]
+    newest, older = multistep_weights([now, before], after)
+    sum_of_sizes = abs(newest) / now + abs(older) / before
+    one = torch.ones(1, dtype=torch.float64)
+    *_, left = lms(lambda y, sigma: kappa_of(sigma) * y / sigma, one, sigmas, order=2)
+    return {
+        "limit": 2 / sum_of_sizes,
+        "factor": 1 - kappa_of(now) * sum_of_sizes,
+        "ends larger than 1": abs(float(left)) > 1,
+    }
 
 
 EXERCISES = [
@@ -573,28 +615,28 @@ EXERCISES = [
         section="4.6",
         minutes=25,
         right=corrector,
-        ranges={"h": (0.2, 2.0), "b": (0.2, 2.0)},
+        ranges={"h": (0.2, 2.0), "before": (0.2, 2.0)},
         mistakes=(
             Mistake(
-                lambda h, b: (5 * h / 12, 8 * h / 12, -h / 12),
-                "Right for equal steps. Here the step before has its own length b.",
+                lambda h, before: (5 * h / 12, 8 * h / 12, -h / 12),
+                "Right for equal steps. Here the step before has its own length.",
             ),
             Mistake(
-                lambda h, b: corrector(h, b)[::-1],
+                lambda h, before: corrector(h, before)[::-1],
                 "The order is reversed: first the weight at the end of the step, last that of the step "
                 "before.",
             ),
             Mistake(
-                lambda h, b: (h / 2, h / 2, 0 * b),
+                lambda h, before: (h / 2, h / 2, 0 * before),
                 "This is the mean of the two ends, Heun's rule: exact for straight lines. Three values can "
                 "do parabolas.",
             ),
             Mistake(
-                lambda h, b: corrector(h, -b),
-                "Mind the sign of the place before: counted from the step's beginning it is -b.",
+                lambda h, before: corrector(h, -before),
+                "Mind the sign of the place before: counted from the step's beginning it is -before.",
             ),
             Mistake(
-                lambda h, b: tuple(w / h for w in corrector(h, b)),
+                lambda h, before: tuple(w / h for w in corrector(h, before)),
                 "Your weights sum to 1: they make a mean slope. The integral is that times the step.",
             ),
             Mistake(
@@ -787,6 +829,45 @@ EXERCISES = [
             Mistake(
                 lambda x, sigma: (math.tanh(x / sigma**2), with_slip(x, sigma)[1]),
                 "The first is D, the average picture. A stream's velocity is (x - x_0) / sigma.",
+            ),
+        ),
+    ),
+    Predict(
+        number="4.12",
+        name="long_step",
+        section="4.14",
+        minutes=20,
+        measure=long_step,
+        within=0.1,
+        mistakes=(
+            Mistake(
+                lambda: {"limit": 0.24},
+                "This is the limit of four values, as figure 4.19 shows it. Here two are remembered.",
+            ),
+            Mistake(
+                lambda: {"limit": 2.29},
+                "This is the limit of one value, Euler's. A second one is remembered.",
+            ),
+            Mistake(
+                lambda: {"limit": 1.78},
+                "You took the difference of the two terms. For a zigzag they add up.",
+            ),
+            Mistake(
+                lambda: {"factor": 2.39},
+                "The size is right. Which sign has a miss that overshoots?",
+            ),
+            Mistake(
+                lambda: {"factor": -3.39},
+                "This is what the step adds. The old miss is still there.",
+            ),
+            Mistake(
+                lambda: {"factor": -0.84},
+                "This is the factor for a miss that was as large before with the same sign. Here it is a "
+                "zigzag.",
+            ),
+            Mistake(
+                lambda: {"ends larger than 1": True},
+                "One step too steep multiplies by a number. What is left of the miss when that step comes?",
             ),
         ),
     ),
