@@ -1091,6 +1091,123 @@ right_29 = [
     .tolist(),  # the cosine schedule, every hundredth: 0.21
 ]
 
+# ---------------------------------------------------------------------------------------------------- 2.10
+SLIPS_210 = (
+    "no fresh noise in the first 500 steps",
+    "no fresh noise in the last 500 steps",
+    "stopped at timestep 100",
+    "one fresh noise for all",
+)
+NAMES_210 = [f"{slip}: {judge}" for slip in SLIPS_210 for judge in ("single points", "shares")]
+
+
+def verdicts(letters):
+    """Four pairs of letters, for single points and shares: T where the judge sees the slip."""
+    return {name: letter == "T" for name, letter in zip(NAMES_210, letters.replace(" ", ""))}
+
+
+# What the cell after the check prints: the share of points outside the clouds, the largest error of a share.
+MEASURED_210 = (0.010, 0.02, 0.0, 0.35, 0.233, 0.01, 0.0, 0.94)
+
+wrong_210 = [
+    verdicts("TT TT TT TT"),  # a slip is a slip: both judges see it
+    verdicts("FF FF FF FF"),  # the exact guess repairs everything
+    verdicts("FF TF FT TF"),  # the two judges exchanged
+    verdicts("TT TF FT TF"),  # True for "passes", not for "sees it"
+    verdicts("FT FF TF FT"),  # clouds are chosen in the first 500 steps
+    verdicts("FT FT TF FT"),  # any walk without noise loses its variety
+    verdicts("FF FF TF FT"),  # the choice is made before the last 500 steps
+    verdicts("FF TT TF FT"),  # walks without fresh noise at the end stop between the clouds
+    verdicts("TF FT TF FT"),  # the first half's missing noise makes wrong places
+    verdicts("FF FT FF FT"),  # the last 100 steps do next to nothing
+    verdicts("FF FT TT FT"),  # at timestep 100 the choice isn't made
+    verdicts("FF FT FT FT"),  # at timestep 100 the places are right, the shares aren't
+    verdicts("FF FT TF FF"),  # the starts differ, so the walks do
+    verdicts("FF FT TF TT"),  # shared noise drives the walks out of the clouds, too
+    verdicts("FF FT TF TF"),  # and is seen by the places only
+    verdicts("TF TF TF FT"),  # missing noise is a matter of places
+    verdicts("FF FF TF FF"),  # shares never suffer
+    verdicts("FT FT FT FT"),  # places never suffer
+    dict(zip(NAMES_210, MEASURED_210)),  # the numbers, not what the judges make of them
+    verdicts("FF FT FF FF"),  # only the slip that lies in the time of choosing
+]
+right_210 = [
+    verdicts("FF FT TF FT"),
+    dict(zip(NAMES_210, [False, False, False, True, True, False, False, True])),
+    dict(reversed(verdicts("FF FT TF FT").items())),  # another order
+    dict(zip(NAMES_210, np.array([0, 0, 0, 1, 1, 0, 0, 1], dtype=bool))),  # NumPy's truth values
+    dict(zip(NAMES_210, np.array(MEASURED_210) > np.tile([0.05, 0.1], 4))),  # the judges, in NumPy
+    {  # the judges, number by number
+        name: number > (0.1 if name.endswith("shares") else 0.05)
+        for name, number in zip(NAMES_210, MEASURED_210)
+    },
+    OrderedDict(  # what is seen, written as a list of its names
+        (name, name in {NAMES_210[3], NAMES_210[4], NAMES_210[7]}) for name in sorted(NAMES_210)
+    ),
+    {  # judge by judge
+        **{f"{slip}: single points": slip.startswith("stopped") for slip in SLIPS_210},
+        **{f"{slip}: shares": "last" in slip or "all" in slip.split() for slip in SLIPS_210},
+    },
+]
+
+# ---------------------------------------------------------------------------------------------------- 2.11
+NAMES_211 = ("x_t tells nothing", "half way", "little noise", "squared error")
+
+
+def named_211(*values):
+    return dict(zip(NAMES_211, values))
+
+
+def guess_of_two(x_t, bar, dearer=0.25):
+    """The guess for the pictures 0 and 4, where 4 has the share `dearer`: (2.1) with clouds of no width."""
+    odds = (
+        dearer
+        / (1 - dearer)
+        * math.exp(min((x_t**2 - (x_t - 4 * math.sqrt(bar)) ** 2) / (2 * (1 - bar)), 700.0))
+    )
+    return 4 * odds / (1 + odds)
+
+
+wrong_211 = [
+    named_211(2.0, 2.0, 4.0, 4.0),  # both pictures taken as equally common
+    named_211(3.0, 3.0, 4.0, 3.0),  # 4, not 0, three times as common
+    named_211(1.0, 2.0, 4.0, 3.0),  # half way: the middle of the pictures, their shares forgotten
+    named_211(2.0, 1.0, 4.0, 4.0),  # the shares forgotten where x_t tells nothing
+    named_211(0.0, 0.0, 4.0, 4.0),  # the likelier picture, not the average
+    named_211(0.0, 1.0, 4.0, 3.0),  # x_t without a picture in it: guess nothing
+    named_211(1.0, 1.6, 3.7, 3.0),  # x_t itself
+    named_211(1.0, 1.6 / 0.8, 3.7 / math.sqrt(0.99), 3.0),  # x_t, its shrinking undone
+    named_211(1.0, 0.8, 4.0, 3.0),  # the guess of the shrunken picture
+    named_211(1.0, 1.0, 3.7, 3.0),  # with little noise what is seen is taken for the picture
+    named_211(1.0, 1.0, 1.0, 3.0),  # the shares alone, everywhere
+    named_211(4 / 3, 4 / 3, 4.0, 32 / 9),  # three times as common read as a share of 1 in 3
+    named_211(0.25, 0.25, 1.0, 3 / 16),  # how probable the picture 4 is
+    named_211(1.0, 1.0, 4.0, math.sqrt(3)),  # the root of the squared error
+    named_211(1.0, 1.0, 4.0, 1.5),  # the mean distance, not squared
+    named_211(1.0, 1.0, 4.0, 4.0),  # the mean of the squared pictures
+    named_211(1.0, 1.0, 4.0, 5.0),  # 1 and 9 averaged without their shares
+    named_211(1.0, 1.0, 4.0, 10.0),  # 1 and 9 added
+    named_211(1.0, 1.0, 4.0, 7.0),  # the shares exchanged in the error
+    named_211(1.0, 1.0, 4.0, 0.0),  # a perfect guess has no error
+    named_211(1.0, 1.0, 4.0, 0.25),  # how often the likelier picture is the wrong one
+    named_211(1.0, 1.0, 4.0, 2.25),  # the mean distance, squared afterwards
+    named_211(1.0, 1.0, 0.0, 3.0),  # the picture that is there told wrongly
+    named_211(3.0, 1.0, 1.0, 4.0),  # the right numbers in a wrong order
+    named_211(1.0, guess_of_two(1.6, 0.8), 4.0, 3.0),  # alpha-bar's root taken for alpha-bar
+]
+right_211 = [
+    named_211(1.0, 1.0, 4.0, 3.0),
+    named_211(1, 1, 4, 3),  # whole numbers
+    {"squared error": 3.0, "little noise": 4.0, "half way": 1.0, "x_t tells nothing": 1.0},
+    named_211(0.75 * 0 + 0.25 * 4, 0.25 * 4, 3.999, 0.75 * (0 - 1) ** 2 + 0.25 * (4 - 1) ** 2),
+    named_211(guess_of_two(0.3, 1e-6), guess_of_two(1.6, 0.64), guess_of_two(3.7, 0.99), 4.0 - 1.0),
+    named_211(Fraction(4, 4), Fraction(1), Fraction(4), Fraction(3, 4) + Fraction(9, 4)),
+    named_211(*np.array([1.0, 1.0, 4.0, 3.0])),
+    named_211(*(np.float32(value) for value in (1, 1, 4, 3))),
+    named_211(np.mean([0, 0, 0, 4]), np.average([0, 4], weights=[3, 1]), 4.0, np.var([0, 0, 0, 4])),
+    named_211(1.01, 0.99, 3.97, 3.03),  # as measured, or nearly
+]
+
 BANK = {
     "2.1": {"wrong": wrong_21, "right": right_21},
     "2.2": {"wrong": wrong_22, "right": right_22},
@@ -1101,4 +1218,6 @@ BANK = {
     "2.7": {"wrong": wrong_27, "right": right_27},
     "2.8": {"wrong": wrong_28, "right": right_28},
     "2.9": {"wrong": wrong_29, "right": right_29},
+    "2.10": {"wrong": wrong_210, "right": right_210},
+    "2.11": {"wrong": wrong_211, "right": right_211},
 }
