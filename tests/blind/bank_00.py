@@ -560,6 +560,92 @@ PLANS_RIGHT = [
     list(zip((958, 600, 300), (1.7, 1.7, 1))),
 ]
 
+# 0.7: how many pictures are enough ------------------------------------------------------------------------
+
+
+def needed(first, second, times):
+    return {
+        "60 % against 90 %": first,
+        "75 % against 90 %": second,
+        "half as wide, times as many": times,
+    }
+
+
+def until_they_touch(low, high, sigmas=1.96):
+    """The two reaches together are as long as the distance, solved for n."""
+    reach = (low * (1 - low)) ** 0.5 + (high * (1 - high)) ** 0.5
+    return (sigmas * reach / (high - low)) ** 2
+
+
+def counted_up(low, high):
+    """The first whole n at which the upper end of one is below the lower end of the other."""
+    n = 1
+    while low + 1.96 * math.sqrt(low * (1 - low) / n) >= high - 1.96 * math.sqrt(high * (1 - high) / n):
+        n += 1
+    return n
+
+
+def wilson_reach(share, n, side):
+    """An end of section 0.6's own interval."""
+    extra = 1.96**2 / n
+    half = (extra * share * (1 - share) + extra**2 / 4) ** 0.5
+    return (share + extra / 2 + side * half) / (1 + extra)
+
+
+def counted_with_wilson(low, high):
+    return next(n for n in range(1, 1000) if wilson_reach(low, n, 1) < wilson_reach(high, n, -1))
+
+
+def solved_by_sympy(low, high):
+    n = sympy.symbols("n", positive=True)
+    reaches = sum(sympy.Rational(196, 100) * sympy.sqrt(p * (1 - p) / n) for p in (low, high))
+    return float(sympy.solve(sympy.Eq(reaches, high - low), n)[0])
+
+
+NEEDED_WRONG = [
+    needed(27, 92, 2),  # twice as many pictures for half the width
+    needed(27, 92, 2**0.5),  # the root for the square
+    needed(27, 92, 16),  # squared twice
+    needed(27, 92, 0.25),  # the fraction upside down
+    needed(27, 92, 400),  # how many, not how many times
+    needed(27, 92, 300),  # how many more
+    needed(27, 54, 4),  # half the distance: twice as many
+    needed(27, 27, 4),  # the second pair not worked out
+    needed(92, 27, 4),  # the two pairs exchanged
+    needed(5.16, 9.58, 4),  # the root of n
+    needed(54, 184, 4),  # pictures at both scales together
+    needed(7, 72, 4),  # those still to be painted, twenty being there
+    needed(7, 24, 4),  # 1.96 forgotten
+    needed(14, 47, 4),  # the difference's own interval: the reaches' squares added
+    needed(15, 48, 4),  # and rounded up
+    needed(10.2, 32.0, 4),  # the reach of the lower share alone
+    needed(3.84, 15.4, 4),  # the reach of the higher share alone
+    needed(41, 128, 4),  # each reach half the distance, with the wider interval's for both
+    needed(15.4, 61.5, 4),  # and with the narrower interval's for both
+    needed(107, 367, 4),  # the distance halved, the reaches not
+    needed(4.65, 13.2, 4),  # the root around p (1 - p) forgotten
+    needed(23, 23, 4),  # one number for both
+    needed(20, 20, 4),  # twenty are enough: the bars hardly overlap
+    needed(27, 92, 1),  # the interval is the spread of the pictures: more of them change nothing
+    needed(0.0027, 0.0092, 4),  # shares in percent put into the distance only
+]
+
+NEEDED_RIGHT = [
+    needed(27, 92, 4),
+    needed(26.6, 91.7, 4.0),  # not rounded up
+    needed(until_they_touch(0.6, 0.9), until_they_touch(0.75, 0.9), 2**2),
+    needed(counted_up(0.6, 0.9), counted_up(0.75, 0.9), 4),
+    needed(counted_with_wilson(0.6, 0.9), counted_with_wilson(0.75, 0.9), 4.12),  # as the cell below measures
+    needed(solved_by_sympy(0.6, 0.9), solved_by_sympy(0.75, 0.9), 4),
+    needed(30, 95, 4),  # to the nearest five
+    needed(until_they_touch(0.6, 0.9, 2), until_they_touch(0.75, 0.9, 2), 4),  # 2 for 1.96
+    needed(*np.ceil([until_they_touch(0.6, 0.9), until_they_touch(0.75, 0.9)]), np.float64(4)),  # NumPy's
+    {"half as wide, times as many": 4, "75 % against 90 %": 91, "60 % against 90 %": 28},  # another order
+    needed(Fraction(2663, 100), Fraction(9174, 100), Fraction(4)),
+    needed(27, 4 * 27, 4),  # half the distance: four times as many; within a quarter
+    needed(*(int(np.int64(value)) for value in (27, 92, 4))),
+]
+
 BANK = {
     "0.1": {"wrong": MOVES_WRONG, "right": MOVES_RIGHT},
     "0.2": {"wrong": ROWS_WRONG, "right": ROWS_RIGHT},
@@ -625,4 +711,5 @@ BANK = {
         ],
     },
     "0.6": {"wrong": PLANS_WRONG, "right": PLANS_RIGHT},
+    "0.7": {"wrong": NEEDED_WRONG, "right": NEEDED_RIGHT},
 }

@@ -1,6 +1,7 @@
 """Answers to chapter 3's exercises, written without a look at the checks."""
 
 import math
+import statistics
 from fractions import Fraction
 
 import numpy as np
@@ -1190,6 +1191,82 @@ right_38 = [
     accepts_as_its_own_loop_does,
 ]
 
+# ---------------------------------------------------------------------------------------------------- 3.9
+BELL = statistics.NormalDist()
+
+
+def seams(to_two, to_one, to_zero):
+    return {"between 0 and 2": to_two, "between 0 and 1": to_one, "between -2 and 0": to_zero}
+
+
+def place_by_halving(share):
+    """The start below which this share of the starts lies, from erf alone."""
+    low, high = -8.0, 8.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        below = 0.5 * (1 + math.erf(middle / math.sqrt(2)))
+        low, high = (middle, high) if below < share else (low, middle)
+    return (low + high) / 2
+
+
+def place_by_counting(share):
+    """The same from a sum of thin strips under the bell."""
+    grid = np.linspace(-8, 8, 160_001)
+    strips = np.exp(-(grid**2) / 2) / np.sqrt(2 * np.pi) * (grid[1] - grid[0])
+    return grid[np.searchsorted(np.cumsum(strips), share)]
+
+
+def dealt_out():
+    """As many starts as there are, sorted, dealt out to the numbers from the left."""
+    starts = torch.randn(200_000, generator=torch.Generator().manual_seed(0)).sort().values
+    last_of_middle, last_of_left = starts[150_000], starts[len(starts) // 6]
+    return seams(float(last_of_middle), float(last_of_middle), float(last_of_left))
+
+
+wrong_39 = [
+    seams(1.0, 0.5, -1.0),  # half way between the numbers
+    seams(BELL.inv_cdf(0.75), BELL.inv_cdf(0.75) / 2, BELL.inv_cdf(1 / 6)),  # moves with the numbers
+    seams(2 * BELL.inv_cdf(0.75), BELL.inv_cdf(0.75), 2 * BELL.inv_cdf(1 / 6)),  # in units of the numbers
+    seams(BELL.inv_cdf(0.75), BELL.inv_cdf(0.75), BELL.inv_cdf(0.25)),  # the new shares not looked at
+    seams(BELL.inv_cdf(0.75), BELL.inv_cdf(0.75), -BELL.inv_cdf(1 / 6)),  # a sign
+    seams(
+        BELL.inv_cdf(0.25), BELL.inv_cdf(0.25), BELL.inv_cdf(1 / 6)
+    ),  # the share of 2, counted from the left
+    seams(BELL.inv_cdf(0.75), BELL.inv_cdf(0.75), BELL.inv_cdf(1 / 3)),  # -2 and 2 exchanged
+    seams(BELL.inv_cdf(0.75), BELL.inv_cdf(0.75), BELL.inv_cdf(2 / 3)),  # the seam between 0 and 2 instead
+    seams(BELL.cdf(0.75), BELL.cdf(0.75), BELL.cdf(1 / 6)),  # area and place exchanged
+    seams(BELL.cdf(0.75), BELL.cdf(0.75), -BELL.cdf(1 / 6)),
+    seams(BELL.pdf(0.75), BELL.pdf(0.75), BELL.pdf(1 / 6)),  # the height of the bell
+    seams(BELL.inv_cdf(0.875), BELL.inv_cdf(0.875), BELL.inv_cdf(1 / 12)),  # the share halved into two tails
+    seams(0.75, 0.75, -0.83),  # the share above the other numbers taken for a place
+    seams(0.75, 0.75, 1 / 6),  # the areas themselves
+    seams(0.5, 0.5, -2 / 3),  # starts spread evenly from -1 to 1
+    seams(0.25, 0.25, -1 / 6),  # the shares
+    seams(BELL.inv_cdf(0.75) / math.sqrt(2), BELL.inv_cdf(0.75) / math.sqrt(2), -0.684),  # erf's variable
+    seams(*(2**0.5 * BELL.inv_cdf(p) for p in (0.75, 0.75, 1 / 6))),  # a bell of the data's width
+    seams(BELL.inv_cdf(2 / 3), BELL.inv_cdf(2 / 3), BELL.inv_cdf(1 / 3)),  # three equal shares
+    seams(BELL.inv_cdf(0.5), BELL.inv_cdf(0.5), BELL.inv_cdf(0.5)),  # all seams in the middle
+    seams(math.log(3), math.log(3), -math.log(5)),  # the logarithm of the odds
+    seams(67.4, 67.4, -96.7),  # percent
+    seams(BELL.inv_cdf(1 / 6), BELL.inv_cdf(0.75), BELL.inv_cdf(0.75)),  # first and last exchanged
+]
+right_39 = [
+    seams(BELL.inv_cdf(3 / 4), BELL.inv_cdf(3 / 4), BELL.inv_cdf(1 / 6)),
+    seams(0.674, 0.674, -0.967),
+    seams(0.67, 0.67, -0.97),  # from a printed table
+    seams(0.7, 0.7, -1.0),  # in the head; within a tenth
+    seams(*(place_by_halving(share) for share in (0.75, 0.75, 1 / 6))),
+    seams(*(place_by_counting(share) for share in (0.75, 0.75, 1 / 6))),
+    seams(-BELL.inv_cdf(0.25), -BELL.inv_cdf(0.25), -BELL.inv_cdf(5 / 6)),  # counted from the right
+    {"between -2 and 0": -0.9674, "between 0 and 1": 0.6745, "between 0 and 2": 0.6745},  # another order
+    seams(*(2**0.5 * float(torch.erfinv(torch.tensor(2 * p - 1))) for p in (0.75, 0.75, 1 / 6))),
+    seams(*torch.special.ndtri(torch.tensor([0.75, 0.75, 1 / 6])).numpy()),  # NumPy's float32
+    seams(*(float(sqrt(2) * sympy.erfinv(2 * p - 1)) for p in (0.75, 0.75, 1 / 6))),
+    seams(*(BELL.inv_cdf(Fraction(*share)) for share in ((3, 4), (3, 4), (1, 6)))),
+    seams(0.679, 0.679, -0.970),  # what the cell after the check measures
+    dealt_out(),
+]
+
 BANK = {
     "3.1": {"wrong": wrong_31, "right": right_31},
     "3.2": {"wrong": wrong_32, "right": right_32},
@@ -1199,4 +1276,5 @@ BANK = {
     "3.6": {"wrong": wrong_36, "right": right_36},
     "3.7": {"wrong": wrong_37, "right": right_37},
     "3.8": {"wrong": wrong_38, "right": right_38},
+    "3.9": {"wrong": wrong_39, "right": right_39},
 }

@@ -1264,3 +1264,148 @@ BANK["4.10"] = {
         lms_with_heuns_start,
     ],
 }
+
+
+# ---- 4.11
+
+PLACE, LEVEL = sympy.symbols("x sigma", positive=True)
+MEAN_GUESS = sympy.tanh(PLACE / LEVEL**2)
+AVERAGE = (PLACE - MEAN_GUESS) / LEVEL
+STEEP = 1 - (1 - MEAN_GUESS**2) / LEVEL**2
+
+
+def streams_with(guess):
+    """Velocity and steepness with another guess D(x, sigma), worked out without a further slip."""
+    velocity = (PLACE - guess) / LEVEL
+    return velocity, LEVEL * sympy.diff(velocity, PLACE)
+
+
+def bell_around(centre):
+    return sympy.exp(-((PLACE - centre) ** 2) / (2 * LEVEL**2))
+
+
+SHARE_OF_ONE = bell_around(1) / (bell_around(1) + bell_around(-1))
+BY_SHARES = SHARE_OF_ONE * (PLACE - 1) / LEVEL + (1 - SHARE_OF_ONE) * (PLACE + 1) / LEVEL
+UPHILL = -LEVEL * sympy.diff(sympy.log(bell_around(1) + bell_around(-1)), PLACE)  # noise from the density
+SIGMOID_GUESS = 2 / (1 + sympy.exp(-2 * PLACE / LEVEL**2)) - 1
+
+BANK["4.11"] = {
+    "wrong": [
+        (STEEP, AVERAGE),  # the other order
+        (MEAN_GUESS, STEEP),  # D, not the velocity
+        (-AVERAGE, -STEEP),  # towards the pictures: the sign of d sigma
+        (-AVERAGE, STEEP),  # the sign of the velocity only
+        (AVERAGE, sympy.diff(AVERAGE, PLACE)),  # sigma forgotten in kappa
+        (AVERAGE, LEVEL * sympy.diff(AVERAGE, LEVEL)),  # the slope in sigma, not in x
+        (AVERAGE, sympy.simplify(LEVEL * AVERAGE / PLACE)),  # the chord from 0, not the slope
+        (AVERAGE, 1 + (1 - MEAN_GUESS**2) / LEVEL**2),  # a sign: above 1 everywhere
+        (AVERAGE, 1 - (1 - MEAN_GUESS**2) / LEVEL),  # the chain rule with sigma for sigma squared
+        (AVERAGE, MEAN_GUESS**2),  # the chain rule's factor forgotten: right at sigma = 1
+        (AVERAGE, 1 - 1 - MEAN_GUESS**2 / LEVEL**2),  # brackets lost
+        (AVERAGE, 1 - (1 - MEAN_GUESS) ** 2 / LEVEL**2),  # the square of the difference
+        (AVERAGE, (1 - MEAN_GUESS**2) / LEVEL**2),  # the slope of D
+        (AVERAGE, sympy.Integer(1)),  # the guess thought to stand still
+        (AVERAGE, 1 - 1 / LEVEL**2),  # the smallest kappa, at x = 0
+        streams_with(sympy.tanh(PLACE / LEVEL)),  # the bells' width not squared
+        streams_with(sympy.tanh(2 * PLACE / LEVEL**2)),  # the exponent's two kept
+        streams_with(sympy.tanh(PLACE / (2 * LEVEL**2))),  # and halved once too often
+        streams_with(-MEAN_GUESS),  # the two shares exchanged
+        streams_with(SHARE_OF_ONE),  # the share of 1 for D: pictures 0 and 1
+        streams_with(sympy.Integer(0)),  # equal shares everywhere: D = 0
+        streams_with(sympy.Integer(1)),  # the nearer stream alone
+        streams_with(sympy.tanh(PLACE * sympy.sqrt(1 + LEVEL**2) / LEVEL**2)),  # x taken for x_t
+        (LEVEL * AVERAGE, LEVEL * STEEP),  # x - D, not divided by sigma
+        ((PLACE - MEAN_GUESS) / LEVEL**2, STEEP / LEVEL),  # minus the score
+        (PLACE / LEVEL - MEAN_GUESS, 1 - (1 - MEAN_GUESS**2) / LEVEL),  # D not divided by sigma
+    ],
+    "right": [
+        (AVERAGE, STEEP),
+        [AVERAGE, STEEP],  # a list
+        sympy.Tuple(AVERAGE, STEEP),
+        streams_with(MEAN_GUESS),  # differentiated by sympy
+        (BY_SHARES, LEVEL * sympy.diff(BY_SHARES, PLACE)),  # Bayes' rule, nothing simplified
+        (UPHILL, LEVEL * sympy.diff(UPHILL, PLACE)),
+        streams_with(SIGMOID_GUESS),
+        (PLACE / LEVEL - MEAN_GUESS / LEVEL, 1 - 1 / (LEVEL * sympy.cosh(PLACE / LEVEL**2)) ** 2),
+        (AVERAGE, 1 - sympy.sech(PLACE / LEVEL**2) ** 2 / LEVEL**2),
+        tuple(part.rewrite(sympy.exp) for part in (AVERAGE, STEEP)),
+        (AVERAGE, 1 - 4 * SHARE_OF_ONE * (1 - SHARE_OF_ONE) / LEVEL**2),  # the variance from the two shares
+        tuple(sympy.expand(part) for part in (AVERAGE, STEEP)),
+        ((PLACE - sympy.tanh(PLACE * LEVEL**-2)) * LEVEL**-1, 1 - LEVEL**-2 + MEAN_GUESS**2 * LEVEL**-2),
+    ],
+}
+
+
+# ---- 4.12
+
+
+def long_last(limit, factor, larger):
+    return {"limit": limit, "factor": factor, "ends larger than 1": larger}
+
+
+FROM, BEHIND, TO, KAPPA = 0.232, 0.356, 0.029, 1.64
+STEP, STEP_BEHIND = TO - FROM, FROM - BEHIND
+W1, W2 = STEP + STEP**2 / (2 * STEP_BEHIND), -(STEP**2) / (2 * STEP_BEHIND)
+
+
+def from_terms(first, second):
+    """Limit and factor from the two terms w_1/s_1 (below 0) and w_2/s_2 (above 0)."""
+    return 2 / (abs(first) + abs(second)), 1 + KAPPA * (first - second)
+
+
+def multistep_terms(*levels):
+    return [w / s for w, s in zip(multistep_weights(levels, TO), levels)]
+
+
+LONG = from_terms(W1 / FROM, W2 / BEHIND)
+LN_STEP, LN_BEHIND = math.log(TO / FROM), math.log(FROM / BEHIND)
+
+BANK["4.12"] = {
+    "wrong": [
+        long_last(*LONG, True),  # a limit that is passed makes the walk fail
+        long_last(LONG[0], -LONG[1], False),  # the size without the sign
+        long_last(LONG[0], 1 - KAPPA * (W1 / FROM - W2 / BEHIND), False),  # a minus before the sum
+        long_last(
+            LONG[0], 1 + KAPPA * (W1 / FROM + W2 / BEHIND), False
+        ),  # the miss before with the same sign
+        long_last(LONG[0], LONG[1] - 1, False),  # the miss itself forgotten
+        long_last(LONG[0], 1 + (W1 / FROM - W2 / BEHIND), False),  # kappa forgotten
+        long_last(LONG[0], -KAPPA / LONG[0], False),  # kappa over the limit
+        long_last(LONG[0] / 2, LONG[1], False),  # 1 for 2 on the right of (4.38)
+        long_last(2 * LONG[0], LONG[1], False),
+        long_last(KAPPA / LONG[0], LONG[1], False),  # how often the limit is passed
+        long_last(2 / LONG[0], LONG[1], False),  # the sum itself, not 2 over it
+        long_last(2 / (abs(W1 / FROM + W2 / BEHIND)), LONG[1], False),  # terms of two signs just added
+        long_last(*from_terms(STEP / FROM, 0), False),  # Euler's, one value
+        long_last(*from_terms(1.5 * STEP / FROM, -0.5 * STEP / BEHIND), False),  # weights of equal steps
+        long_last(*from_terms((STEP - W2) / FROM, 0), False),  # the second value left out
+        long_last(*from_terms((STEP + W2) / FROM, -W2 / BEHIND), False),  # h_- taken above 0
+        long_last(*from_terms(W1 / FROM, W2 / FROM), False),  # both over the newest level
+        long_last(*from_terms(W1 / BEHIND, W2 / FROM), False),  # the two levels exchanged
+        long_last(*from_terms(W1, W2), False),  # weights not divided by their levels
+        long_last(*from_terms(W1 / FROM, 2 * W2 / BEHIND), False),  # the half forgotten in w_2
+        long_last(
+            *from_terms((STEP + STEP / (2 * STEP_BEHIND)) / FROM, -STEP / (2 * STEP_BEHIND) / BEHIND), False
+        ),  # h for h squared
+        long_last(
+            *from_terms(LN_STEP + LN_STEP**2 / (2 * LN_BEHIND), -(LN_STEP**2) / (2 * LN_BEHIND)), False
+        ),  # steps in ln sigma, their weights not divided by levels
+        long_last(*from_terms(STEP_BEHIND / BEHIND, 0), True),  # Euler's, for the step before
+        long_last(0.24, 1 - KAPPA * 2 / 0.24, True),  # the limit and factor of four values
+        long_last(LONG[1], LONG[0], False),  # limit and factor exchanged
+        long_last(LONG[0], abs(LONG[1]), True),
+        long_last(LONG[0], LONG[1] * KAPPA, False),  # kappa taken twice
+    ],
+    "right": [
+        long_last(0.97, -2.39, False),
+        long_last(*LONG, False),
+        long_last(1.0, -2.4, False),  # rounded; within a tenth
+        long_last(0.95, -2.3, False),
+        {"ends larger than 1": False, "factor": -2.375, "limit": 0.972},  # another order
+        long_last(*from_terms(*multistep_terms(FROM, BEHIND)), False),  # weights from the package
+        long_last(np.float64(LONG[0]), np.float64(LONG[1]), np.bool_(False)),  # NumPy's
+        long_last(LONG[0], 1 - 2 * KAPPA / LONG[0], False),  # the factor from the limit
+        long_last(*LONG, larger=bool(8.2e-6 * 2.4 > 1)),  # what is left, times the factor
+        long_last(*(round(value, 3) for value in LONG), 4.6e-6 > 1),
+    ],
+}
