@@ -105,12 +105,13 @@ def slider(
     values: Sequence[Any],
     start: Any = None,
     shown: Sequence[Any] | None = None,
+    columns: int = 6,
 ) -> None:
     """A slider over `values`, from `start` (the first): draw(axes, value) draws what one value shows.
 
-    Above it is a strip of what `shown` show (six of the values, unless told), so that a page on which nothing
-    runs has the picture as well. A script that runs the notebooks gets the strip alone. Raises ValueError
-    where start is not one of the values.
+    Above it is what `shown` show (six of the values, unless told), so many columns wide, so that a page on
+    which nothing runs has the picture as well. A script that runs the notebooks gets that alone. Raises
+    ValueError where start is not one of the values.
     """
     options = list(values)
     first = options[0] if start is None else start
@@ -118,7 +119,8 @@ def slider(
         raise ValueError(f"the slider cannot start at {first!r}, which is not one of its values")
     chosen = [options[i] for i in np.linspace(0, len(options) - 1, min(6, len(options))).round().astype(int)]
     places = chosen if shown is None else list(shown)
-    strip = panels(len(places), [f"{name} = {value}" for value in places], columns=6, width=9.0, height=1.75)
+    titles = [f"{name} = {value}" for value in places]
+    strip = panels(len(places), titles, columns=columns, width=9.0, height=10.5 / columns)
     for axes, value in zip(strip, places):
         draw(axes, value)
     plt.show()
