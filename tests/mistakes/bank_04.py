@@ -7,7 +7,7 @@ import math
 import numpy as np
 import sympy
 
-from minisd.samplers import dpmpp_2m, lms, pndm
+from minisd.samplers import dpmpp_2m, pndm
 
 # 4.1
 
@@ -317,13 +317,14 @@ BANK = {
             (on(plain_euler, [*by_rho(8, 0.03), 0.0]), "Three choices can be better"),
             (on(plain_euler, np.linspace(14.6, 0, 9).tolist()), "nothing is decided"),
             (on(plain_euler, by_rho(8, 0.03)), "still noised"),
+            (on(pndm, [*by_rho(7, 0.03), 0.0]), "Now vary the levels"),
             (on(pndm, [*by_tau(8, 0.08), 0.0]), "more than 8 times"),
             (lambda noise_of, x: x.mean(), "tensor of the shape of x"),
         ],
         "right": [
             on(pndm, [*by_tau(7, 0.08), 0.0]),
             on(pndm, [*by_rho(7, 0.05), 0.0]),
-            on(lms, [*by_tau(8, 0.12), 0.0]),
+            on(pndm, [*by_rho(7, 0.06), 0.0]),
         ],
     },
     "4.11": {

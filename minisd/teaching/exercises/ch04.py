@@ -347,7 +347,13 @@ def euler_on(levels):
     return walk
 
 
-KARRAS = (np.linspace(14.6 ** (1 / 7), 0.03 ** (1 / 7), 8) ** 7).tolist()
+def karras(number):
+    return (np.linspace(14.6 ** (1 / 7), 0.03 ** (1 / 7), number) ** 7).tolist()
+
+
+def pndm_on_karras_levels(noise_of, x):
+    return list(pndm(noise_of, x, [*karras(7), 0.0]))[-1]
+
 
 # 4.11
 
@@ -756,12 +762,12 @@ EXERCISES = [
         minutes=30,
         score=error_of,
         what="median distance from the true ends",
-        mark=0.035,
+        mark=0.025,
         right=eight_calls,
         seconds=60.0,
         mistakes=(
             Mistake(
-                euler_on([*KARRAS, 0.0]),
+                euler_on([*karras(8), 0.0]),
                 "This is Euler on Karras levels. Three choices can be better: the levels, the last of "
                 "them, and the solver.",
             ),
@@ -770,8 +776,12 @@ EXERCISES = [
                 "Even steps of sigma: most of your calls are far out, where nothing is decided.",
             ),
             Mistake(
-                euler_on(KARRAS),
+                euler_on(karras(8)),
                 "You stop at sigma = 0.03 and return what is still noised. The goal is the clean point.",
+            ),
+            Mistake(
+                pndm_on_karras_levels,
+                "This is PNDM on the chapter's Karras levels: a good solver. Now vary the levels.",
             ),
         ),
     ),
