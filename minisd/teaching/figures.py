@@ -120,7 +120,8 @@ def slider(
     chosen = [options[i] for i in np.linspace(0, len(options) - 1, min(6, len(options))).round().astype(int)]
     places = chosen if shown is None else list(shown)
     titles = [f"{name} = {value}" for value in places]
-    strip = panels(len(places), titles, columns=columns, width=9.0, height=10.5 / columns)
+    rows, high = -(-len(places) // columns), 9 / columns + 0.25  # high, in inches: a square and its title
+    strip = panels(len(places), titles, columns=columns, width=9.6, height=rows * high)
     for axes, value in zip(strip, places):
         draw(axes, value)
     plt.show()
