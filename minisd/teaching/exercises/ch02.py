@@ -505,7 +505,7 @@ EXERCISES = [
     ),
     Derive(
         number="2.4",
-        name="shared",
+        name="correlation",
         section="2.7",
         minutes=15,
         right=shared,
