@@ -294,7 +294,7 @@ BANK = {
     },
     "4.8": {
         "wrong": [
-            (2 / (1 - RATIO), "what Euler bears"),
+            (2 / (1 - RATIO), "what Euler tolerates"),
             ((1 + RATIO) / (2 - 2 * RATIO), "What is D where kappa is 1"),
             (1 + (1 + RATIO) / (3 - 3 * RATIO), "aimed at the end"),
             (1 - (1 + RATIO) / (2 - 2 * RATIO), "Mind the sign"),

@@ -701,7 +701,7 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 lambda b: 2 / (1 - b),
-                "This is what Euler bears. In a zigzag the guess before has the other sign, and (4.27) "
+                "This is what Euler tolerates. In a zigzag the guess before has the other sign, and (4.27) "
                 "makes the "
                 "difference larger.",
             ),
