@@ -1030,7 +1030,7 @@ BANK["4.7"] = {
 
 # ---- 4.8
 
-KAPPA, MISS = sympy.symbols("kappa x", positive=True)
+KAPPA, MISS, b = sympy.symbols("kappa x b", positive=True)  # b: the ratio of two levels
 
 BANK["4.8"] = {
     "wrong": [
