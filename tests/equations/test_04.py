@@ -1,6 +1,8 @@
 """Chapter 4: samplers."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import sympy as sp
@@ -8,8 +10,11 @@ import torch
 
 from minisd.samplers import ancestral_sigmas, ddim_step, lms, multistep_weights
 from minisd.schedule import jump_posterior
+from minisd.teaching.exercises.ch04 import KAPPAS
 
 from . import equation
+
+CHAPTERS = Path(__file__).parent.parent.parent / "chapters"
 
 PLACES, SHARES, STD = (
     np.array([-1.0, 0.4, 1.5]),
@@ -630,3 +635,14 @@ def test_steepest():
             return abs(np.linalg.eigvals(matrix)).max()
 
         assert largest(0.99 * claim(weights, levels)) < 1 < largest(1.01 * claim(weights, levels))
+
+
+def test_the_kappas_of_exercise_12_are_those_that_the_chapter_prints():
+    cells = json.loads(next(CHAPTERS.glob("04_*.ipynb")).read_text(encoding="utf-8"))["cells"]
+    printed = next(
+        "".join(output["text"]).split("guidance 7.5: kappa")[1].splitlines()
+        for cell in cells
+        for output in cell.get("outputs", [])
+        if "guidance 7.5: kappa of both pictures" in "".join(output.get("text", []))
+    )
+    assert [float(kappa) for kappa in printed[1].split()] == list(KAPPAS.values())
