@@ -3,7 +3,7 @@
 import nbformat
 import pytest
 
-from other_seeds import failures, report, shifted
+from other_seeds import failures, record, report, shifted
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,9 @@ def test_failures_are_counted_and_the_cell_goes_on(tmp_path):
     assert failed == {(0, 3, "assert luck < 0"), (1, 1, "assert goes_on == 2  # this seed")}
     text = report(path, 1)
     assert "Claims that failed: 1; assertions about the run shown that fail in others: 1." in text
+
+
+def test_a_chapter_written_anew_leaves_the_others_as_they_were():
+    old = record("", ["## 01_b\n\nold words\n", "## 00_a\n\nwords\n"])
+    assert old.index("## 00_a\n\nwords\n") < old.index("## 01_b\n\nold words\n")
+    assert record(old, ["## 01_b\n\nnew words\n"]) == old.replace("old words", "new words")
