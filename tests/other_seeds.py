@@ -26,7 +26,7 @@ STEP = 1000  # the k-th run adds k times this to every seed
 SOURCES = {"manual_seed", "default_rng", "Random"}
 HEAD = """# Other seeds
 
-Written by `make seeds`: every seed of a chapter is replaced in a run, and each chapter's part says when it ran
+Written by `make seeds`: every seed of a chapter is replaced in a run, and each part says when it ran
 and how often. A claim that held in all of n runs fails with fewer than 1 - 0.05^(1/n) of seeds, at 95 %
 confidence: 26 % for ten runs. So much and no more do they say. Assertions marked `# this seed` are about the
 run on the page alone.
