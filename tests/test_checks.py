@@ -4,6 +4,7 @@ import contextlib
 import functools
 import math
 import random
+import signal
 import sys
 import threading
 import time
@@ -414,6 +415,20 @@ def test_a_time_limit_is_over_in_time_and_outside_the_main_thread_there_is_none(
     thread.start()
     thread.join()
     assert heard == [None]
+
+
+def test_the_time_limit_holds_in_a_program_that_ignores_interrupts():
+    """As one does that was started with `nohup`, or in the background of a script."""
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        start = time.monotonic()
+        with pytest.raises(TooLong), time_limit(0.05):
+            while time.monotonic() < start + 5:
+                time.sleep(0.01)
+        assert time.monotonic() < start + 5
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, heard)
 
 
 def test_an_interrupt_stops_the_check_in_one_line(known):

@@ -6,6 +6,7 @@ import io
 import itertools
 import math
 import random
+import signal
 import threading
 import warnings
 from _thread import interrupt_main
@@ -181,7 +182,8 @@ def time_limit(seconds: float) -> Iterator[None]:
 
     A second thread interrupts this one as Ctrl-C would, which works alike on Linux, macOS and Windows. It
     takes effect between two lines of Python: a single call inside of torch is waited for. In any other
-    thread than the main one there is no limit.
+    thread than the main one there is no limit. A program that was started in the background (`nohup`) ignores
+    Ctrl-C; it heeds it in here.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -195,6 +197,9 @@ def time_limit(seconds: float) -> Iterator[None]:
                 interrupt_main()
                 done.wait(1.0)
 
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    if ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
@@ -203,6 +208,8 @@ def time_limit(seconds: float) -> Iterator[None]:
         finally:
             done.set()
             watcher.join()
+            if ignored:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
         if over.is_set():  # the interrupts were swallowed
             raise TooLong
     except KeyboardInterrupt:
