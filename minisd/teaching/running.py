@@ -208,11 +208,12 @@ def time_limit(seconds: float) -> Iterator[None]:
         finally:
             done.set()
             watcher.join()
-            if ignored:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
         if over.is_set():  # the interrupts were swallowed
             raise TooLong
     except KeyboardInterrupt:
         if over.is_set():
             raise TooLong from None
         raise
+    finally:  # last: an interrupt may still come while the watcher is waited for
+        if ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
