@@ -55,7 +55,10 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         with room_for(path):
             os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-            mode = stat.S_IMODE((path if path.exists() else part).stat().st_mode)
+            try:
+                mode = stat.S_IMODE(path.stat().st_mode)
+            except FileNotFoundError:
+                mode = stat.S_IMODE(part.stat().st_mode)
             try:
                 yield part
             except Exception as error:

@@ -22,6 +22,7 @@ import secrets
 import shutil
 import tomllib
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -289,9 +290,14 @@ def incomplete(target: Path) -> Path:
 
 
 def bytes_there(target: Path, size: int) -> int:
-    """How many bytes of a file of `size` need not be fetched any more."""
-    there = (path.stat().st_size for path in (target, incomplete(target)) if path.exists())
-    return min(next(there, 0), size)
+    """How many bytes of a file of `size` need not be fetched any more.
+
+    The part is asked for first: another process may give it its name between the two questions.
+    """
+    for path in (incomplete(target), target):
+        with suppress(FileNotFoundError):
+            return min(path.stat().st_size, size)
+    return 0
 
 
 def check_room(folder: Path, size: int) -> None:

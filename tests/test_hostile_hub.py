@@ -362,6 +362,25 @@ def test_two_processes_that_fetch_one_model_at_once(server, tmp_path, files):
         process.communicate(timeout=60)
 
 
+@pytest.mark.parametrize("first", ["named", "measured"])
+def test_a_part_that_another_process_names_meanwhile(tmp_path, monkeypatch, first):
+    """Seen once in CI: the part was there, and had become the file before its size was asked for."""
+    target, stat, left = tmp_path / "weights", Path.stat, ["part"]
+    part = hub.incomplete(target)
+    part.write_bytes(b"12345")
+
+    def measured(path, *args, **kwargs):
+        if path != part or not left:
+            return stat(path, *args, **kwargs)
+        left.clear()
+        found = None if first == "named" else stat(path, *args, **kwargs)
+        part.rename(target)
+        return found or stat(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "stat", measured)
+    assert hub.bytes_there(target, 10) == 5
+
+
 def test_a_killed_download_goes_on_where_it_was(server, tmp_path, files):
     """Killed three times: each goes on from the bytes that the one before left."""
     server.files = server.sent = files | {UNET: files[UNET][: 200 * PIECE]}
