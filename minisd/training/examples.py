@@ -11,24 +11,10 @@ import torch
 from torch import Tensor
 
 from ..config import VAEConfig
-from ..scenes import COLOURS, GROUNDS, HELD_OUT, HOURS, KINDS, SIZES, Scene, caption, loosened, render
+from ..scenes import HELD_OUT, Scene, caption, loosened, render
 from ..tokenizer import BPE
 from .data import to_tensor
 from .loop import Batch
-
-# What the text encoder is asked about a caption. The first thing stands left where the order is told.
-THING = {"kind": KINDS, "colour": COLOURS, "size": SIZES}
-CAPTION_QUESTIONS: dict[str, tuple] = {
-    "things": (1, 2),
-    "order": (True, False),
-    "ground": (*GROUNDS, None),
-    "hour": (*HOURS, None),
-    **{
-        f"{place} {name}": (*choices, None)
-        for place in ("first", "second")
-        for name, choices in THING.items()
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -41,24 +27,6 @@ class Latents:
     mean: np.ndarray
     std: np.ndarray
     scale: float
-
-
-def captions_to_read(scenes: Sequence[Scene], tokenizer: BPE) -> Batch:
-    """Captions, and the answers to CAPTION_QUESTIONS: ids (n, tokens), truth (n, questions)."""
-
-    def batch(rng: np.random.Generator, n: int) -> tuple[Tensor, ...]:
-        said = [loosened(scenes[i], rng) for i in rng.integers(len(scenes), size=n)]
-        return short_ids(tokenizer, said, rng), torch.tensor([answers(scene) for scene in said])
-
-    return batch
-
-
-def answers(scene: Scene) -> list[int]:
-    """What a caption says of a scene, a number for each of CAPTION_QUESTIONS; open is an answer too."""
-    said = {"things": len(scene.things), "order": scene.ordered, "ground": scene.ground, "hour": scene.hour}
-    for place, thing in zip(("first", "second"), scene.things):
-        said |= {f"{place} kind": thing.kind, f"{place} colour": thing.colour, f"{place} size": thing.size}
-    return [choices.index(said.get(question)) for question, choices in CAPTION_QUESTIONS.items()]
 
 
 def short_ids(tokenizer: BPE, said: Sequence[Scene], rng: np.random.Generator) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..clip import CLIP, TextEncoder, contrastive_loss, end_of
+from ..clip import CLIP, TextEncoder, contrastive_loss
 from ..schedule import NoiseSchedule
 from ..unet import UNet
 from ..vae import AutoencoderKL
@@ -14,28 +14,6 @@ class Objective(nn.Module):
     """A loss, as a module: what it is called with is a batch, what it holds as `net` is trained."""
 
     net: nn.Module
-
-
-class ReadingObjective(Objective):
-    """Say what a caption says: what stands first and second, in which colour, at what hour?
-
-    One linear layer answers every question from the vector at the caption's end token. `questions`
-    are the numbers of answers of each. A contrastive loss alone has little reason to heed the order of
-    words (Yuksekgonul et al. 2023), and left and right are nothing else.
-    """
-
-    net: TextEncoder
-
-    def __init__(self, net: TextEncoder, questions: list[int]):
-        super().__init__()
-        self.net, self.questions = net, questions
-        self.answers = nn.Linear(net.config.hidden_size, sum(questions))
-
-    def forward(self, ids: Tensor, truth: Tensor) -> Tensor:
-        """Cross-entropy summed over the questions; ids (batch, tokens), truth (batch, questions)."""
-        logits = self.answers(end_of(self.net(ids), ids)).split(self.questions, dim=1)
-        losses = (F.cross_entropy(x, y) for x, y in zip(logits, truth.T, strict=True))
-        return sum(losses, start=torch.zeros(()))
 
 
 class CLIPObjective(Objective):

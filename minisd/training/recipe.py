@@ -15,10 +15,10 @@ from ..config import ImageConfig, TextConfig, UNetConfig, VAEConfig
 TINY_RECIPE = Path(__file__).with_name("tiny.toml")
 STAGES = {  # what `minisd train` accepts, and the stages that it stands for, in order
     "tokenizer": ["tokenizer"],
-    "clip": ["pictures", "text", "clip"],
+    "clip": ["pictures", "clip"],
     "vae": ["pictures", "vae", "latents", "decoder"],
     "unet": ["unet", "export"],
-    "all": ["pictures", "tokenizer", "text", "clip", "vae", "latents", "decoder", "unet", "export"],
+    "all": ["pictures", "tokenizer", "clip", "vae", "latents", "decoder", "unet", "export"],
 }
 DTYPES = ("float32", "bfloat16", "float16")
 LARGEST_FILE = 2**15  # bytes; tiny.toml has a tenth, and tomllib needs minutes for some of a million
@@ -67,16 +67,10 @@ class Phase(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextSection(Phase):
-    """The text encoder."""
-
-    config: TextConfig
-
-
-@dataclass(frozen=True, kw_only=True)
 class CLIPSection(Phase):
-    """The image encoder, which learns to agree with the text encoder."""
+    """The text encoder and the image encoder, which learn to agree."""
 
+    text_config: TextConfig
     vision_config: ImageConfig
 
 
@@ -123,7 +117,6 @@ class Recipe(Section):
     size: int = number(8, 4096, 128)
     guidance_scale: float = number(0.0, 1000.0)
     tokenizer: TokenizerSection
-    text: TextSection
     clip: CLIPSection
     vae: VAESection
     decoder: PaintingPhase
@@ -165,9 +158,9 @@ class Recipe(Section):
 
     def _check_words(self) -> None:
         """The text encoder against the tokenizer's rows and the U-Net that reads what it says."""
-        text = self.text.config
+        text = self.clip.text_config
         check_equal(
-            "text.config.max_position_embeddings",
+            "clip.text_config.max_position_embeddings",
             text.max_position_embeddings,
             "the length of a prompt",
             PROMPT_TOKENS,
@@ -175,7 +168,7 @@ class Recipe(Section):
         check_equal(
             "unet.config.cross_attention_dim",
             self.unet.config.cross_attention_dim,
-            "text.config.hidden_size",
+            "clip.text_config.hidden_size",
             text.hidden_size,
         )
 
@@ -199,7 +192,10 @@ class Recipe(Section):
             counts[name] = (
                 100 * (net.layers_per_block + 1) * sum(width**2 for width in net.block_out_channels)
             )
-        towers = (("text.config", self.text.config), ("clip.vision_config", self.clip.vision_config))
+        towers = (
+            ("clip.text_config", self.clip.text_config),
+            ("clip.vision_config", self.clip.vision_config),
+        )
         for name, tower in towers:
             layer = 4 * tower.hidden_size**2 + 2 * tower.hidden_size * tower.intermediate_size
             counts[name] = tower.num_hidden_layers * layer + tower.hidden_size * tower.projection_dim
@@ -212,7 +208,7 @@ class Recipe(Section):
     def settings(self, *names: str) -> dict[str, Any]:
         """What the named sections or values ask for, and what all stages depend on, under flat names.
 
-        settings("text") is {"seed": 0, ..., "text.steps": 1500, ..., "text.config.hidden_size": 128, ...}.
+        settings("clip") is {"seed": 0, ..., "clip.steps": 4000, "clip.text_config.hidden_size": 128, ...}.
         How often a checkpoint is written changes nothing and is left out.
         """
         wanted = ("seed", "pictures", "size", *names)
@@ -252,10 +248,10 @@ def read_recipe(path: str | Path = TINY_RECIPE) -> Recipe:
     """
     path = Path(path)
     table = read_toml(path)
-    text = table.get("text")
-    inner = text.get("config") if isinstance(text, dict) else None
+    clip = table.get("clip")
+    inner = clip.get("text_config") if isinstance(clip, dict) else None
     if isinstance(inner, dict) and "vocab_size" in inner:
-        raise ValueError(f"{path}: text.config.vocab_size follows from tokenizer.size; leave it out")
+        raise ValueError(f"{path}: clip.text_config.vocab_size follows from tokenizer.size; leave it out")
     if "path" in table:
         raise ValueError(f"{path}: path is not known here; leave it out")
     return read_section(Recipe, {**table, "path": path}, f"{path}: ")

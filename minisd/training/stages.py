@@ -63,13 +63,12 @@ SCHEDULE: dict[str, Any] = {
 NEEDS = {  # the stages that have to be finished before one begins
     "pictures": [],
     "tokenizer": [],
-    "text": ["tokenizer"],
-    "clip": ["pictures", "tokenizer", "text"],
+    "clip": ["pictures", "tokenizer"],
     "vae": ["pictures"],
     "latents": ["pictures", "vae"],
     "decoder": ["pictures", "latents"],
-    "unet": ["tokenizer", "text", "latents"],
-    "export": ["tokenizer", "text", "clip", "decoder", "unet"],
+    "unet": ["tokenizer", "clip", "latents"],
+    "export": ["tokenizer", "clip", "decoder", "unet"],
 }
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -96,7 +95,6 @@ class Training:
         self._stages: dict[str, tuple[Callable[[], None], Callable[[], Any]]] = {
             "pictures": (self._make_pictures, self.open_pictures),
             "tokenizer": (self._make_tokenizer, self.open_tokenizer),
-            "text": (self._train_text, self.open_text),
             "clip": (self._train_clip, self.open_clip),
             "vae": (self._train_vae, self.open_vae),
             "latents": (self._make_latents, self.open_latents),
@@ -200,58 +198,41 @@ class Training:
 
     # The networks
 
-    def _train_text(self) -> None:
-        """Teach the text encoder to read: to answer questions about what captions say."""
+    def _train_clip(self) -> None:
+        """Train both encoders of CLIP, from pictures and captions alone."""
         tokenizer = self.open_tokenizer()
-        net = self._new_text(tokenizer)
-        questions = [len(choices) for choices in examples.CAPTION_QUESTIONS.values()]
-        batch = examples.captions_to_read(self.scenes, tokenizer)
-        self._fit(
-            "text", objectives.ReadingObjective(net, questions), batch, self.recipe.text, "tokenizer", "text"
-        )
+        batch = examples.pairs_to_match(self.scenes, self.open_pictures(), tokenizer)
+        objective = objectives.CLIPObjective(self._new_clip(tokenizer))
+        self._fit("clip", objective, batch, self.recipe.clip, "tokenizer", "clip")
+
+    def open_clip(self) -> CLIP:
+        """Both encoders of CLIP, trained."""
+        net = self._new_clip(self.open_tokenizer())
+        return self._open(net, "clip", "clip", self.recipe.clip, "tokenizer", "clip")
 
     def open_text(self) -> TextEncoder:
-        """The text encoder, which has learned to read."""
-        net = self._new_text(self.open_tokenizer())
-        return self._open(net, "text", "text", self.recipe.text, "tokenizer", "text")
+        """CLIP's text encoder, which is all that the U-Net reads with."""
+        clip = self.open_clip()
+        net = TextEncoder(clip.config.text_config)
+        net.text_model = clip.text_model
+        return net.eval()
 
-    def _new_text(self, tokenizer: BPE) -> TextEncoder:
-        """The text encoder before training."""
-        config = replace(
-            self.recipe.text.config,
+    def _new_clip(self, tokenizer: BPE) -> CLIP:
+        """CLIP before training."""
+        wanted = self.recipe.clip
+        text = replace(
+            wanted.text_config,
             vocab_size=len(tokenizer),
             bos_token_id=tokenizer.bos,
             eos_token_id=tokenizer.eos,
             pad_token_id=tokenizer.eos,
         )
-        net = self._new(TextEncoder, config)
-        nn.init.normal_(net.text_model.embeddings.token_embedding.weight, std=TOKEN_STD)
-        nn.init.normal_(net.text_model.embeddings.position_embedding.weight, std=TOKEN_STD)
-        return net
-
-    def _train_clip(self) -> None:
-        """Train the image encoder and both projections, the text encoder as it is: LiT (Zhai et al. 2022)
-        reversed.
-        """
-        text_encoder = self.open_text()
-        net = self._new_clip(text_encoder)
-        net.text_model.load_state_dict(text_encoder.text_model.state_dict())
-        net.text_model.requires_grad_(False)
-        batch = examples.pairs_to_match(self.scenes, self.open_pictures(), self.open_tokenizer())
-        objective = objectives.CLIPObjective(net)
-        self._fit("clip", objective, batch, self.recipe.clip, "tokenizer", "text", "clip")
-
-    def open_clip(self) -> CLIP:
-        """Both encoders of CLIP, trained."""
-        net = self._new_clip(self.open_text())
-        return self._open(net, "clip", "clip", self.recipe.clip, "tokenizer", "text", "clip")
-
-    def _new_clip(self, text_encoder: TextEncoder) -> CLIP:
-        """CLIP before training."""
-        image = self.recipe.clip.vision_config
-        net = self._new(CLIP, CLIPConfig(text_encoder.config, image, image.projection_dim))
-        places = net.vision_model.embeddings.position_embedding.weight
-        nn.init.normal_(places, std=places.shape[1] ** -0.5)  # as OpenAI's: places must show beside colours
+        net = self._new(CLIP, CLIPConfig(text, wanted.vision_config, wanted.vision_config.projection_dim))
+        tokens, patches = net.text_model.embeddings, net.vision_model.embeddings
+        nn.init.normal_(tokens.token_embedding.weight, std=TOKEN_STD)
+        nn.init.normal_(tokens.position_embedding.weight, std=TOKEN_STD)
+        # As OpenAI's: places must show beside colours.
+        nn.init.normal_(patches.position_embedding.weight, std=wanted.vision_config.hidden_size**-0.5)
         return net
 
     def _train_vae(self) -> None:
@@ -300,12 +281,12 @@ class Training:
         batch = examples.latents_to_denoise(
             self.scenes, latents, self.open_tokenizer(), wanted.caption_dropout, steps
         )
-        self._fit("unet", objective, batch, wanted, "tokenizer", "text", "vae", "unet")
+        self._fit("unet", objective, batch, wanted, "tokenizer", "clip", "vae", "unet")
 
     def open_unet(self) -> UNet:
         """The noise predictor, trained."""
         net = self._new(UNet, self.recipe.unet.config)
-        return self._open(net, "unet", "unet", self.recipe.unet, "tokenizer", "text", "vae", "unet")
+        return self._open(net, "unet", "unet", self.recipe.unet, "tokenizer", "clip", "vae", "unet")
 
     def _export(self) -> None:
         """All parts as the model folder `out / model`, in half precision; CLIP beside them, without its text
