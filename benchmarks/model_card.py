@@ -26,7 +26,7 @@ from minisd.training.recipe import Phase, Recipe, read_recipe
 SCORES = ("adherence", "parts", "speed")
 COMMANDS = {
     "tokenizer": (),
-    "clip": ("text", "clip"),
+    "clip": ("clip",),
     "vae": ("vae", "decoder"),
     "unet": ("unet",),
 }  # CLI: sections
@@ -36,11 +36,10 @@ UNSEEDED = (
     "it does not repeat bit for bit."
 )
 READING = """\
-The text encoder first learns to answer what a caption says (kinds, colours, sizes, order, ground, \
-hour), from the
-grammar's own labels. CLIP's image encoder is then trained by the contrastive loss to agree with it, the \
-text half
-frozen. OpenAI's CLIP learns both from pairs alone."""
+The text encoder and an image encoder learn together from pictures and captions alone, by CLIP's contrastive
+loss with hard negatives: a picture of two things comes with its mirror image and with their colours swapped,
+and every caption with one that is wrong in one thing. The U-Net then reads with the text encoder, which stays
+as it is."""
 HEADER = """---
 license: apache-2.0
 library_name: diffusers
@@ -58,7 +57,6 @@ tags:
 def stages(recipe: Recipe) -> dict[str, Phase]:
     """The sections of the recipe that are trainings with a loss, in order, by their names."""
     return {
-        "text": recipe.text,
         "clip": recipe.clip,
         "vae-corners": recipe.vae.corners,
         "vae-whole": recipe.vae.whole,

@@ -271,7 +271,8 @@ Written by `python benchmarks/text_encoders.py`, {results["date"]}, {on_machine(
 
 {table(head, rows)}
 
-Everything right, %, {results["n"]} prompts a column, guidance {results["guidance_scale"]:g}, 30 DDIM steps; in
+Everything right, %, {results["n"]} prompts a column,
+guidance {results["guidance_scale"]:g}, 30 DDIM steps; in
 brackets 95 % intervals.
 """
 

@@ -8,10 +8,12 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from minisd import StableDiffusion
 from minisd.checkpoint import read_json
@@ -30,6 +32,7 @@ import model_card  # noqa: E402
 import parts  # noqa: E402
 import sheet  # noqa: E402
 import speed  # noqa: E402
+import text_encoders  # noqa: E402
 
 HOUSE, TENT, TREE = (
     Thing("house", "red", "small"),
@@ -352,7 +355,7 @@ def test_a_training_of_another_recipe_is_refused(tmp_path):
     }
     for name, stage in made.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(stage))
-    assert list(made) == ["text", "clip", "vae-corners", "vae-whole", "decoder", "unet"]
+    assert list(made) == ["clip", "vae-corners", "vae-whole", "decoder", "unet"]
     assert model_card.collect(tmp_path, recipe) == made
     other = replace(recipe, unet=replace(recipe.unet, steps=200))
     with pytest.raises(ValueError, match=r"unet.json holds 104 losses.* of another recipe"):
@@ -422,3 +425,59 @@ def test_the_model_card_is_that_of_the_files():
     )
     made = model_card.card(read_recipe(), read_json(training), model_card.read_scores(TINY))
     assert made == (TINY / "README.md").read_text(encoding="utf-8"), "run: python benchmarks/model_card.py"
+
+
+# ---- which text encoder paints best
+
+
+def cross_entropy(true: float, *others: float) -> float:
+    """-log softmax of the first of these logits."""
+    return math.log(sum(math.exp(x) for x in (true, *others))) - true
+
+
+class FakeReader(nn.Module):
+    """A text encoder whose vector at each token is the token's id, twice."""
+
+    config = SimpleNamespace(hidden_size=2)
+
+    def forward(self, ids):
+        return ids[:, :, None].expand(-1, -1, 2).float()
+
+
+def test_the_reading_loss_is_the_one_computed_by_hand():
+    """Two questions with two and three answers, from the vector at the first end token, which has the highest
+    id.
+    """
+    objective = text_encoders.ReadingObjective(FakeReader(), [2, 3])
+    with torch.no_grad():
+        objective.answers.weight.copy_(torch.tensor([[0.1, 0.1], [0, 0], [0, 0.2], [0.1, 0], [-0.1, 0]]))
+        objective.answers.bias.zero_()
+    ids, truth = (
+        torch.tensor([[7, 1, 9, 9], [7, 9, 9, 9], [7, 1, 2, 5]]),
+        torch.tensor([[0, 0], [0, 0], [1, 2]]),
+    )
+    nine = cross_entropy(1.8, 0.0) + cross_entropy(1.8, 0.9, -0.9)
+    seven = cross_entropy(0.0, 1.4) + cross_entropy(-0.7, 1.4, 0.7)  # without an end the highest id is read
+    assert objective(ids, truth).item() == pytest.approx((nine + nine + seven) / 3, rel=1e-6)
+
+
+RED_HOUSE, BLUE_TENT = Thing("house", "red", "big"), Thing("tent", "blue")
+
+
+@pytest.mark.parametrize(
+    "scene, said",
+    [
+        (
+            Scene((RED_HOUSE,), "snow", "night"),
+            [1, True, "snow", "night", "house", "red", "big", None, None, None],
+        ),
+        (Scene((RED_HOUSE, BLUE_TENT)), [2, True, None, None, "house", "red", "big", "tent", "blue", None]),
+        (
+            Scene((BLUE_TENT, RED_HOUSE), None, "day", ordered=False),
+            [2, False, None, "day", "tent", "blue", None, "house", "red", "big"],
+        ),
+    ],
+)
+def test_answers_are_what_the_scene_states_and_open_is_one_of_them(scene, said):
+    questions = text_encoders.CAPTION_QUESTIONS.values()
+    assert [choices[i] for choices, i in zip(questions, text_encoders.answers(scene), strict=True)] == said

@@ -69,7 +69,7 @@ def test_what_is_left_out_has_its_default(tmp_path):
     text = re.sub(r"^(warmup|ema_decay|size = 128).*$", "", TEXT, flags=re.MULTILINE)
     (tmp_path / "recipe.toml").write_text(text)
     recipe = read_recipe(tmp_path / "recipe.toml")
-    assert (recipe.text.warmup, recipe.text.ema_decay, recipe.text.save_every, recipe.size) == (
+    assert (recipe.clip.warmup, recipe.clip.ema_decay, recipe.clip.save_every, recipe.size) == (
         200,
         0.999,
         250,
@@ -109,21 +109,24 @@ def test_a_section_made_by_hand_is_checked_too():
         ({"guidance_scale": "nan"}, "guidance_scale is nan; give a number from 0.0 to 1000.0"),
         ({"guidance_scale": "-inf"}, "guidance_scale is -inf; give"),
         ({"tokenizer__size": 513}, "tokenizer.size is 513; give a whole number from 514"),
-        ({"text__learning_rate_peak": 0}, "text.learning_rate_peak is 0; give a number from 1e-12"),
-        ({"text__ema_decay": "1.0"}, "text.ema_decay is 1.0; give a number"),
-        ({"text__steps": "[1500]"}, "text.steps is a list; give"),
-        ({"text__batch_size": "{}"}, "text.batch_size is a section; give"),
+        ({"clip__learning_rate_peak": 0}, "clip.learning_rate_peak is 0; give a number from 1e-12"),
+        ({"clip__ema_decay": "1.0"}, "clip.ema_decay is 1.0; give a number"),
+        ({"clip__steps": "[1500]"}, "clip.steps is a list; give"),
+        ({"clip__batch_size": "{}"}, "clip.batch_size is a section; give"),
         ({"vae__whole__crop": "0x" + 5000 * "f"}, "vae.whole.crop is a number of more than 20 digits; give"),
         ({"unet__caption_dropout": 1.5}, "unet.caption_dropout is 1.5; give a number from 0.0 to 1.0"),
         ({"decoder__edge_weight": "1979-05-27"}, "decoder.edge_weight is datetime.date(1979"),
-        ({"text__config__num_hidden_layers": 10**9}, "text.config: text encoder: num_hidden_layers must be"),
+        (
+            {"clip__text_config__num_hidden_layers": 10**9},
+            "clip.text_config: text encoder: num_hidden_layers must be",
+        ),
         ({"unet__config__block_out_channels": "[16384, 16384]"}, "unet.config describes about 1e+11 weights"),
         (
             {"clip__vision_config__hidden_size": 16384},
             "clip.vision_config describes about 3e+09 weights; give",
         ),
         ({"unet__config__norm_num_groups": 5}, "unet.config: U-Net: 5 groups"),
-        ({"text__config__num_attention_heads": 3}, "text.config: text encoder: 3 attention heads"),
+        ({"clip__text_config__num_attention_heads": 3}, "clip.text_config: text encoder: 3 attention heads"),
     ],
 )
 def test_a_bad_value_is_refused_by_its_name(tmp_path, values, said):
@@ -145,10 +148,13 @@ def test_a_bad_value_is_refused_by_its_name(tmp_path, values, said):
         ({"vae__config__in_channels": 1}, "vae.config.in_channels is 1; it must be the number of colours, 3"),
         ({"clip__vision_config__patch_size": 48}, "size is 128; it must be a multiple of 48 (clip."),
         ({"clip__vision_config__num_channels": 4}, "clip.vision_config.num_channels is 4; it must be"),
-        ({"text__config__max_position_embeddings": 70}, "text.config.max_position_embeddings is 70; it must"),
         (
-            {"text__config__hidden_size": 64},
-            "unet.config.cross_attention_dim is 128; it must be text.config.",
+            {"clip__text_config__max_position_embeddings": 70},
+            "clip.text_config.max_position_embeddings is 70; it",
+        ),
+        (
+            {"clip__text_config__hidden_size": 64},
+            "unet.config.cross_attention_dim is 128; it must be clip.text_config.",
         ),
         (
             {"unet__config__in_channels": 8},
@@ -166,14 +172,14 @@ def test_sizes_that_do_not_fit_together_are_refused(tmp_path, values, said):
 @pytest.mark.parametrize(
     "text, said",
     [
-        ("", "seed, pictures, guidance_scale (and 6 more) is missing; compare it with"),
+        ("", "seed, pictures, guidance_scale (and 5 more) is missing; compare it with"),
         (TEXT.replace("snr_gamma = 5.0", ""), "unet.snr_gamma is missing"),
         (TEXT.replace("snr_gamma", "snr_gama"), "unet.snr_gama is not known here; the keys are steps"),
         (TEXT.replace("[decoder]", "[decoders]"), "decoders is not known here"),
         (TEXT.replace("seed = 0", 'seed = 0\npath = "x"'), "path is not known here"),
         (
-            TEXT.replace("[text.config]", "[text.config]\nvocab_size = 5"),
-            "text.config.vocab_size follows from",
+            TEXT.replace("[clip.text_config]", "[clip.text_config]\nvocab_size = 5"),
+            "clip.text_config.vocab_size follows from",
         ),
         (TEXT.replace("seed = 0", 'seed = 0\n"a\\nb" = 1'), "'a\\nb' is not known here"),
         (

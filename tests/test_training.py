@@ -11,7 +11,6 @@ import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import diffusers
 import numpy as np
@@ -25,19 +24,18 @@ from torch.distributions import Normal, kl_divergence
 
 from minisd import AutoencoderKL, StableDiffusion, TextEncoder, UNet
 from minisd.cli import main
-from minisd.clip import LOGIT_SCALE, contrastive_loss
-from minisd.scenes import HELD_OUT, Scene, Thing, parse, render_many
+from minisd.clip import contrastive_loss
+from minisd.scenes import HELD_OUT, parse, render_many
 from minisd.scenes.judge import Judge
 from minisd.schedule import NoiseSchedule
 from minisd.teaching.book import ROOT
 from minisd.training import data, examples, loop, stages
 from minisd.training.data import map_pictures, render_pictures, to_tensor, training_scenes
-from minisd.training.examples import CAPTION_QUESTIONS, Latents, answers, twins
+from minisd.training.examples import Latents, twins
 from minisd.training.loop import fit, learning_rate
 from minisd.training.objectives import (
     CLIPObjective,
     PaintingLoss,
-    ReadingObjective,
     UNetObjective,
     VAEObjective,
 )
@@ -431,7 +429,7 @@ def test_every_phase_takes_its_steps_and_moves_its_weights(finished):
 
 def test_the_checkpoint_before_the_last_one_is_kept(finished):
     folder = finished / "checkpoints"
-    names = ["clip", "decoder", "text", "unet", "vae-corners", "vae-whole"]
+    names = ["clip", "decoder", "unet", "vae-corners", "vae-whole"]
     assert sorted(path.name for path in folder.iterdir()) == sorted(
         f"{name}{which}" for name in names for which in (".pt", ".previous.pt", ".pt.sha256")
     )
@@ -552,7 +550,7 @@ for kill in [*kills, ("nowhere", "", 0)]:
 """
 KILLS = [
     ("before the renaming", "merges.txt", 1),
-    ("half a checkpoint", "text", 2),
+    ("half a checkpoint", "clip", 2),
     ("in a step", "vae-whole", 2),  # before its first checkpoint
     ("before the renaming", "latents.npz", 1),
     ("before the renaming", "unet.previous.pt", 1),
@@ -585,17 +583,19 @@ def test_the_decoders_training_leaves_the_encoder_as_it_was(finished):
 
 
 def test_the_u_nets_training_leaves_the_text_encoder_as_it_was(finished):
-    text, unet = (checkpoint(finished / "checkpoints" / f"{name}.pt") for name in ("text", "unet"))
+    clip, unet = (checkpoint(finished / "checkpoints" / f"{name}.pt") for name in ("clip", "unet"))
     after = {name: x for name, x in unet["objective"].items() if name.startswith("text_encoder.")}
     assert after and all(
-        torch.equal(x, text["average"][name.replace("text_encoder", "module")]) for name, x in after.items()
+        torch.equal(x, clip["average"][name.replace("text_encoder", "module")]) for name, x in after.items()
     )
 
 
-def test_clips_training_leaves_the_text_encoder_as_it_was(finished):
-    text, clip = (checkpoint(finished / "checkpoints" / f"{name}.pt")["average"] for name in ("text", "clip"))
-    assert all(torch.equal(x, clip[name]) for name, x in text.items())
-    assert not torch.equal(clip["module.logit_scale"], torch.tensor(LOGIT_SCALE))
+def test_clips_training_moves_both_encoders_and_the_temperature(finished, training):
+    before = training._new_clip(training.open_tokenizer()).state_dict()
+    after = checkpoint(finished / "checkpoints" / "clip.pt")["average"]
+    same = {name for name, x in before.items() if torch.equal(x, after[f"module.{name}"])}
+    assert not {name.split(".")[0] for name in same} & {"text_projection", "visual_projection", "logit_scale"}
+    assert not any(name.endswith("proj.weight") for name in same)
 
 
 # ---- what each stage draws
@@ -624,10 +624,9 @@ def some_latents():
 
 @pytest.fixture(scope="module")
 def batches(scenes, tokenizer, some_latents):
-    """The batch function of three stages."""
+    """The batch function of two stages."""
     pictures = render_many(scenes, range(SHOWN))
     return {
-        "text": examples.captions_to_read(scenes, tokenizer),
         "clip": examples.pairs_to_match(scenes, pictures, tokenizer),
         "unet": examples.latents_to_denoise(scenes, some_latents, tokenizer, 0.1, 1000),
     }
@@ -697,14 +696,8 @@ def test_clip_leaves_out_the_other_captions_that_fit(clip_batch):
     assert fits.any() and torch.equal(also_true, fits)
 
 
-def test_the_text_encoder_is_asked_what_its_captions_say(batches, tokenizer):
-    ids, truth = batches["text"](np.random.default_rng(0), 50)
-    said = [parse(tokenizer.decode(row)) for row in ids]
-    assert truth.tolist() == [answers(scene) for scene in said]
-
-
 def test_captions_are_cut_only_after_the_end_of_the_longest(batches, tokenizer):
-    ids, _ = batches["text"](np.random.default_rng(0), 50)
+    ids, _, _ = batches["clip"](np.random.default_rng(0), 16)
     ends = ids == tokenizer.eos
     assert ends[:, -1].all() and not ends[:, -2].all()
 
@@ -875,53 +868,6 @@ def test_clips_objective_leaves_out_what_is_also_true():
     assert loss.item() != pytest.approx(contrastive_loss(torch.tensor(LOGITS)).item())
 
 
-class FakeReader(nn.Module):
-    """A text encoder whose vector at each token is the token's id, twice."""
-
-    config = SimpleNamespace(hidden_size=2)
-
-    def forward(self, ids):
-        return ids[:, :, None].expand(-1, -1, 2).float()
-
-
-def test_the_reading_loss_is_the_one_computed_by_hand():
-    """Two questions with two and three answers, from the vector at the first end token, which has the highest
-    id.
-    """
-    objective = ReadingObjective(FakeReader(), [2, 3])
-    with torch.no_grad():
-        objective.answers.weight.copy_(torch.tensor([[0.1, 0.1], [0, 0], [0, 0.2], [0.1, 0], [-0.1, 0]]))
-        objective.answers.bias.zero_()
-    ids, truth = (
-        torch.tensor([[7, 1, 9, 9], [7, 9, 9, 9], [7, 1, 2, 5]]),
-        torch.tensor([[0, 0], [0, 0], [1, 2]]),
-    )
-    nine = cross_entropy(1.8, 0.0) + cross_entropy(1.8, 0.9, -0.9)
-    seven = cross_entropy(0.0, 1.4) + cross_entropy(-0.7, 1.4, 0.7)  # without an end the highest id is read
-    assert objective(ids, truth).item() == pytest.approx((nine + nine + seven) / 3, rel=1e-6)
-
-
-HOUSE, TENT = Thing("house", "red", "big"), Thing("tent", "blue")
-
-
-@pytest.mark.parametrize(
-    "scene, said",
-    [
-        (
-            Scene((HOUSE,), "snow", "night"),
-            [1, True, "snow", "night", "house", "red", "big", None, None, None],
-        ),
-        (Scene((HOUSE, TENT)), [2, True, None, None, "house", "red", "big", "tent", "blue", None]),
-        (
-            Scene((TENT, HOUSE), None, "day", ordered=False),
-            [2, False, None, "day", "tent", "blue", None, "house", "red", "big"],
-        ),
-    ],
-)
-def test_answers_are_what_the_scene_states_and_open_is_one_of_them(scene, said):
-    assert [choices[i] for choices, i in zip(CAPTION_QUESTIONS.values(), answers(scene), strict=True)] == said
-
-
 # ---- twins
 
 
@@ -1058,7 +1004,7 @@ def test_the_exported_vae_holds_the_scale(latents, finished):
 @pytest.mark.parametrize(
     "folder, file, phase",
     [
-        ("text_encoder", "model", "text"),
+        ("text_encoder", "model", "clip"),
         ("clip", "model", "clip"),
         ("unet", "diffusion_pytorch_model", "unet"),
         ("vae", "diffusion_pytorch_model", "decoder"),
@@ -1107,7 +1053,7 @@ def test_diffusers_opens_the_exported_model_and_paints_the_same(finished, export
 def tiny():
     """The networks that tiny.toml describes, without memory for their weights."""
     recipe = read_recipe()
-    text = replace(recipe.text.config, vocab_size=recipe.tokenizer.size)
+    text = replace(recipe.clip.text_config, vocab_size=recipe.tokenizer.size)
     with torch.device("meta"):
         return TextEncoder(text), AutoencoderKL(recipe.vae.config), UNet(recipe.unet.config)
 

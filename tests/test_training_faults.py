@@ -160,9 +160,9 @@ def test_a_run_clears_away_what_killed_ones_have_left(recipe, run):
             "tokenizer was made with tokenizer.captions = 300, now it is 301",
         ),
         (
-            lambda r: replace(r, text=replace(r.text, steps=6)),
+            lambda r: replace(r, clip=replace(r.clip, steps=6)),
             "unet",
-            "text.pt was made with text.steps = 5, now it is 6",
+            "clip.pt was made with clip.steps = 5, now it is 6",
         ),
         (
             lambda r: replace(r, vae=replace(r.vae, kl_weight=1e-3)),
@@ -190,8 +190,8 @@ def test_a_changed_setting_is_refused_with_its_old_and_new_value(recipe, finishe
 
 
 def test_how_often_it_saves_may_change(recipe, finished):
-    other = replace(recipe, text=replace(recipe.text, save_every=1))
-    Training(other, finished, device="cpu").train("text")
+    other = replace(recipe, clip=replace(recipe.clip, save_every=1))
+    Training(other, finished, device="cpu").train("clip")
 
 
 def test_latents_of_other_weights_are_refused(recipe, run):
@@ -319,7 +319,7 @@ def test_a_damaged_finished_stage_is_not_opened_and_mended_by_its_command(recipe
 @pytest.mark.parametrize("damage", [cut, flip, Path.unlink], ids=["cut", "flipped", "gone"])
 @pytest.mark.parametrize(
     "file, stage",
-    [("pictures.npy", "pictures"), ("latents.npz", "unet"), ("tokenizer/merges.txt", "text")],
+    [("pictures.npy", "pictures"), ("latents.npz", "unet"), ("tokenizer/merges.txt", "clip")],
 )
 def test_damage_to_what_is_made_once_is_noticed(recipe, run, damage, file, stage):
     damage(run / file)
@@ -358,7 +358,7 @@ def test_a_damaged_record_is_an_error(recipe, run, text):
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on a file's size")
 @pytest.mark.parametrize(
     "limit, stage, file",
-    [(50_000, "pictures", "pictures.npy"), (100_000, "text", "text.pt"), (10_000, "latents", "latents.npz")],
+    [(50_000, "pictures", "pictures.npy"), (100_000, "clip", "clip.pt"), (10_000, "latents", "latents.npz")],
 )
 def test_a_full_disk_is_told_in_one_line_and_leaves_nothing_half_written(recipe, run, limit, stage, file):
     import resource
@@ -395,7 +395,7 @@ def test_no_memory_is_told_as_such(recipe, run, monkeypatch, said):
     with pytest.raises(
         MemoryError, match="stage text needs more memory than there is; give a smaller batch_size"
     ):
-        Training(recipe, run, device="cpu").train("text")
+        Training(recipe, run, device="cpu").train("clip")
 
 
 # ---- signals
@@ -421,9 +421,9 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(recipe, finished,
     with monkeypatch.context() as patch:
         patch.setattr(loop, "learning_rate", interrupting)
         with pytest.raises(KeyboardInterrupt):
-            training.train("text")
-    training.train("text")
-    old, new = (torch.load(f / "checkpoints" / "text.pt", weights_only=True) for f in (finished, tmp_path))
+            training.train("clip")
+    training.train("clip")
+    old, new = (torch.load(f / "checkpoints" / "clip.pt", weights_only=True) for f in (finished, tmp_path))
     assert all(torch.equal(x, new["average"][name]) for name, x in old["average"].items())
 
 
@@ -529,12 +529,12 @@ def test_all_stages_train_in_bfloat16_and_are_opened_in_float32(recipe, tmp_path
         assert torch.load(path, weights_only=True)["dtype"] == "bfloat16"
     weights = training.open_unet().state_dict().values()
     assert all(x.dtype == torch.float32 and x.isfinite().all() for x in weights)
-    path = tmp_path / "checkpoints" / "text.pt"
+    path = tmp_path / "checkpoints" / "clip.pt"
     previous(path).replace(path)
     with pytest.raises(
-        ValueError, match=r"text.pt was begun with dtype = bfloat16, now it is float32; go on"
+        ValueError, match=r"clip.pt was begun with dtype = bfloat16, now it is float32; go on"
     ):
-        training.train("text")
+        training.train("clip")
 
 
 @pytest.mark.parametrize(
