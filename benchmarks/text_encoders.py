@@ -26,12 +26,13 @@ from torch import Tensor, nn
 
 from adherence import GROUPS, model_painter, prompts, score
 from common import HERE, on_machine, table, with_interval, write_text
-from minisd import BPE, StableDiffusion, TextEncoder, UNet
+from minisd import StableDiffusion, TextEncoder, UNet
 from minisd.checkpoint import read_json, write_json
 from minisd.clip import end_of
 from minisd.scenes import COLOURS, GROUNDS, HOURS, KINDS, SIZES, Scene, loosened
 from minisd.scenes.judge import Judge
 from minisd.schedule import NoiseSchedule
+from minisd.tokenizer import BPE
 from minisd.training import examples
 from minisd.training.data import to_tensor
 from minisd.training.loop import Batch, fit
