@@ -1,21 +1,22 @@
 """Which text encoder paints best? Four ways to train one, a U-Net for each, and the judge.
 
-    minisd train tokenizer --out runs/tiny && minisd train vae --out runs/tiny      if not trained yet
+    minisd train all --out runs/tiny                        if not trained yet: autoencoder, CLIP
     python benchmarks/text_encoders.py --run runs/tiny      train, paint, write text_encoders.json and .md
 
     plain     contrastive: pictures and their captions alone, the others of the batch are wrong (CLIP)
-    hard      contrastive, with hard negatives: mirrored and recoloured pictures, captions with a fault
+    hard      contrastive, with hard negatives: the run's own CLIP (mirrored and recoloured pictures, captions
+              with a fault)
     labels    answers to what its captions say (how many things, which colours, ...), given by the grammar
     joint     no training before the U-Net's; the noise that it predicts is all there is to learn from
 
-The first three get STEPS that take about the same time, and joint gets as much more of the U-Net's. All have
-the same network, tokenizer, captions, autoencoder and first weights. A run that was stopped goes on where it
-was.
+The first three get about the same time, and joint gets as much more of the U-Net's. All have the same network,
+tokenizer, captions, autoencoder and first weights. A run that was stopped goes on where it was.
 """
 
 import argparse
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,21 +30,21 @@ from common import HERE, on_machine, table, with_interval, write_text
 from minisd import StableDiffusion, TextEncoder, UNet
 from minisd.checkpoint import read_json, write_json
 from minisd.clip import end_of
+from minisd.config import DEVICES
 from minisd.scenes import COLOURS, GROUNDS, HOURS, KINDS, SIZES, Scene, loosened
 from minisd.scenes.judge import Judge
 from minisd.schedule import NoiseSchedule
 from minisd.tokenizer import BPE
 from minisd.training import examples
-from minisd.training.data import to_tensor
+from minisd.training.data import shrunk, to_tensor
 from minisd.training.loop import Batch, fit
 from minisd.training.machine import machine
 from minisd.training.objectives import CLIPObjective, Objective, UNetObjective
 from minisd.training.recipe import Phase, read_recipe
 from minisd.training.stages import SCHEDULE, Training
 
-STEPS = {"plain": 5000, "hard": 4000, "labels": 4000}
-PICTURES, CAPTIONS = 32, 128  # of a step of the contrastive trainings, and of the one on labels
-UNET_STEPS, JOINT_STEPS = 2000, 2800
+LABEL_STEPS, CAPTIONS, LABEL_RATE = 4000, 128, 1e-3  # of the training on labels: AdamW
+UNET_STEPS, JOINT_STEPS = 5200, 6000
 TIMED = 10  # steps that are timed of each training
 NAMES = {
     "plain": "contrastive",
@@ -108,7 +109,7 @@ class ReadingObjective(Objective):
         return sum(losses, start=torch.zeros(()))
 
 
-def plain_pairs(scenes: Sequence[Scene], pictures: np.ndarray, tokenizer: BPE) -> Batch:
+def plain_pairs(scenes: Sequence[Scene], pictures: np.ndarray, tokenizer: BPE, side: int) -> Batch:
     """Pictures and their captions; like `examples.pairs_to_match`, with no hard negatives."""
 
     def batch(rng: np.random.Generator, n: int) -> tuple[Tensor, ...]:
@@ -116,7 +117,7 @@ def plain_pairs(scenes: Sequence[Scene], pictures: np.ndarray, tokenizer: BPE) -
         said = [loosened(scenes[i], rng) for i in shown]
         also_true = torch.tensor([[text.admits(scenes[i]) for text in said] for i in shown])
         also_true.fill_diagonal_(False)
-        return examples.short_ids(tokenizer, said, rng), to_tensor(pictures[shown]), also_true
+        return examples.short_ids(tokenizer, said, rng), shrunk(to_tensor(pictures[shown]), side), also_true
 
     return batch
 
@@ -142,8 +143,8 @@ class JointObjective(Objective):
 class Comparison:
     """The trainings of one kind of text encoder, in a folder of their own."""
 
-    def __init__(self, run: Path, kind: str):
-        self.training, self.kind = Training(read_recipe(), run, device="cpu"), kind
+    def __init__(self, run: Path, kind: str, device: str):
+        self.training, self.kind, self.device = Training(read_recipe(), run, device=device), kind, device
         self.folder = run / "text_encoders" / kind
         self.folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer, self.latents = self.training.open_tokenizer(), self.training.open_latents()
@@ -157,27 +158,27 @@ class Comparison:
 
     def reading(self, text: TextEncoder) -> tuple[Objective, Batch, Phase]:
         """What trains the text encoder before the U-Net's training."""
-        scenes = self.training.scenes
+        scenes, clip = self.training.scenes, self.training.recipe.clip
         if self.kind == "labels":
             questions = [len(choices) for choices in CAPTION_QUESTIONS.values()]
-            batch = captions_to_read(scenes, self.tokenizer)
-            return ReadingObjective(text, questions), batch, self.phase(CAPTIONS)
+            phase = Phase(steps=LABEL_STEPS, batch_size=CAPTIONS, learning_rate_peak=LABEL_RATE)
+            return ReadingObjective(text, questions), captions_to_read(scenes, self.tokenizer), phase
         net = self.training._new_clip(self.tokenizer)
         net.text_model = text.text_model
-        pairs = plain_pairs if self.kind == "plain" else examples.pairs_to_match
-        batch = pairs(scenes, self.training.open_pictures(), self.tokenizer)
-        return CLIPObjective(net), batch, self.phase(PICTURES)
+        side = clip.vision_config.image_size
+        batch = plain_pairs(scenes, self.training.open_pictures(), self.tokenizer, side)
+        return CLIPObjective(net), batch, replace(clip.mixed, steps=clip.mixed.steps + clip.twins.steps)
 
-    def phase(self, batch_size: int) -> Phase:
-        """As many steps as this kind gets, and the rest as the recipe's CLIP has it."""
-        clip = self.training.recipe.clip
-        return Phase(
-            steps=STEPS[self.kind],
-            batch_size=batch_size,
-            learning_rate_peak=clip.learning_rate_peak,
-            warmup=clip.warmup,
-            ema_decay=clip.ema_decay,
-        )
+    def cost_of_clip(self) -> dict:
+        """What the run's own CLIP cost."""
+        clip, batches = self.training.recipe.clip, self.training.pairs_of
+        net = CLIPObjective(self.training._new_clip(self.tokenizer))
+        seconds = {
+            phase: timed(net, batches(phase), getattr(clip, phase).batch_size) for phase in ("mixed", "twins")
+        }
+        steps = clip.mixed.steps + clip.twins.steps
+        whole = sum(getattr(clip, phase).steps * each for phase, each in seconds.items())
+        return {"steps": steps, "batch": clip.twins.batch_size, "seconds_a_step": whole / steps}
 
     def painting(self, text: TextEncoder) -> tuple[Objective, Batch, Phase]:
         """What trains the U-Net, and with it, if the kind is joint, the text encoder."""
@@ -201,8 +202,10 @@ class Comparison:
     def train(self) -> tuple[StableDiffusion, dict]:
         """Both trainings, and what they cost."""
         cost = {}
-        text = self.new_text()
-        if self.kind != "joint":
+        text = self.training.open_text() if self.kind == "hard" else self.new_text()
+        if self.kind == "hard":
+            cost["text"] = self.cost_of_clip()
+        elif self.kind != "joint":
             cost["text"] = self.fit("text", *self.reading(text))
         painting = self.painting(text)
         cost["unet"] = self.fit("unet", *painting)
@@ -212,13 +215,12 @@ class Comparison:
         return StableDiffusion(*parts, SCHEDULE, self.training.recipe.guidance_scale), cost
 
     def fit(self, name: str, objective: Objective, batch: Batch, phase: Phase) -> dict:
-        """Train as minisd does; steps, batch and the processor's seconds for a step."""
+        """Train as minisd does; steps, batch, and the processor's seconds for a step without a GPU."""
         seconds = timed(objective, batch, phase.batch_size)
         settings = self.training.recipe.settings("tokenizer", "clip", "vae", "unet")
         settings |= {"kind": self.kind, "steps": phase.steps, "batch_size": phase.batch_size}
-        done = fit(
-            objective, batch, self.folder / f"{name}.pt", phase, Accelerator(cpu=True), settings=settings
-        )
+        accelerator = Accelerator(cpu=self.device == "cpu")
+        done = fit(objective, batch, self.folder / f"{name}.pt", phase, accelerator, settings=settings)
         return {
             "steps": phase.steps,
             "batch": phase.batch_size,
@@ -238,13 +240,15 @@ def timed(objective: Objective, batch: Batch, n: int) -> float:
     return float(np.median(found))
 
 
-def measure(kind: str, run: Path, n: int, judge: Judge) -> dict:
+def measure(kind: str, run: Path, device: str, n: int, judge: Judge) -> dict:
     """Train one kind and count what is right in n pictures of every group."""
-    pipe, cost = Comparison(run, kind).train()
+    pipe, cost = Comparison(run, kind, device).train()
+    for part in (pipe.text_encoder, pipe.unet, pipe.vae):
+        part.to(device)
     paint = model_painter(pipe, pipe.guidance_scale, steps=30)
     cells = {}
     for group in GROUPS:
-        cells[group] = score(judge, paint, prompts(group, n), batch=25)
+        cells[group] = score(judge, paint, prompts(group, n), batch=50)
         print(kind, group, with_interval(cells[group]), flush=True)
     return {"cost": cost, "cells": cells}
 
@@ -254,7 +258,7 @@ def markdown(results: dict) -> str:
     rows = []
     for kind, found in results["kinds"].items():
         cost = found["cost"]
-        spent = [f"{c['steps']:,} × {c['steps'] and c['batch']}" for c in cost.values()]
+        spent = [f"{c['steps']:,} × {c['batch']}" for c in cost.values()]
         minutes = sum(c["steps"] * c["seconds_a_step"] for c in cost.values()) / 60
         rows.append(
             [
@@ -283,19 +287,20 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--run", type=Path, default=Path("runs/tiny"), help="folder of a training")
-    parser.add_argument("--n", type=int, default=250, help="prompts of each group")
+    parser.add_argument("--device", choices=DEVICES, default="cpu")
+    parser.add_argument("--n", type=int, default=500, help="prompts of each group")
     parser.add_argument("--kinds", nargs="*", choices=NAMES, default=list(NAMES))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     path, judge = HERE / "text_encoders.json", Judge.load()
     results = read_json(path) if path.is_file() else {"kinds": {}}
     for kind in options.kinds:
-        results["kinds"][kind] = measure(kind, options.run, options.n, judge)
+        results["kinds"][kind] = measure(kind, options.run, options.device, options.n, judge)
         results |= {
             "n": options.n,
             "guidance_scale": read_recipe().guidance_scale,
             "date": time.strftime("%Y-%m-%d"),
-            "machine": machine("cpu"),
+            "machine": machine(options.device),
         }
         write_json(results, path)
         write_text(markdown(results), path.with_suffix(".md"))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -46,3 +47,8 @@ def map_pictures(path: Path, number: int, size: int) -> np.ndarray:
 def to_tensor(pictures: np.ndarray) -> Tensor:
     """uint8 (batch, height, width, 3) -> float (batch, 3, height, width) in [-1, 1]."""
     return torch.from_numpy(np.array(pictures, order="C")).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def shrunk(pictures: Tensor, side: int) -> Tensor:
+    """Pictures (batch, 3, height, width) averaged down to `side` pixels, as CLIP's image encoder sees them."""
+    return F.interpolate(pictures, size=(side, side), mode="area")

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..config import VAEConfig
 from ..scenes import HELD_OUT, Scene, caption, loosened, render
 from ..tokenizer import BPE
-from .data import to_tensor
+from .data import shrunk, to_tensor
 from .loop import Batch
 
 
@@ -35,30 +35,33 @@ def short_ids(tokenizer: BPE, said: Sequence[Scene], rng: np.random.Generator) -
     return ids[:, : int(ids.argmax(dim=1).max()) + 1]
 
 
-def pairs_to_match(scenes: Sequence[Scene], pictures: np.ndarray, tokenizer: BPE) -> Batch:
-    """Pictures and captions: ids (2n, tokens), images (n, 3, size, size), also_true (n, 2n).
+def pairs_to_match(
+    scenes: Sequence[Scene], pictures: np.ndarray, tokenizer: BPE, side: int, twins: bool
+) -> Batch:
+    """Pictures and captions: ids (2n, tokens), images (n, 3, side, side), also_true (n, 2n).
 
     The first n captions belong to the pictures, the others each have one thing wrong; `also_true` marks
-    those that happen to be true of another picture of the batch.
+    those that happen to be true of another picture of the batch. twins: pictures come with their nearest
+    relatives (`family`), else each by itself.
     """
 
     def batch(rng: np.random.Generator, n: int) -> tuple[Tensor, ...]:
         shown: list[tuple[Scene, np.ndarray]] = []
         while len(shown) < n:
             i = int(rng.integers(len(scenes)))
-            shown += twins(scenes[i], pictures[i], rng)
+            shown += family(scenes[i], pictures[i], rng) if twins else [(scenes[i], pictures[i])]
         shown = shown[:n]
         said = [loosened(scene, rng) for scene, _ in shown]
         said += [scene.altered(rng) for scene in said]
         also_true = torch.tensor([[text.admits(scene) for text in said] for scene, _ in shown])
         also_true.fill_diagonal_(False)
         images = to_tensor(np.stack([picture for _, picture in shown]))
-        return short_ids(tokenizer, said, rng), images, also_true
+        return short_ids(tokenizer, said, rng), shrunk(images, side), also_true
 
     return batch
 
 
-def twins(scene: Scene, picture: np.ndarray, rng: np.random.Generator) -> list[tuple[Scene, np.ndarray]]:
+def family(scene: Scene, picture: np.ndarray, rng: np.random.Generator) -> list[tuple[Scene, np.ndarray]]:
     """A scene and its nearest relatives, with their pictures: the hard negatives of one batch.
 
     Two things come with their mirror image and with their colours swapped, so that the same words in
@@ -67,11 +70,11 @@ def twins(scene: Scene, picture: np.ndarray, rng: np.random.Generator) -> list[t
     """
     if len(scene.things) == 1:
         return [(scene, picture)]
-    family = [(scene, picture)]
+    both = [(scene, picture)]
     swapped = scene.colours_swapped()
     if swapped != scene and not any((t.colour, t.kind) in HELD_OUT for t in swapped.things):
-        family.append((swapped, render(swapped, int(rng.integers(2**31)), len(picture))))
-    return [relative for s, p in family for relative in ((s, p), (s.flipped(), p[:, ::-1]))]
+        both.append((swapped, render(swapped, int(rng.integers(2**31)), len(picture))))
+    return [relative for s, p in both for relative in ((s, p), (s.flipped(), p[:, ::-1]))]
 
 
 def crops_to_paint(pictures: np.ndarray, crop: int, vae: VAEConfig) -> Batch:

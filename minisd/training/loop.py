@@ -111,8 +111,7 @@ class Loop:
         self.trained = [p for p in objective.parameters() if p.requires_grad]
         self.average = AveragedModel(objective.net, multi_avg_fn=get_ema_multi_avg_fn(phase.ema_decay))
         self.average.to(accelerator.device)
-        optimizer = torch.optim.AdamW(self.trained, lr=phase.learning_rate_peak)
-        self.objective, self.optimizer = accelerator.prepare(objective, optimizer)
+        self.objective, *self.optimizers = accelerator.prepare(objective, *optimizers(objective, phase))
         self.step, self.seconds = 0, 0.0
         self.losses: list[float] = []  # the curve
         self.recent: list[float] = []  # losses since the curve's last point
@@ -126,7 +125,8 @@ class Loop:
                 )
         self.plain.load_state_dict(state["objective"])
         self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.seconds = state["step"], state["seconds"]
@@ -158,13 +158,16 @@ class Loop:
         phase = self.phase
         rng = np.random.default_rng((self.seed, self.step, 1 + self.accelerator.process_index))
         warmup = min(phase.warmup, phase.steps // 2)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, phase.steps, phase.learning_rate_peak, warmup)
+        for optimizer, peak in zip(self.optimizers, (phase.learning_rate_peak, phase.muon_peak)):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(self.step, phase.steps, peak, warmup)
         loss = self.objective(*(x.to(self.accelerator.device) for x in batch(rng, self.share)))
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.trained, LARGEST_GRADIENT)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.average.update_parameters(self.plain.net)
         self.recent.append(loss.item())
         if not math.isfinite(self.recent[-1]):
@@ -182,7 +185,7 @@ class Loop:
                 "settings": self.settings,
                 "objective": self.plain.state_dict(),
                 "average": self.average.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
                 "scaler": None if scaler is None else scaler.state_dict(),
                 "losses": self.losses,
                 "recent": self.recent,
@@ -198,6 +201,25 @@ class Loop:
             "processes": self.accelerator.num_processes,
             "dtype": names[self.accelerator.mixed_precision],
         }
+
+
+def optimizers(objective: Objective, phase: Phase) -> list[torch.optim.Optimizer]:
+    """AdamW for all that is trained; if the phase says so, Muon for the matrices, and AdamW for the rest.
+
+    Muon makes the change of a matrix about equally large in all its directions. Tables of vectors (tokens,
+    places) are no matrices in this sense. Raises ValueError where torch has no Muon (2.9 is the first).
+    """
+    trained = [(name, p) for name, p in objective.named_parameters() if p.requires_grad]
+    if not phase.muon_peak:
+        return [torch.optim.AdamW([p for _, p in trained], lr=phase.learning_rate_peak)]
+    if not hasattr(torch.optim, "Muon"):
+        raise ValueError(f"muon_peak needs torch 2.9 or newer, this is {torch.__version__}; set it to 0")
+    matrices = [p for name, p in trained if p.ndim == 2 and "embedding" not in name]
+    chosen = {id(p) for p in matrices}
+    return [
+        torch.optim.AdamW([p for _, p in trained if id(p) not in chosen], lr=phase.learning_rate_peak),
+        torch.optim.Muon(matrices, lr=phase.muon_peak, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+    ]
 
 
 def diverged(path: Path, what: str, step: int) -> FloatingPointError:

@@ -56,20 +56,23 @@ class TokenizerSection(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Phase(Section):
-    """One run of the training loop."""
+    """One run of the training loop: by AdamW, or with `muon_peak` above 0 the matrices by Muon (Jordan 2024)."""
 
     steps: int = number(1, 100_000_000)
     batch_size: int = number(1, 4096)
     learning_rate_peak: float = number(1e-12, 1.0)
+    muon_peak: float = number(0.0, 1.0, 0.0)
     warmup: int = number(0, 100_000_000, 200)
     ema_decay: float = number(0.0, 0.9999999, 0.999)
     save_every: int = number(1, 100_000_000, 250)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CLIPSection(Phase):
-    """The text encoder and the image encoder, which learn to agree."""
+class CLIPSection(Section):
+    """The text encoder and the image encoder, which learn to agree: on mixed pictures first, then on twins."""
 
+    mixed: Phase
+    twins: Phase
     text_config: TextConfig
     vision_config: ImageConfig
 
@@ -146,9 +149,15 @@ class Recipe(Section):
                     f"vae.{name}.crop is {phase.crop}; the pictures' size is {self.size}: give at most that"
                 )
         image, vae = self.clip.vision_config, self.vae.config
-        check_equal("clip.vision_config.image_size", image.image_size, "the pictures' size", self.size)
+        shrunk = "pictures are averaged down for CLIP"
+        check_multiple("size", self.size, image.image_size, f"clip.vision_config.image_size: {shrunk}")
         check_equal("vae.config.sample_size", vae.sample_size, "the pictures' size", self.size)
-        check_multiple("size", self.size, image.patch_size, "clip.vision_config.patch_size")
+        check_multiple(
+            "clip.vision_config.image_size",
+            image.image_size,
+            image.patch_size,
+            "clip.vision_config.patch_size",
+        )
         for name, channels in (
             ("clip.vision_config.num_channels", image.num_channels),
             ("vae.config.in_channels", vae.in_channels),
@@ -208,7 +217,7 @@ class Recipe(Section):
     def settings(self, *names: str) -> dict[str, Any]:
         """What the named sections or values ask for, and what all stages depend on, under flat names.
 
-        settings("clip") is {"seed": 0, ..., "clip.steps": 4000, "clip.text_config.hidden_size": 128, ...}.
+        settings("clip") is {"seed": 0, ..., "clip.mixed.steps": 600, "clip.text_config.hidden_size": 128, ...}.
         How often a checkpoint is written changes nothing and is left out.
         """
         wanted = ("seed", "pictures", "size", *names)

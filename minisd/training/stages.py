@@ -199,16 +199,24 @@ class Training:
     # The networks
 
     def _train_clip(self) -> None:
-        """Train both encoders of CLIP, from pictures and captions alone."""
-        tokenizer = self.open_tokenizer()
-        batch = examples.pairs_to_match(self.scenes, self.open_pictures(), tokenizer)
-        objective = objectives.CLIPObjective(self._new_clip(tokenizer))
-        self._fit("clip", objective, batch, self.recipe.clip, "tokenizer", "clip")
+        """Train both encoders of CLIP, from pictures and captions alone: on mixed pictures, then on twins."""
+        wanted, earlier = self.recipe.clip, []
+        objective = objectives.CLIPObjective(self._new_clip(self.open_tokenizer()))
+        for name, phase in (("mixed", wanted.mixed), ("twins", wanted.twins)):
+            sections = ["tokenizer", "clip.text_config", "clip.vision_config", *earlier, f"clip.{name}"]
+            self._fit(f"clip-{name}", objective, self.pairs_of(name), phase, *sections)
+            earlier.append(f"clip.{name}")
+
+    def pairs_of(self, phase: str) -> Batch:
+        """What CLIP is shown in one of its phases, "mixed" or "twins"."""
+        side = self.recipe.clip.vision_config.image_size
+        pictures, tokenizer = self.open_pictures(), self.open_tokenizer()
+        return examples.pairs_to_match(self.scenes, pictures, tokenizer, side, twins=phase == "twins")
 
     def open_clip(self) -> CLIP:
         """Both encoders of CLIP, trained."""
         net = self._new_clip(self.open_tokenizer())
-        return self._open(net, "clip", "clip", self.recipe.clip, "tokenizer", "clip")
+        return self._open(net, "clip", "clip-twins", self.recipe.clip.twins, "tokenizer", "clip")
 
     def open_text(self) -> TextEncoder:
         """CLIP's text encoder, which is all that the U-Net reads with."""
