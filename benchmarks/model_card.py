@@ -29,17 +29,20 @@ COMMANDS = {
     "clip": ("clip",),
     "vae": ("vae", "decoder"),
     "unet": ("unet",),
-}  # CLI: sections
+}  # what `minisd train` takes: the stages, by the word before their "-"
 # True of the weights that ship since 0.1.0; goes when the autoencoder is trained again.
 UNSEEDED = (
     "The autoencoder's first phase (vae-corners) was started before its first weights were seeded, so that "
     "it does not repeat bit for bit."
 )
 READING = """\
-The text encoder and an image encoder learn together from pictures and captions alone, by CLIP's contrastive
-loss with hard negatives: a picture of two things comes with its mirror image and with their colours swapped,
-and every caption with one that is wrong in one thing. The U-Net then reads with the text encoder, which stays
-as it is."""
+The text encoder and an image encoder learn together by CLIP's contrastive loss, from pictures and captions
+alone: which caption of the batch belongs to which picture? They are never told what is in them, but the
+grammar helps to choose the batches. Captions that happen to be true of another picture are left out, and
+every caption comes with one that is wrong in one thing. In the second phase (clip-twins) a picture of two
+things comes with its mirror image, too, and with the colours swapped, so that the order of words has to be
+read. OpenAI's CLIP has only the other pairs of the batch, and many more of them. The image encoder sees
+pictures averaged down to {side}x{side} pixels. The U-Net reads with the text encoder, which stays as it is."""
 HEADER = """---
 license: apache-2.0
 library_name: diffusers
@@ -57,7 +60,8 @@ tags:
 def stages(recipe: Recipe) -> dict[str, Phase]:
     """The sections of the recipe that are trainings with a loss, in order, by their names."""
     return {
-        "clip": recipe.clip,
+        "clip-mixed": recipe.clip.mixed,
+        "clip-twins": recipe.clip.twins,
         "vae-corners": recipe.vae.corners,
         "vae-whole": recipe.vae.whole,
         "decoder": recipe.decoder,
@@ -105,7 +109,7 @@ def training_table(recipe: Recipe, training: dict) -> str:
             name,
             f"{sections[name].steps:,}",
             str(sections[name].batch_size),
-            f"{sections[name].learning_rate_peak:g}",
+            rates(sections[name]),
             f"{stage['losses'][-1]:.4f}",
             f"{stage['seconds']:,.0f}",
             str(stage["processes"]),
@@ -117,6 +121,11 @@ def training_table(recipe: Recipe, training: dict) -> str:
         ["stage", "steps", "batch", "peak learning rate", "last loss", "seconds", "processes", "machine"],
         rows,
     )
+
+
+def rates(phase: Phase) -> str:
+    """The peak learning rate, and Muon's where it has the matrices."""
+    return f"{phase.learning_rate_peak:g}" + (f", Muon {phase.muon_peak:g}" if phase.muon_peak else "")
 
 
 def commands(training: dict) -> str:
@@ -242,7 +251,7 @@ there is no picture of it.
 
 ## Training
 
-{READING}
+{READING.format(side=recipe.clip.vision_config.image_size)}
 
 The recipe is `minisd/training/tiny.toml`. From nothing:
 

@@ -9,7 +9,8 @@ PSNRs, which is told beside it.
 
 The text encoder: for a fresh picture of two things of different colours, is its caption nearer to it
 (by cosine, in CLIP's common space) than a caption with the places flipped, with the colours swapped,
-or with one attribute altered? All four have the same phrasing.
+or with one attribute altered? All four have the same phrasing. CLIP sees the picture averaged down to the
+size that its image encoder takes.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from minisd.pictures import to_pil
 from minisd.scenes import Scene, caption, render_many, sample
 from minisd.scenes.judge import as_pictures
 from minisd.sheets import labelled_sheet
+from minisd.training.data import shrunk
 
 SPLITS = {"seen pairs": "train", "a held-out pair": "held_out"}
 FIRST_SEED = SEED + 1_000_000  # above the seeds of the adherence prompts
@@ -128,7 +130,7 @@ def retrieval(images: Tensor, texts: Tensor, scenes: list[Scene], among: int = A
 
 def measure_text(clip: CLIP, pipe: StableDiffusion, split: str, n: int) -> dict:
     """What CLIP prefers for n fresh renders of a split."""
-    drawn = seeds(split, n)
+    drawn, side = seeds(split, n), clip.config.vision_config.image_size
     scenes = [two_coloured(np.random.default_rng(seed), split) for seed in drawn]
     said = [captions_of(scene, seed) for scene, seed in zip(scenes, drawn)]
     pictures = render_many(scenes, drawn)
@@ -136,7 +138,8 @@ def measure_text(clip: CLIP, pipe: StableDiffusion, split: str, n: int) -> dict:
     texts: dict[str, list[Tensor]] = {name: [] for name in ("true", *TWINS)}
     with torch.inference_mode():
         for i in tqdm(range(0, n, BATCH), desc="text encoder", unit="batch"):
-            images.append(clip.encode_image(as_pictures(pictures[i : i + BATCH]).to(pipe.device)))
+            shown = shrunk(as_pictures(pictures[i : i + BATCH]), side)
+            images.append(clip.encode_image(shown.to(pipe.device)))
             for name, vectors in texts.items():
                 ids = pipe.tokenizer([captions[name] for captions in said[i : i + BATCH]])
                 vectors.append(clip.encode_text(ids.to(pipe.device)))

@@ -9,8 +9,8 @@
     labels    answers to what its captions say (how many things, which colours, ...), given by the grammar
     joint     no training before the U-Net's; the noise that it predicts is all there is to learn from
 
-The first three get about the same time, and joint gets as much more of the U-Net's. All have the same network,
-tokenizer, captions, autoencoder and first weights. A run that was stopped goes on where it was.
+The first three get about the same time, and joint gets as much more of the U-Net's. All have the same
+network, tokenizer, captions, autoencoder and first weights. A run that was stopped goes on where it was.
 """
 
 import argparse

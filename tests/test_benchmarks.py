@@ -293,13 +293,42 @@ def test_the_card_tells_how_many_processes_trained_what():
     def told(**processes):
         return {name.replace("_", "-"): {"processes": n} for name, n in processes.items()}
 
-    one = told(text=1, clip=1, vae_corners=1, vae_whole=1, decoder=1, unet=1)
+    one = told(clip_mixed=1, clip_twins=1, vae_corners=1, vae_whole=1, decoder=1, unet=1)
     assert "torchrun" not in model_card.commands(one) and model_card.repeatable(one) == model_card.UNSEEDED
-    two = one | told(text=2, unet=2)
+    two = one | told(clip_mixed=2, unet=2)
     lines = model_card.commands(two).splitlines()
     assert ["torchrun --nproc_per_node 2" in line for line in lines] == [False, True, False, True]
     said = model_card.repeatable(two)
-    assert "shared text and unet" in said and "here clip had one" in said
+    assert "shared clip-mixed and unet" in said and "here clip-twins had one" in said
+
+
+def test_the_card_tells_both_peaks_where_muon_has_the_matrices():
+    recipe = read_recipe()
+    assert model_card.rates(recipe.unet) == "0.001"
+    assert model_card.rates(recipe.clip.mixed) == "0.001, Muon 0.005"
+    stage = {"losses": [1.0], "seconds": 2.0, "processes": 1, "machine": made_up()["machine"]}
+    training = dict.fromkeys(model_card.stages(recipe), stage)
+    rows = model_card.training_table(recipe, training).splitlines()[2:]
+    assert [row.split("|")[1].strip() for row in rows] == list(training)
+    assert "| 1,500 | 64 | 0.001, Muon 0.004 | 1.0000 |" in rows[1]
+
+
+@pytest.mark.parametrize("side", [32, 128])
+def test_clip_is_asked_about_pictures_of_the_size_that_it_takes(side):
+    shown = []
+    clip = SimpleNamespace(
+        config=SimpleNamespace(vision_config=SimpleNamespace(image_size=side)),
+        encode_image=lambda images: shown.append(images) or torch.eye(len(images)),
+        encode_text=lambda ids: torch.eye(len(ids)),
+    )
+    pipe = SimpleNamespace(device="cpu", tokenizer=lambda said: torch.zeros(len(said), 77))
+    parts.measure_text(clip, pipe, "train", 2)
+    drawn = parts.seeds("train", 2)
+    scenes = [parts.two_coloured(np.random.default_rng(seed), "train") for seed in drawn]
+    pictures = torch.from_numpy(render_many(scenes, drawn, workers=1)).permute(0, 3, 1, 2) / 127.5 - 1
+    block = 128 // side
+    means = pictures.view(2, 3, side, block, side, block).mean(dim=(3, 5))
+    torch.testing.assert_close(torch.cat(shown), means, rtol=1e-5, atol=1e-5)
 
 
 def test_psnr_of_a_known_error():
@@ -355,7 +384,7 @@ def test_a_training_of_another_recipe_is_refused(tmp_path):
     }
     for name, stage in made.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(stage))
-    assert list(made) == ["clip", "vae-corners", "vae-whole", "decoder", "unet"]
+    assert list(made) == ["clip-mixed", "clip-twins", "vae-corners", "vae-whole", "decoder", "unet"]
     assert model_card.collect(tmp_path, recipe) == made
     other = replace(recipe, unet=replace(recipe.unet, steps=200))
     with pytest.raises(ValueError, match=r"unet.json holds 104 losses.* of another recipe"):

@@ -51,7 +51,7 @@ def test_the_committed_recipes_are_read():
     tiny, small = read_recipe(), read_recipe(SMALL)
     assert isinstance(tiny, Recipe) and tiny.path == TINY_RECIPE
     assert (tiny.seed, tiny.pictures, tiny.size, tiny.guidance_scale) == (0, 24_000, 128, 7.5)
-    assert tiny.vae.whole.crop == tiny.clip.vision_config.image_size == 128
+    assert (tiny.vae.whole.crop, tiny.clip.vision_config.image_size) == (128, 32)
     assert tiny.unet.config.block_out_channels == (56, 112) and tiny.downsampling == 8
     assert (small.size, small.downsampling, small.unet.config.sample_size) == (48, 4, 12)
 
@@ -66,15 +66,12 @@ def test_a_recipe_does_not_change():
 
 
 def test_what_is_left_out_has_its_default(tmp_path):
-    text = re.sub(r"^(warmup|ema_decay|size = 128).*$", "", TEXT, flags=re.MULTILINE)
+    text = re.sub(r"^(warmup|ema_decay|muon_peak|size = 128).*$", "", TEXT, flags=re.MULTILINE)
     (tmp_path / "recipe.toml").write_text(text)
     recipe = read_recipe(tmp_path / "recipe.toml")
-    assert (recipe.clip.warmup, recipe.clip.ema_decay, recipe.clip.save_every, recipe.size) == (
-        200,
-        0.999,
-        250,
-        128,
-    )
+    mixed = recipe.clip.mixed
+    assert (mixed.warmup, mixed.ema_decay, mixed.save_every, recipe.size) == (200, 0.999, 250, 128)
+    assert mixed.muon_peak == 0
 
 
 def test_settings_are_those_of_the_sections_asked_for_without_how_often_it_saves():
@@ -82,6 +79,18 @@ def test_settings_are_those_of_the_sections_asked_for_without_how_often_it_saves
     assert found["seed"] == 0 and found["vae.corners.crop"] == 64 and found["tokenizer.size"] == 800
     assert {key.partition(".")[0] for key in found} == {"seed", "pictures", "size", "tokenizer", "vae"}
     assert not any("whole" in key or "save_every" in key for key in found)
+
+
+def test_each_phase_of_clip_has_settings_of_its_own():
+    tiny = read_recipe()
+    mixed, twins = tiny.settings("clip.mixed"), tiny.settings("clip.twins")
+    for name, phase, found in (("mixed", tiny.clip.mixed, mixed), ("twins", tiny.clip.twins, twins)):
+        assert found[f"clip.{name}.steps"] == phase.steps
+        assert found[f"clip.{name}.muon_peak"] == phase.muon_peak > 0
+    assert not any("twins" in key or "config" in key for key in mixed)
+    assert not any("mixed" in key or "config" in key for key in twins)
+    assert mixed.keys() | twins.keys() < tiny.settings("clip").keys()
+    assert tiny.settings("unet")["unet.muon_peak"] == 0  # by AdamW, as all but CLIP
 
 
 def test_reading_a_recipe_needs_no_torch():
@@ -109,10 +118,15 @@ def test_a_section_made_by_hand_is_checked_too():
         ({"guidance_scale": "nan"}, "guidance_scale is nan; give a number from 0.0 to 1000.0"),
         ({"guidance_scale": "-inf"}, "guidance_scale is -inf; give"),
         ({"tokenizer__size": 513}, "tokenizer.size is 513; give a whole number from 514"),
-        ({"clip__learning_rate_peak": 0}, "clip.learning_rate_peak is 0; give a number from 1e-12"),
-        ({"clip__ema_decay": "1.0"}, "clip.ema_decay is 1.0; give a number"),
-        ({"clip__steps": "[1500]"}, "clip.steps is a list; give"),
-        ({"clip__batch_size": "{}"}, "clip.batch_size is a section; give"),
+        (
+            {"clip__mixed__learning_rate_peak": 0},
+            "clip.mixed.learning_rate_peak is 0; give a number from 1e-12",
+        ),
+        ({"clip__mixed__ema_decay": "1.0"}, "clip.mixed.ema_decay is 1.0; give a number"),
+        ({"clip__mixed__muon_peak": -1}, "clip.mixed.muon_peak is -1; give a number from 0.0 to 1.0"),
+        ({"clip__twins__muon_peak": "nan"}, "clip.twins.muon_peak is nan; give a number from 0.0 to 1.0"),
+        ({"clip__twins__steps": "[1500]"}, "clip.twins.steps is a list; give"),
+        ({"clip__twins__batch_size": "{}"}, "clip.twins.batch_size is a section; give"),
         ({"vae__whole__crop": "0x" + 5000 * "f"}, "vae.whole.crop is a number of more than 20 digits; give"),
         ({"unet__caption_dropout": 1.5}, "unet.caption_dropout is 1.5; give a number from 0.0 to 1.0"),
         ({"decoder__edge_weight": "1979-05-27"}, "decoder.edge_weight is datetime.date(1979"),
@@ -138,7 +152,10 @@ def test_a_bad_value_is_refused_by_its_name(tmp_path, values, said):
     [
         ({"size": 129}, "size is 129; it must be a multiple of 8"),
         ({"size": 64}, "vae.whole.crop is 128; the pictures' size is 64"),
-        ({"size": 256}, "clip.vision_config.image_size is 128; it must be the pictures' size, 256"),
+        ({"size": 144}, "size is 144; it must be a multiple of 32 (clip.vision_config.image_size: pictures"),
+        ({"size": 256}, "vae.config.sample_size is 128; it must be the pictures' size, 256"),
+        ({"clip__vision_config__image_size": 48}, "size is 128; it must be a multiple of 48 (clip.vision"),
+        ({"clip__vision_config__image_size": 256}, "size is 128; it must be a multiple of 256 (clip.vision"),
         ({"vae__corners__crop": 60}, "vae.corners.crop is 60; it must be a multiple of 8"),
         ({"vae__whole__crop": 136}, "vae.whole.crop is 136; the pictures' size is 128"),
         (
@@ -146,7 +163,10 @@ def test_a_bad_value_is_refused_by_its_name(tmp_path, values, said):
             "vae.config.sample_size is 64; it must be the pictures' size, 128",
         ),
         ({"vae__config__in_channels": 1}, "vae.config.in_channels is 1; it must be the number of colours, 3"),
-        ({"clip__vision_config__patch_size": 48}, "size is 128; it must be a multiple of 48 (clip."),
+        (
+            {"clip__vision_config__patch_size": 12},
+            "clip.vision_config.image_size is 32; it must be a multiple",
+        ),
         ({"clip__vision_config__num_channels": 4}, "clip.vision_config.num_channels is 4; it must be"),
         (
             {"clip__text_config__max_position_embeddings": 70},
@@ -267,8 +287,8 @@ def test_every_value_replaced_by_every_hostile_one(tmp_path):
             if refused(tmp_path, text) is None:
                 read.append((line[1], value))
     harmless = set(
-        """seed guidance_scale warmup ema_decay kl_weight squared_weight edge_weight snr_gamma caption_dropout
-        layer_norm_eps norm_eps intermediate_size projection_dim flip_sin_to_cos freq_shift""".split()
+        """seed guidance_scale warmup ema_decay muon_peak kl_weight squared_weight edge_weight snr_gamma
+        caption_dropout layer_norm_eps norm_eps intermediate_size projection_dim flip_sin_to_cos freq_shift""".split()
     )
     assert {name for name, _ in read} <= harmless, read
 

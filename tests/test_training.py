@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,14 +25,14 @@ from torch.distributions import Normal, kl_divergence
 
 from minisd import AutoencoderKL, StableDiffusion, TextEncoder, UNet
 from minisd.cli import main
-from minisd.clip import contrastive_loss
+from minisd.clip import CLIP, contrastive_loss
 from minisd.scenes import HELD_OUT, parse, render_many
 from minisd.scenes.judge import Judge
 from minisd.schedule import NoiseSchedule
 from minisd.teaching.book import ROOT
 from minisd.training import data, examples, loop, stages
-from minisd.training.data import map_pictures, render_pictures, to_tensor, training_scenes
-from minisd.training.examples import Latents, twins
+from minisd.training.data import map_pictures, render_pictures, shrunk, to_tensor, training_scenes
+from minisd.training.examples import Latents
 from minisd.training.loop import fit, learning_rate
 from minisd.training.objectives import (
     CLIPObjective,
@@ -349,6 +350,90 @@ def test_three_steps_and_their_average_are_those_computed_by_hand(tmp_path):
     assert done["losses"] == [pytest.approx((0 - 1 - 1.99) / 3, rel=1e-5)]
 
 
+# ---- Muon, which moves the matrices
+
+
+@pytest.fixture(scope="module")
+def with_muon(tmp_path_factory):
+    """A checkpoint of the toy, its linear layer's matrix by Muon."""
+    out = tmp_path_factory.mktemp("muon")
+    train_toy(out, muon_peak=0.02)
+    return checkpoint(out / "toy.pt")
+
+
+def test_matrices_move_by_muon_and_all_else_by_adamw(with_muon):
+    toy = Toy()
+    conv, _, _, linear = toy.net
+    rest = [conv.weight, conv.bias, linear.bias]
+    both = {
+        0.01: torch.optim.AdamW(rest),
+        0.02: torch.optim.Muon([linear.weight], weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+    }
+    for step in range(8):
+        toy.zero_grad()
+        toy(*noise_batch(np.random.default_rng((0, step, 1)), 4)).backward()
+        nn.utils.clip_grad_norm_(toy.parameters(), 1.0)
+        for peak, optimizer in both.items():
+            optimizer.param_groups[0]["lr"] = learning_rate(step, 8, peak, 2)
+            optimizer.step()
+    for name, x in toy.state_dict().items():
+        torch.testing.assert_close(with_muon["objective"][name], x, rtol=1e-4, atol=1e-6)
+
+
+def test_a_phase_without_muon_moves_matrices_otherwise(with_muon, uninterrupted):
+    without = uninterrupted[0]
+    assert (len(without["optimizers"]), len(with_muon["optimizers"])) == (1, 2)
+    name = "net.3.weight"
+    assert not torch.allclose(with_muon["objective"][name], without["objective"][name], atol=1e-3)
+
+
+# The rate is asked for twice a step; checkpoints come after steps 3, 6 and 8.
+@pytest.mark.parametrize("call", [2, 7, 8, 15, 16])
+def test_a_killed_training_with_muon_ends_as_if_it_had_not_been(tmp_path, monkeypatch, with_muon, call):
+    with monkeypatch.context() as patch:
+        kill_at(patch, loop, "learning_rate", call)
+        with pytest.raises(Killed):
+            train_toy(tmp_path, muon_peak=0.02)
+    train_toy(tmp_path, muon_peak=0.02)
+    assert differences(checkpoint(tmp_path / "toy.pt"), with_muon) == []
+
+
+WITH_MUON = Phase(steps=1, batch_size=1, learning_rate_peak=0.01, muon_peak=0.02)
+MATRICES = "q_proj k_proj v_proj out_proj fc1 fc2 text_projection visual_projection".split()
+
+
+def test_of_clip_the_layers_matrices_go_to_muon_and_no_embedding():
+    objective = CLIPObjective(CLIP(read_recipe(RECIPE).clip.__dict__ | {"projection_dim": 16}))
+    objective.net.visual_projection.requires_grad_(False)
+    names = {id(p): name.removeprefix("net.") for name, p in objective.named_parameters()}
+    adamw, muon = (
+        [names.pop(id(p)) for group in optimizer.param_groups for p in group["params"]]
+        for optimizer in loop.optimizers(objective, WITH_MUON)
+    )
+    assert set(names.values()) == {"visual_projection.weight"}  # frozen, so that no optimizer has it
+    assert muon and {name.split(".")[-2] for name in muon} == set(MATRICES) - {"visual_projection"}
+    assert all(name.endswith(".weight") for name in muon)
+    kept = {name for name in adamw if not name.endswith("bias") and "norm" not in name}
+    assert {name.split(".")[-2] if "." in name else name for name in kept} == {
+        *("token_embedding", "position_embedding", "patch_embedding", "embeddings", "logit_scale"),
+    }
+
+
+def test_without_a_peak_for_muon_all_goes_to_adamw():
+    phase = replace(WITH_MUON, muon_peak=0.0)
+    (adamw,) = loop.optimizers(Toy(), phase)
+    assert isinstance(adamw, torch.optim.AdamW)
+    assert sum(len(group["params"]) for group in adamw.param_groups) == 4
+
+
+def test_a_torch_without_muon_is_told_in_one_line(monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon")
+    said = f"^muon_peak needs torch 2.9 or newer, this is {re.escape(torch.__version__)}; set it to 0$"
+    with pytest.raises(ValueError, match=said):
+        loop.optimizers(Toy(), WITH_MUON)
+    assert len(loop.optimizers(Toy(), replace(WITH_MUON, muon_peak=0.0))) == 1
+
+
 # ---- all the stages, small
 
 
@@ -429,7 +514,7 @@ def test_every_phase_takes_its_steps_and_moves_its_weights(finished):
 
 def test_the_checkpoint_before_the_last_one_is_kept(finished):
     folder = finished / "checkpoints"
-    names = ["clip", "decoder", "unet", "vae-corners", "vae-whole"]
+    names = ["clip-mixed", "clip-twins", "decoder", "unet", "vae-corners", "vae-whole"]
     assert sorted(path.name for path in folder.iterdir()) == sorted(
         f"{name}{which}" for name in names for which in (".pt", ".previous.pt", ".pt.sha256")
     )
@@ -485,7 +570,7 @@ def test_a_stage_says_at_once_which_other_has_to_be_trained_before(
 def test_the_u_net_is_not_trained_before_what_only_the_export_needs(finished, tmp_path, recipe, monkeypatch):
     """Else it would be trained to the end, and only then could no model be written."""
     shutil.copytree(finished, tmp_path / "run")
-    (tmp_path / "run" / "checkpoints" / "clip.pt").unlink()
+    (tmp_path / "run" / "checkpoints" / "clip-twins.pt").unlink()
     forbid_work(monkeypatch)
     with pytest.raises(ValueError, match="^stage clip is not trained: minisd train clip --out"):
         Training(recipe, tmp_path / "run", device="cpu").train(*STAGES["unet"])
@@ -550,7 +635,8 @@ for kill in [*kills, ("nowhere", "", 0)]:
 """
 KILLS = [
     ("before the renaming", "merges.txt", 1),
-    ("half a checkpoint", "clip", 2),
+    ("half a checkpoint", "clip-mixed", 2),
+    ("in a step", "clip-twins", 4),
     ("in a step", "vae-whole", 2),  # before its first checkpoint
     ("before the renaming", "latents.npz", 1),
     ("before the renaming", "unet.previous.pt", 1),
@@ -583,19 +669,52 @@ def test_the_decoders_training_leaves_the_encoder_as_it_was(finished):
 
 
 def test_the_u_nets_training_leaves_the_text_encoder_as_it_was(finished):
-    clip, unet = (checkpoint(finished / "checkpoints" / f"{name}.pt") for name in ("clip", "unet"))
+    clip, unet = (checkpoint(finished / "checkpoints" / f"{name}.pt") for name in ("clip-twins", "unet"))
     after = {name: x for name, x in unet["objective"].items() if name.startswith("text_encoder.")}
     assert after and all(
         torch.equal(x, clip["average"][name.replace("text_encoder", "module")]) for name, x in after.items()
     )
 
 
-def test_clips_training_moves_both_encoders_and_the_temperature(finished, training):
+def test_both_phases_of_clip_move_both_encoders_and_the_temperature(finished, training):
     before = training._new_clip(training.open_tokenizer()).state_dict()
-    after = checkpoint(finished / "checkpoints" / "clip.pt")["average"]
-    same = {name for name, x in before.items() if torch.equal(x, after[f"module.{name}"])}
-    assert not {name.split(".")[0] for name in same} & {"text_projection", "visual_projection", "logit_scale"}
-    assert not any(name.endswith("proj.weight") for name in same)
+    for phase in ("clip-mixed", "clip-twins"):
+        average = checkpoint(finished / "checkpoints" / f"{phase}.pt")["average"]
+        after = {name: average[f"module.{name}"] for name in before}
+        same = {name for name, x in before.items() if torch.equal(x, after[name])}
+        assert not {name.split(".")[0] for name in same} & {
+            *("text_projection", "visual_projection", "logit_scale"),
+        }
+        assert not any(name.endswith("proj.weight") for name in same)
+        before = after
+
+
+def test_the_twins_are_learned_from_where_the_mixed_pictures_led(finished, training, tmp_path, monkeypatch):
+    """The second phase begins with the averaged weights of the first."""
+    shutil.copytree(finished, tmp_path / "run")
+    for path in (tmp_path / "run" / "checkpoints").glob("clip-twins.*"):
+        path.unlink()
+    begun = []
+
+    def fit(objective, batch, path, *args, **options):
+        if path.stem == "clip-twins":
+            begun.append({name: x.clone() for name, x in objective.net.state_dict().items()})
+        return loop.fit(objective, batch, path, *args, **options)
+
+    monkeypatch.setattr(stages, "fit", fit)
+    Training(training.recipe, tmp_path / "run", device="cpu").train("clip")
+    average = checkpoint(finished / "checkpoints" / "clip-mixed.pt")["average"]
+    assert all(torch.equal(x, average[f"module.{name}"]) for name, x in begun[0].items())
+
+
+@pytest.mark.parametrize("phase, twins", [("mixed", False), ("twins", True)])
+def test_each_phase_of_clip_is_shown_its_own_pairs(training, monkeypatch, phase, twins):
+    asked = []
+    monkeypatch.setattr(
+        examples, "pairs_to_match", lambda *args, **options: asked.append((args[3:], options))
+    )
+    training.pairs_of(phase)
+    assert asked == [((24,), {"twins": twins})]
 
 
 # ---- what each stage draws
@@ -624,10 +743,11 @@ def some_latents():
 
 @pytest.fixture(scope="module")
 def batches(scenes, tokenizer, some_latents):
-    """The batch function of two stages."""
+    """The batch functions of CLIP's two phases and of the U-Net; CLIP's pictures as large as the judge's."""
     pictures = render_many(scenes, range(SHOWN))
     return {
-        "clip": examples.pairs_to_match(scenes, pictures, tokenizer),
+        "mixed": examples.pairs_to_match(scenes, pictures, tokenizer, 128, twins=False),
+        "twins": examples.pairs_to_match(scenes, pictures, tokenizer, 128, twins=True),
         "unet": examples.latents_to_denoise(scenes, some_latents, tokenizer, 0.1, 1000),
     }
 
@@ -674,10 +794,10 @@ def judge():
 CLIP_SEED = 3  # of a batch whose pictures the judge reads without an error
 
 
-@pytest.fixture
-def clip_batch(batches, tokenizer, judge):
+@pytest.fixture(params=["mixed", "twins"])
+def clip_batch(request, batches, tokenizer, judge):
     """A batch as CLIP is shown it, and what its captions and pictures say when read back."""
-    ids, images, also_true = batches["clip"](np.random.default_rng(CLIP_SEED), 16)
+    ids, images, also_true = batches[request.param](np.random.default_rng(CLIP_SEED), 16)
     return [parse(tokenizer.decode(row)) for row in ids], judge.read(images), also_true
 
 
@@ -696,8 +816,78 @@ def test_clip_leaves_out_the_other_captions_that_fit(clip_batch):
     assert fits.any() and torch.equal(also_true, fits)
 
 
-def test_captions_are_cut_only_after_the_end_of_the_longest(batches, tokenizer):
-    ids, _, _ = batches["clip"](np.random.default_rng(0), 16)
+SIDED = np.zeros((4, 4, 3), np.uint8)  # a picture that is dark on the right, bright on the left
+SIDED[:, :2] = 255
+
+
+def shown_as(image):
+    """What became of SIDED: "itself", "mirrored", or "rendered" anew."""
+    left, right = image[0, 0, 0].item(), image[0, 0, -1].item()
+    return {(1.0, -1.0): "itself", (-1.0, 1.0): "mirrored"}.get((left, right), "rendered")
+
+
+@pytest.fixture
+def draw_pairs(tokenizer, monkeypatch):
+    """Draws pairs of many scenes, all with the picture SIDED; what is rendered is kept and is all black."""
+    scenes, rendered = training_scenes(1000, 9), []
+
+    def render(scene, seed, size):
+        rendered.append(scene)
+        return np.zeros((size, size, 3), np.uint8)
+
+    monkeypatch.setattr(examples, "render", render)
+    pictures = np.stack(1000 * [SIDED])
+
+    def draw(twins, n, side=4):
+        batch = examples.pairs_to_match(scenes, pictures, tokenizer, side, twins=twins)
+        return batch(np.random.default_rng(0), n)
+
+    return draw, rendered
+
+
+def test_without_twins_each_picture_comes_by_itself(draw_pairs):
+    draw, rendered = draw_pairs
+    ids, images, also_true = draw(False, 60)
+    assert (len(ids), images.shape, also_true.shape) == (120, (60, 3, 4, 4), (60, 120))
+    assert {shown_as(image) for image in images} == {"itself"} and not rendered
+
+
+def test_with_twins_a_pictures_relatives_are_beside_it(draw_pairs, tokenizer):
+    draw, rendered = draw_pairs
+    ids, images, also_true = draw(True, 60)
+    assert (len(ids), images.shape, also_true.shape) == (120, (60, 3, 4, 4), (60, 120))
+    kinds = [shown_as(image) for image in images]
+    said = [parse(tokenizer.decode(row)) for row in ids[:60]]
+    for i, (kind, scene) in enumerate(zip(kinds[:-1], said[:-1], strict=True)):
+        if kind == "itself":
+            assert (kinds[i + 1] == "mirrored") == (len(scene.things) == 2)
+    assert kinds.count("mirrored") > 10 and kinds.count("rendered") > 10
+    assert 2 * len(rendered) - 3 <= kinds.count("rendered") <= 2 * len(rendered)  # the last family may be cut
+
+
+def test_clip_sees_pictures_averaged_down(draw_pairs):
+    _, images, _ = draw_pairs[0](False, 3, side=2)
+    assert images.shape == (3, 3, 2, 2)
+    assert images[0, 0].tolist() == [[1.0, -1.0], [1.0, -1.0]]
+    assert draw_pairs[0](False, 3, side=1)[1].abs().max() == 0
+
+
+@pytest.mark.parametrize("twins", [False, True])
+def test_what_is_held_out_is_only_ever_in_a_wrong_caption(draw_pairs, tokenizer, twins):
+    draw, rendered = draw_pairs
+    ids, _, _ = draw(twins, 600)
+    said = [parse(tokenizer.decode(row)) for row in ids]
+    true, wrong = (
+        {(t.colour, t.kind) for scene in some for t in scene.things} for some in (said[:600], said[600:])
+    )
+    painted = {(t.colour, t.kind) for scene in rendered for t in scene.things}
+    assert not (true | painted) & set(HELD_OUT) and wrong & set(HELD_OUT)
+    assert bool(painted) == twins
+
+
+@pytest.mark.parametrize("phase", ["mixed", "twins"])
+def test_captions_are_cut_only_after_the_end_of_the_longest(batches, tokenizer, phase):
+    ids, _, _ = batches[phase](np.random.default_rng(0), 16)
     ends = ids == tokenizer.eos
     assert ends[:, -1].all() and not ends[:, -2].all()
 
@@ -877,7 +1067,7 @@ def families():
     rng = np.random.default_rng(0)
     scenes = [scene for scene in training_scenes(200, 5) if len(scene.things) == 2][:30]
     return [
-        twins(scene, picture, rng)
+        examples.family(scene, picture, rng)
         for scene, picture in zip(scenes, render_many(scenes, range(30)), strict=True)
     ]
 
@@ -912,16 +1102,15 @@ def test_the_judge_reads_every_relatives_scene_from_its_picture(families, judge,
 def test_one_thing_alone_has_no_relatives():
     scene = next(scene for scene in training_scenes(50, 0) if len(scene.things) == 1)
     picture = np.zeros((128, 128, 3), np.uint8)
-    assert twins(scene, picture, np.random.default_rng(0)) == [(scene, picture)]
+    assert examples.family(scene, picture, np.random.default_rng(0)) == [(scene, picture)]
 
 
 def test_no_family_holds_a_pair_that_is_held_out(monkeypatch):
     monkeypatch.setattr(examples, "render", lambda scene, seed, size: np.zeros((1, 1, 3), np.uint8))
-    rng, drawn = np.random.default_rng(0), []
+    rng, drawn, picture = np.random.default_rng(0), [], np.zeros((1, 1, 3), np.uint8)
     for scene in training_scenes(1000, 9):
-        drawn += [
-            (t.colour, t.kind) for s, _ in twins(scene, np.zeros((1, 1, 3), np.uint8), rng) for t in s.things
-        ]
+        family = examples.family(scene, picture, rng)
+        drawn += [(t.colour, t.kind) for relative, _ in family for t in relative.things]
     assert len(set(drawn)) == 64 - len(HELD_OUT) and not set(drawn) & set(HELD_OUT)
 
 
@@ -956,6 +1145,18 @@ def test_to_tensor_takes_mirrored_pictures_and_mapped_ones_silently(finished):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert torch.equal(to_tensor(mapped[:2, :, ::-1]), to_tensor(mapped[:2]).flip(3))
+
+
+@pytest.mark.parametrize("side", [1, 4, 6])
+def test_shrunk_pictures_are_means_of_blocks(side):
+    x, block = noise(2, 3, 12, 12), 12 // side
+    means = x.view(2, 3, side, block, side, block).mean(dim=(3, 5))
+    torch.testing.assert_close(shrunk(x, side), means)
+
+
+def test_pictures_that_have_the_size_already_are_left_as_they_are():
+    x = noise(2, 3, 12, 12)
+    assert torch.equal(shrunk(x, 12), x)
 
 
 @pytest.mark.parametrize("size", [16, 128])
@@ -1004,8 +1205,8 @@ def test_the_exported_vae_holds_the_scale(latents, finished):
 @pytest.mark.parametrize(
     "folder, file, phase",
     [
-        ("text_encoder", "model", "clip"),
-        ("clip", "model", "clip"),
+        ("text_encoder", "model", "clip-twins"),
+        ("clip", "model", "clip-twins"),
         ("unet", "diffusion_pytorch_model", "unet"),
         ("vae", "diffusion_pytorch_model", "decoder"),
     ],

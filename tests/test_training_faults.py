@@ -160,9 +160,19 @@ def test_a_run_clears_away_what_killed_ones_have_left(recipe, run):
             "tokenizer was made with tokenizer.captions = 300, now it is 301",
         ),
         (
-            lambda r: replace(r, clip=replace(r.clip, steps=6)),
+            lambda r: replace(r, clip=replace(r.clip, mixed=replace(r.clip.mixed, muon_peak=0.0))),
+            "clip",
+            "clip-mixed.pt was made with clip.mixed.muon_peak = 0.001, now it is 0.0",
+        ),
+        (
+            lambda r: replace(r, clip=replace(r.clip, mixed=replace(r.clip.mixed, steps=6))),
             "unet",
-            "clip.pt was made with clip.steps = 5, now it is 6",
+            "clip-twins.pt was made with clip.mixed.steps = 5, now it is 6",
+        ),
+        (
+            lambda r: replace(r, clip=replace(r.clip, twins=replace(r.clip.twins, steps=6))),
+            "unet",
+            "clip-twins.pt was made with clip.twins.steps = 5, now it is 6",
         ),
         (
             lambda r: replace(r, vae=replace(r.vae, kl_weight=1e-3)),
@@ -190,7 +200,7 @@ def test_a_changed_setting_is_refused_with_its_old_and_new_value(recipe, finishe
 
 
 def test_how_often_it_saves_may_change(recipe, finished):
-    other = replace(recipe, clip=replace(recipe.clip, save_every=1))
+    other = replace(recipe, clip=replace(recipe.clip, mixed=replace(recipe.clip.mixed, save_every=1)))
     Training(other, finished, device="cpu").train("clip")
 
 
@@ -358,7 +368,11 @@ def test_a_damaged_record_is_an_error(recipe, run, text):
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on a file's size")
 @pytest.mark.parametrize(
     "limit, stage, file",
-    [(50_000, "pictures", "pictures.npy"), (100_000, "clip", "clip.pt"), (10_000, "latents", "latents.npz")],
+    [
+        (50_000, "pictures", "pictures.npy"),
+        (100_000, "clip", "clip-mixed.pt"),
+        (10_000, "latents", "latents.npz"),
+    ],
 )
 def test_a_full_disk_is_told_in_one_line_and_leaves_nothing_half_written(recipe, run, limit, stage, file):
     import resource
@@ -393,7 +407,7 @@ def test_no_memory_is_told_as_such(recipe, run, monkeypatch, said):
 
     monkeypatch.setattr(stages, "fit", failing)
     with pytest.raises(
-        MemoryError, match="stage text needs more memory than there is; give a smaller batch_size"
+        MemoryError, match="stage clip needs more memory than there is; give a smaller batch_size"
     ):
         Training(recipe, run, device="cpu").train("clip")
 
@@ -402,7 +416,7 @@ def test_no_memory_is_told_as_such(recipe, run, monkeypatch, said):
 
 
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been(recipe, finished, tmp_path, monkeypatch):
-    """Ctrl-C in the middle of a step of the U-Net's training, and of the rendering."""
+    """Ctrl-C in the middle of a step of CLIP's training, and of the rendering."""
     training = Training(recipe, tmp_path, device="cpu")
     with monkeypatch.context() as patch:
         patch.setattr("minisd.training.data.render_many", lambda *_: signal.raise_signal(signal.SIGINT))
@@ -413,18 +427,19 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(recipe, finished,
 
     def interrupting(step, *rest):
         rates.append(step)
-        if len(rates) == 4:
+        if len(rates) == 8:  # in the fourth step: there are two rates, AdamW's and Muon's
             signal.raise_signal(signal.SIGINT)
         return learning_rate(step, *rest)
 
-    training.train("tokenizer")
+    training.train("pictures", "tokenizer")
     with monkeypatch.context() as patch:
         patch.setattr(loop, "learning_rate", interrupting)
         with pytest.raises(KeyboardInterrupt):
             training.train("clip")
     training.train("clip")
-    old, new = (torch.load(f / "checkpoints" / "clip.pt", weights_only=True) for f in (finished, tmp_path))
-    assert all(torch.equal(x, new["average"][name]) for name, x in old["average"].items())
+    for name in ("clip-mixed.pt", "clip-twins.pt"):
+        old, new = (torch.load(f / "checkpoints" / name, weights_only=True) for f in (finished, tmp_path))
+        assert all(torch.equal(x, new["average"][key]) for key, x in old["average"].items())
 
 
 RENDERING = """
@@ -529,10 +544,10 @@ def test_all_stages_train_in_bfloat16_and_are_opened_in_float32(recipe, tmp_path
         assert torch.load(path, weights_only=True)["dtype"] == "bfloat16"
     weights = training.open_unet().state_dict().values()
     assert all(x.dtype == torch.float32 and x.isfinite().all() for x in weights)
-    path = tmp_path / "checkpoints" / "clip.pt"
+    path = tmp_path / "checkpoints" / "clip-twins.pt"
     previous(path).replace(path)
     with pytest.raises(
-        ValueError, match=r"clip.pt was begun with dtype = bfloat16, now it is float32; go on"
+        ValueError, match=r"clip-twins.pt was begun with dtype = bfloat16, now it is float32; go on"
     ):
         training.train("clip")
 

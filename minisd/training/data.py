@@ -50,5 +50,5 @@ def to_tensor(pictures: np.ndarray) -> Tensor:
 
 
 def shrunk(pictures: Tensor, side: int) -> Tensor:
-    """Pictures (batch, 3, height, width) averaged down to `side` pixels, as CLIP's image encoder sees them."""
+    """Pictures (batch, 3, height, width) averaged down to `side` pixels, as CLIP sees them."""
     return F.interpolate(pictures, size=(side, side), mode="area")

@@ -206,8 +206,9 @@ class Loop:
 def optimizers(objective: Objective, phase: Phase) -> list[torch.optim.Optimizer]:
     """AdamW for all that is trained; if the phase says so, Muon for the matrices, and AdamW for the rest.
 
-    Muon makes the change of a matrix about equally large in all its directions. Tables of vectors (tokens,
-    places) are no matrices in this sense. Raises ValueError where torch has no Muon (2.9 is the first).
+    Muon makes the change of a matrix about equally large in all its directions. Embeddings (tables of vectors
+    for tokens, places) are no matrices in this sense. Raises ValueError where torch has no Muon (2.9 is the
+    first to have it).
     """
     trained = [(name, p) for name, p in objective.named_parameters() if p.requires_grad]
     if not phase.muon_peak:

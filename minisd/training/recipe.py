@@ -56,7 +56,7 @@ class TokenizerSection(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Phase(Section):
-    """One run of the training loop: by AdamW, or with `muon_peak` above 0 the matrices by Muon (Jordan 2024)."""
+    """One run of the training loop, by AdamW; with `muon_peak` above 0, matrices by Muon (Jordan 2024)."""
 
     steps: int = number(1, 100_000_000)
     batch_size: int = number(1, 4096)
@@ -69,7 +69,7 @@ class Phase(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class CLIPSection(Section):
-    """The text encoder and the image encoder, which learn to agree: on mixed pictures first, then on twins."""
+    """The text encoder and the image encoder, which learn to agree: on mixed pictures, then on twins."""
 
     mixed: Phase
     twins: Phase
@@ -217,7 +217,7 @@ class Recipe(Section):
     def settings(self, *names: str) -> dict[str, Any]:
         """What the named sections or values ask for, and what all stages depend on, under flat names.
 
-        settings("clip") is {"seed": 0, ..., "clip.mixed.steps": 600, "clip.text_config.hidden_size": 128, ...}.
+        settings("clip") is {"seed": 0, ..., "clip.mixed.steps": 800, "clip.mixed.batch_size": 64, ...}.
         How often a checkpoint is written changes nothing and is left out.
         """
         wanted = ("seed", "pictures", "size", *names)

@@ -200,15 +200,15 @@ class Training:
 
     def _train_clip(self) -> None:
         """Train both encoders of CLIP, from pictures and captions alone: on mixed pictures, then on twins."""
-        wanted, earlier = self.recipe.clip, []
-        objective = objectives.CLIPObjective(self._new_clip(self.open_tokenizer()))
+        wanted, net = self.recipe.clip, self._new_clip(self.open_tokenizer())
+        sections = ["tokenizer", "clip.text_config", "clip.vision_config"]
         for name, phase in (("mixed", wanted.mixed), ("twins", wanted.twins)):
-            sections = ["tokenizer", "clip.text_config", "clip.vision_config", *earlier, f"clip.{name}"]
+            sections.append(f"clip.{name}")
+            objective = objectives.CLIPObjective(net)
             self._fit(f"clip-{name}", objective, self.pairs_of(name), phase, *sections)
-            earlier.append(f"clip.{name}")
 
     def pairs_of(self, phase: str) -> Batch:
-        """What CLIP is shown in one of its phases, "mixed" or "twins"."""
+        """What CLIP is shown in one of its two phases, "mixed" or "twins"."""
         side = self.recipe.clip.vision_config.image_size
         pictures, tokenizer = self.open_pictures(), self.open_tokenizer()
         return examples.pairs_to_match(self.scenes, pictures, tokenizer, side, twins=phase == "twins")
