@@ -42,7 +42,8 @@ grammar helps to choose the batches. Captions that happen to be true of another 
 every caption comes with one that is wrong in one thing. In the second phase (clip-twins) a picture of two
 things comes with its mirror image, too, and with the colours swapped, so that the order of words has to be
 read. OpenAI's CLIP has only the other pairs of the batch, and many more of them. The image encoder sees
-pictures averaged down to {side}x{side} pixels. The U-Net reads with the text encoder, which stays as it is."""
+pictures averaged down to {side}x{side} pixels. The U-Net reads with the text encoder, which it leaves as it \
+is."""
 HEADER = """---
 license: apache-2.0
 library_name: diffusers

@@ -288,7 +288,8 @@ def test_every_value_replaced_by_every_hostile_one(tmp_path):
                 read.append((line[1], value))
     harmless = set(
         """seed guidance_scale warmup ema_decay muon_peak kl_weight squared_weight edge_weight snr_gamma
-        caption_dropout layer_norm_eps norm_eps intermediate_size projection_dim flip_sin_to_cos freq_shift""".split()
+        caption_dropout layer_norm_eps norm_eps intermediate_size projection_dim flip_sin_to_cos
+        freq_shift""".split()
     )
     assert {name for name, _ in read} <= harmless, read
 

@@ -26,6 +26,7 @@ from torch.distributions import Normal, kl_divergence
 from minisd import AutoencoderKL, StableDiffusion, TextEncoder, UNet
 from minisd.cli import main
 from minisd.clip import CLIP, contrastive_loss
+from minisd.config import CLIPConfig
 from minisd.scenes import HELD_OUT, parse, render_many
 from minisd.scenes.judge import Judge
 from minisd.schedule import NoiseSchedule
@@ -403,7 +404,8 @@ MATRICES = "q_proj k_proj v_proj out_proj fc1 fc2 text_projection visual_project
 
 
 def test_of_clip_the_layers_matrices_go_to_muon_and_no_embedding():
-    objective = CLIPObjective(CLIP(read_recipe(RECIPE).clip.__dict__ | {"projection_dim": 16}))
+    clip = read_recipe(RECIPE).clip
+    objective = CLIPObjective(CLIP(CLIPConfig(clip.text_config, clip.vision_config, 16)))
     objective.net.visual_projection.requires_grad_(False)
     names = {id(p): name.removeprefix("net.") for name, p in objective.named_parameters()}
     adamw, muon = (
@@ -417,6 +419,14 @@ def test_of_clip_the_layers_matrices_go_to_muon_and_no_embedding():
     assert {name.split(".")[-2] if "." in name else name for name in kept} == {
         *("token_embedding", "position_embedding", "patch_embedding", "embeddings", "logit_scale"),
     }
+
+
+def test_a_layer_behind_an_embedding_is_a_matrix_too():
+    """As the U-Net's two layers that read the time, which have its embedding in their names."""
+    toy = Toy()
+    toy.net = nn.ModuleDict({"time_embedding": nn.Linear(2, 2), "position_embedding": nn.Embedding(2, 2)})
+    _, muon = loop.optimizers(toy, WITH_MUON)
+    assert [id(p) for p in muon.param_groups[0]["params"]] == [id(toy.net["time_embedding"].weight)]
 
 
 def test_without_a_peak_for_muon_all_goes_to_adamw():

@@ -215,7 +215,7 @@ def optimizers(objective: Objective, phase: Phase) -> list[torch.optim.Optimizer
         return [torch.optim.AdamW([p for _, p in trained], lr=phase.learning_rate_peak)]
     if not hasattr(torch.optim, "Muon"):
         raise ValueError(f"muon_peak needs torch 2.9 or newer, this is {torch.__version__}; set it to 0")
-    matrices = [p for name, p in trained if p.ndim == 2 and "embedding" not in name]
+    matrices = [p for name, p in trained if p.ndim == 2 and not name.endswith("embedding.weight")]
     chosen = {id(p) for p in matrices}
     return [
         torch.optim.AdamW([p for _, p in trained if id(p) not in chosen], lr=phase.learning_rate_peak),
