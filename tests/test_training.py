@@ -424,9 +424,11 @@ def test_of_clip_the_layers_matrices_go_to_muon_and_no_embedding():
 def test_a_layer_behind_an_embedding_is_a_matrix_too():
     """As the U-Net's two layers that read the time, which have its embedding in their names."""
     toy = Toy()
-    toy.net = nn.ModuleDict({"time_embedding": nn.Linear(2, 2), "position_embedding": nn.Embedding(2, 2)})
+    layer = nn.Linear(2, 2)
+    time = nn.ModuleDict({"linear_1": layer})
+    toy.net = nn.ModuleDict({"time_embedding": time, "position_embedding": nn.Embedding(2, 2)})
     _, muon = loop.optimizers(toy, WITH_MUON)
-    assert [id(p) for p in muon.param_groups[0]["params"]] == [id(toy.net["time_embedding"].weight)]
+    assert [id(p) for p in muon.param_groups[0]["params"]] == [id(layer.weight)]
 
 
 def test_without_a_peak_for_muon_all_goes_to_adamw():
