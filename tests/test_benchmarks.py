@@ -20,7 +20,10 @@ from minisd.checkpoint import read_json
 from minisd.models import TINY
 from minisd.scenes import COLOURS, GROUNDS, HELD_OUT, HOURS, KINDS, Scene, Thing, parse, render_many, sample
 from minisd.scenes.judge import Judge
+from minisd.schedule import NoiseSchedule
+from minisd.tokenizer import BPE
 from minisd.training.loop import LOG_EVERY
+from minisd.training.objectives import UNetObjective
 from minisd.training.recipe import read_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -510,3 +513,66 @@ RED_HOUSE, BLUE_TENT = Thing("house", "red", "big"), Thing("tent", "blue")
 def test_answers_are_what_the_scene_states_and_open_is_one_of_them(scene, said):
     questions = text_encoders.CAPTION_QUESTIONS.values()
     assert [choices[i] for choices, i in zip(questions, text_encoders.answers(scene), strict=True)] == said
+
+
+def test_plain_pairs_are_pictures_and_one_caption_each():
+    """Pictures of one grey each, so that it is seen whose caption stands where."""
+    scenes = [sample(np.random.default_rng(i), "train", full=True) for i in range(40)]
+    pictures = np.stack([np.full((8, 8, 3), i, np.uint8) for i in range(40)])
+    tokenizer = BPE.from_files(TINY / "tokenizer")
+    batch = text_encoders.plain_pairs(scenes, pictures, tokenizer, 4)
+    ids, images, also_true = batch(np.random.default_rng(0), 60)
+    assert (len(ids), images.shape, also_true.shape) == (60, (60, 3, 4, 4), (60, 60))
+    shown = [scenes[round((float(x[0, 0, 0]) + 1) * 127.5)] for x in images]
+    said = [parse(tokenizer.decode(row)) for row in ids]
+    assert all(text.admits(scene) for text, scene in zip(said, shown, strict=True))
+    fits = torch.tensor([[text.admits(scene) for text in said] for scene in shown])
+    assert torch.equal(also_true, fits & ~torch.eye(60, dtype=torch.bool)) and also_true.any()
+
+
+class FakeNoise(nn.Module):
+    """A U-Net that predicts the mean of what it was told, times its one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, z, t, context):
+        return self.weight * context.mean() + 0 * z
+
+
+def test_joint_training_moves_the_text_encoder_by_the_u_nets_own_loss():
+    text, schedule = (
+        StableDiffusion.from_pretrained("tiny", "cpu").text_encoder,
+        NoiseSchedule.scaled_linear(),
+    )
+    painting = UNetObjective(FakeNoise(), text, schedule, 0.5, 5.0)
+    generator = torch.Generator().manual_seed(0)
+    mean, std, draw, noise = torch.randn(4, 2, 4, 2, 2, generator=generator)
+    batch = torch.tensor([[1, 2, 3], [3, 2, 1]]), mean, std, draw, noise, torch.tensor([0, 500])
+    alone = painting(*batch)
+    assert not any(p.requires_grad for p in text.parameters())
+    joint = text_encoders.JointObjective(painting)
+    together = joint(*batch)
+    torch.testing.assert_close(together, alone)
+    together.backward()
+    assert all(
+        p.grad is not None and p.grad.abs().max() > 0 for p in [painting.net.weight, *text.parameters()]
+    )
+    assert {name.split(".")[0] for name, _ in joint.net.named_parameters()} == {"text", "unet"}
+
+
+def test_timing_a_training_leaves_its_weights_as_they_are():
+    class Toy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Linear(2, 1)
+
+        def forward(self, x):
+            return self.net(x).mean()
+
+    toy = Toy()
+    before = {name: x.clone() for name, x in toy.state_dict().items()}
+    assert text_encoders.timed(toy, lambda rng, n: (torch.ones(n, 2),), 3) >= 0
+    assert all(torch.equal(x, before[name]) for name, x in toy.state_dict().items())
+    assert all(p.grad is None for p in toy.parameters())
