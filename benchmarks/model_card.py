@@ -245,10 +245,10 @@ package: no photograph, nothing downloaded. A scene holds one or two things ({ph
 {phrase(COLOURS)}, small
 or big, on {phrase(GROUNDS)}; it is {phrase(HOURS)}. Captions are drawn anew from a grammar at every step.
 
-Held out, in no picture of the training: {pairs}. The text encoder and the
-U-Net read captions of training scenes only. CLIP's altered captions may name a held-out pair, always as \
-a wrong caption:
-there is no picture of it.
+Held out, in no picture of the training: {pairs}. The U-Net reads captions
+of training scenes only. The text encoder reads CLIP's altered captions as well, which may name a held-out \
+pair, always
+as a wrong caption: there is no picture of it.
 
 ## Training
 
