@@ -172,6 +172,18 @@ def parameters(weights: Path) -> int:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
 
 
+# The U-Net of the weights that shipped until 2026-11-26: the same network, batch and number of steps.
+FORMER_UNET = "2,915 seconds with two processes on the AMD EPYC's two cores"
+
+
+def on_gpu(training: dict) -> str:
+    """What is to be said of stages that a GPU trained."""
+    stages = [name for name, stage in training.items() if stage["machine"]["gpu"]]
+    if not stages:
+        return ""
+    return f" A GPU trained {' and '.join(stages)}; the U-Net before this one took {FORMER_UNET}."
+
+
 def files_table(folder: Path) -> str:
     """A row for each file of the model: parameters where it holds weights, bytes."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / "README.md")
@@ -265,7 +277,7 @@ The recipe is `minisd/training/tiny.toml`. From nothing:
 {training_table(recipe, training)}
 
 {seconds / 60:,.0f} minutes for all stages together; rendering the pictures and encoding them once come \
-on top.
+on top.{on_gpu(training)}
 
 ## Files
 

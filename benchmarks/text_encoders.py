@@ -282,8 +282,8 @@ Written by `python benchmarks/text_encoders.py`, one training a row.
 
 {table(head, rows)}
 
-Everything right, %, {results["n"]} prompts a column, guidance {results["guidance_scale"]:g}, 30 DDIM steps; in brackets
-95 % intervals. One thing, another text encoder; the rest is the same. {results["note"]}
+Everything right, %, {results["n"]} prompts a column, guidance {results["guidance_scale"]:g}, 30 DDIM steps;
+in brackets 95 % intervals. One thing, another text encoder; the rest is the same. {results["note"]}
 
 Where two things of seen pairs were asked for, the share of pictures with an error, %:
 
