@@ -461,7 +461,7 @@ EXERCISES = [
         minutes=20,
         score=sentences_right,
         what=f"of {SENTENCES} sentences, right",
-        mark=51,
+        mark=47,
         higher=True,
         right=[(958, 2), (600, 2), (300, 1)],
         mistakes=(
@@ -515,7 +515,7 @@ EXERCISES = [
             ),
             Mistake(
                 lambda: {"60 % against 90 %": 20},
-                "With twenty pictures they still overlap: figure 0.12. How much would each have to shrink?",
+                "With twenty pictures they still overlap, as in figure 0.12. How much has each to shrink?",
             ),
             Mistake(
                 lambda: {"75 % against 90 %": 60},
