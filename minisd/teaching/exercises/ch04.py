@@ -371,19 +371,19 @@ def with_slip(x, sigma, belongs=lambda x, sigma: math.tanh(x / sigma**2), inner=
 # 4.12
 
 KAPPAS = {  # of figure 4.19: sigma, kappa
-    14.61: 3.45,
-    7.84: 3.87,
-    4.61: 3.55,
-    2.92: 2.78,
-    1.95: 2.85,
-    1.34: 2.83,
-    0.93: 2.72,
-    0.62: 2.55,
-    0.37: 2.18,
-    0.2: 1.47,
-    0.1: 0.83,
-    0.05: 0.47,
-    0.03: 0.24,
+    14.61: 3.54,
+    7.84: 2.8,
+    4.61: 2.9,
+    2.92: 2.66,
+    1.95: 2.69,
+    1.34: 2.73,
+    0.93: 2.74,
+    0.62: 2.65,
+    0.37: 2.38,
+    0.2: 1.79,
+    0.1: 1.03,
+    0.05: 0.57,
+    0.03: 0.28,
 }
 LONG_STEP = 18  # of the twenty: the last but one
 
@@ -863,15 +863,15 @@ EXERCISES = [
                 "You took the difference of the two terms. For a zigzag they add up.",
             ),
             Mistake(
-                lambda: {"factor": 2.39},
+                lambda: {"factor": 2.98},
                 "The size is right. Which sign has a miss that overshoots?",
             ),
             Mistake(
-                lambda: {"factor": -3.39},
+                lambda: {"factor": -3.98},
                 "This is what the step adds. The old miss is still there.",
             ),
             Mistake(
-                lambda: {"factor": -0.84},
+                lambda: {"factor": -1.17},
                 "This is the factor for a miss that was as large before with the same sign. Here it is a "
                 "zigzag.",
             ),
