@@ -16,6 +16,7 @@ from pathlib import Path
 from types import CodeType, GeneratorType
 
 import torch
+from torch import nn
 
 from minisd import NoiseSchedule
 
@@ -263,6 +264,71 @@ def agree_as_posteriors(theirs: Callable, ours: Callable, where: str) -> None:
             agree(theirs(**{name: values[name] for name in names}), known, f"{where} at t = {t}")
 
 
+VAES = (  # two sizes: widths, layers a level, latents, groups
+    ((8, 16), 2, 3, 4),
+    ((8, 8, 16, 24), 1, 4, 8),
+)
+
+
+def agree_as_autoencoders(theirs: type, ours: type, where: str) -> None:
+    """The same weights under the same names; then what is encoded, drawn and decoded, and the KL."""
+    for seed, (widths, layers, latents, groups) in enumerate(VAES):
+        config = {
+            "in_channels": 3,
+            "out_channels": 3,
+            "latent_channels": latents,
+            "block_out_channels": list(widths),
+            "layers_per_block": layers,
+            "norm_num_groups": groups,
+            "scaling_factor": 0.5,
+            "down_block_types": ["DownEncoderBlock2D"] * len(widths),
+            "up_block_types": ["UpDecoderBlock2D"] * len(widths),
+        }
+        torch.manual_seed(seed)
+        b = ours(config).double().requires_grad_(False)  # so that rounding does not hide a slip
+        a = theirs(config).double().requires_grad_(False)
+        agree_in_weights(a, b, where)
+        x = torch.randn(2, 3, 48, 32, dtype=torch.float64)
+        of_a, of_b = a.encode(x), b.encode(x)
+        for part in ("mean", "logvar", "std"):
+            agree(getattr(of_a, part), getattr(of_b, part), f"{where}.encode(x).{part}")
+        for name in ("kl", "mode"):
+            agree(getattr(of_a, name)(), getattr(of_b, name)(), f"{where}.encode(x).{name}()")
+        draws = [one.sample(torch.Generator().manual_seed(seed)) for one in (of_a, of_b)]
+        agree(*draws, f"{where}.encode(x).sample()")
+        agree(a.decode(draws[1]), b.decode(draws[1]), f"{where}.decode(z)")
+        wild = 1000 * x  # beyond the limits of the log-variance
+        agree(a.encode(wild).std, b.encode(wild).std, f"{where}.encode(1000 x).std")
+
+
+def agree_in_weights(theirs: nn.Module, ours: nn.Module, where: str) -> None:
+    """The same names and shapes; afterwards the notebook's module has minisd's weights."""
+    names = [{name: tuple(w.shape) for name, w in net.state_dict().items()} for net in (theirs, ours)]
+    assert names[0] == names[1], (
+        f"{where}: other weights: {sorted(set(names[0].items()) ^ set(names[1].items()))[:4]}"
+    )
+    theirs.load_state_dict(ours.state_dict())
+
+
+def agree_as_resnet_blocks(theirs: type, ours: type, where: str) -> None:
+    """Without a time; with the same and with another number of channels, for both eps of the book."""
+    for seed, (inputs, outputs, eps) in enumerate(((8, 8, 1e-6), (8, 12, 1e-5))):
+        agree_as_modules(theirs(inputs, outputs, 4, eps), ours(inputs, outputs, 4, eps), inputs, seed, where)
+
+
+def agree_as_resamplings(theirs: type, ours: type, where: str) -> None:
+    """Down with both paddings, or up; even sides and odd ones."""
+    for seed, options in enumerate(({}, {"asymmetric": True}) if where == "Downsample" else ({},)):
+        agree_as_modules(theirs(8, **options), ours(8, **options), 8, seed, f"{where}({options})")
+
+
+def agree_as_modules(theirs: nn.Module, ours: nn.Module, channels: int, seed: int, where: str) -> None:
+    agree_in_weights(theirs, ours, where)
+    for sides in ((8, 6), (7, 5)):
+        x = torch.randn(2, channels, *sides, generator=torch.Generator().manual_seed(seed))
+        agree(theirs(x).detach(), ours(x).detach(), where)
+
+
 LOOPS = ("ddpm", "ddim", "euler", "euler_a", "lms", "pndm", "dpmpp_2m")
 
 # What stands in `builds` of book.toml: how the notebook's and minisd's are compared.
@@ -270,6 +336,10 @@ COMPARATORS = {
     "minisd.schedule.NoiseSchedule": agree_as_schedules,
     "minisd.schedule.NoiseSchedule.posterior": agree_as_posteriors,
     "minisd.schedule.jump_posterior": agree_as_functions,
+    "minisd.blocks.ResnetBlock": agree_as_resnet_blocks,
+    "minisd.blocks.Downsample": agree_as_resamplings,
+    "minisd.blocks.Upsample": agree_as_resamplings,
+    "minisd.vae.AutoencoderKL": agree_as_autoencoders,
     **{
         f"minisd.samplers.{name}": agree_as_functions
         for name in (
