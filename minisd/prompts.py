@@ -46,8 +46,8 @@ KINDS: dict[str, tuple[tuple[str, ...], str]] = {
             r"\w+--+(?=[,)]|$)",
         ),
         (
-            "{0} weighs no words, its marks are read as words: take them out; what stands first counts most, "
-            "and --guidance makes all of the prompt count more"
+            "{0} gives no word a weight: its marks are read as words, so take them out; what stands first "
+            "counts most, and --guidance makes all of the prompt count more"
         ),
     ),
     "schedule": (

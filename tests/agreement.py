@@ -329,6 +329,34 @@ def agree_as_modules(theirs: nn.Module, ours: nn.Module, channels: int, seed: in
         agree(theirs(x).detach(), ours(x).detach(), where)
 
 
+TEXTS = [
+    "a red house left of a yellow tent in the snow at night",
+    "It's 2024!!  they'll'VE \t(3.14)",
+    "ΣΑΣ Straße e\u0301te\u0301 ﬁ ½ İ",
+    "雪の中の赤い家 🚀👩\u200d👩\u200d👧 бык हिन्दी",
+    "zzz zzzz zzzzz banana bandana",
+    "house " * 90,
+    "",
+]
+
+
+def agree_as_tokenizers(theirs: type, ours: type, where: str) -> None:
+    """Trained on the same texts to several sizes: the same merges, numbers, ids, rows and texts."""
+    texts = 3 * TEXTS + ["zz zzz banana"] * 4
+    for size in (514, 540, 700, 5000):
+        a, b = theirs.train(texts, size), ours.train(texts, size)
+        agree(a.merges, b.merges, f"{where}.train({size}).merges")
+        agree(a.vocab, b.vocab, f"{where}.train({size}).vocab")
+        agree([len(a), a.bos, a.eos], [len(b), b.bos, b.eos], f"{where}.train({size})")
+        for text in TEXTS:
+            agree(a.encode(text), b.encode(text), f"{where}.encode({text!r:.40})")
+            agree(a.decode(b.encode(text)), b.decode(b.encode(text)), f"{where}.decode({text!r:.40})")
+        agree(a(TEXTS), b(TEXTS), f"{where}(texts)")
+        agree(a(TEXTS[0]), b(TEXTS[0]), f"{where}(text)")
+        short = [type_(b.merges, max_length=9) for type_ in (theirs, ours)]
+        agree(short[0](TEXTS), short[1](TEXTS), f"{where}(texts), nine places")
+
+
 LOOPS = ("ddpm", "ddim", "euler", "euler_a", "lms", "pndm", "dpmpp_2m")
 
 # What stands in `builds` of book.toml: how the notebook's and minisd's are compared.
@@ -340,6 +368,7 @@ COMPARATORS = {
     "minisd.blocks.Downsample": agree_as_resamplings,
     "minisd.blocks.Upsample": agree_as_resamplings,
     "minisd.vae.AutoencoderKL": agree_as_autoencoders,
+    "minisd.tokenizer.BPE": agree_as_tokenizers,
     **{
         f"minisd.samplers.{name}": agree_as_functions
         for name in (

@@ -7,8 +7,9 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from agreement import COMPARATORS, definitions, theirs_of
+from agreement import COMPARATORS, agree_as_tokenizers, definitions, theirs_of
 from minisd.teaching.book import ROOT, load_book
+from minisd.tokenizer import BPE
 from test_book import resolve
 
 BUILDS = [
@@ -195,3 +196,18 @@ def test_a_loop_that_differs_is_noticed(notebook, old, new, words):
     path = notebook("import math", LOOP.replace(old, new))
     with nullcontext() if words is None else pytest.raises(AssertionError, match=words):
         compared("minisd.samplers.dpmpp_2m", path)
+
+
+@pytest.mark.parametrize(
+    ("method", "slip"),
+    [
+        ("encode", lambda ours: lambda self, text: ours(self, text)[::-1]),
+        ("decode", lambda ours: lambda self, ids: ours(self, ids).upper()),
+        ("__call__", lambda ours: lambda self, texts: ours(self, texts).clamp(max=self.eos - 1)),
+        ("__len__", lambda ours: lambda self: ours(self) - 1),
+    ],
+)
+def test_a_tokenizer_that_differs_is_noticed(method, slip):
+    agree_as_tokenizers(BPE, BPE, "BPE")
+    with pytest.raises(AssertionError):
+        agree_as_tokenizers(type("BPE", (BPE,), {method: slip(getattr(BPE, method))}), BPE, "BPE")
