@@ -357,6 +357,22 @@ def agree_as_tokenizers(theirs: type, ours: type, where: str) -> None:
         agree(short[0](TEXTS), short[1](TEXTS), f"{where}(texts), nine places")
 
 
+def agree_as_attention(theirs: type, ours: type, where: str) -> None:
+    """With the same weights, at several sizes, with and without a context."""
+    for seed, (width, context_dim, heads, bias) in enumerate(
+        ((8, None, 2, False), (12, 5, 3, False), (16, 7, 16, True), (6, None, 1, True))
+    ):
+        torch.manual_seed(seed)
+        b = ours(width, context_dim, heads=heads, bias=bias)
+        a = theirs(width, context_dim, heads=heads, bias=bias)
+        a.load_state_dict(b.state_dict())  # strict: the same names and shapes
+        x, context = torch.randn(2, 5, width), torch.randn(2, 3, context_dim or width)
+        with torch.no_grad():
+            agree(a(x, context), b(x, context), f"{where} with a context")
+            if context_dim is None:
+                agree(a(x), b(x), where)
+
+
 LOOPS = ("ddpm", "ddim", "euler", "euler_a", "lms", "pndm", "dpmpp_2m")
 
 # What stands in `builds` of book.toml: how the notebook's and minisd's are compared.
@@ -369,6 +385,7 @@ COMPARATORS = {
     "minisd.blocks.Upsample": agree_as_resamplings,
     "minisd.vae.AutoencoderKL": agree_as_autoencoders,
     "minisd.tokenizer.BPE": agree_as_tokenizers,
+    "minisd.attention.Attention": agree_as_attention,
     **{
         f"minisd.samplers.{name}": agree_as_functions
         for name in (

@@ -118,15 +118,19 @@ def heat(
     columns: Sequence[str] | None = None,
     form: str | None = ".2f",
     diverging: bool = False,
+    most: float | None = None,
 ) -> Axes:
     """A matrix as squares, dark for large, with the values written in them.
 
     rows, columns: their names. form: how numbers are written; None writes none and draws a scale beside.
-    diverging: white for 0, one colour for each sign.
+    diverging: white for 0, one colour for each sign. most: the value drawn darkest, 0 being lightest, for
+    tables that are to be compared; by default each has a scale of its own.
     """
     matrix = numbers(values).astype(float)
-    most = float(np.abs(matrix).max()) or 1.0
-    limits = {"cmap": "PuOr", "vmin": -most, "vmax": most} if diverging else {"cmap": "Blues"}
+    limits: dict[str, Any] = {"cmap": "Blues"} if most is None else {"cmap": "Blues", "vmin": 0, "vmax": most}
+    if diverging:
+        most = most or float(np.abs(matrix).max()) or 1.0
+        limits = {"cmap": "PuOr", "vmin": -most, "vmax": most}
     image = axes.imshow(matrix, aspect="auto", **limits)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
