@@ -373,6 +373,70 @@ def agree_as_attention(theirs: type, ours: type, where: str) -> None:
                 agree(a(x), b(x), where)
 
 
+READING = {  # a text tower of several sizes: width, inner width, layers, heads, tokens
+    "hidden_size": (12, 24, 8),
+    "intermediate_size": (30, 96, 16),
+    "num_hidden_layers": (3, 1, 2),
+    "num_attention_heads": (3, 4, 1),
+    "vocab_size": (50, 200, 9),
+}
+
+
+def agree_as_text_encoders(theirs: type, ours: type, where: str) -> None:
+    """With the same weights: short and full rows of tokens, whatever number of layers is left out."""
+    for seed in range(3):
+        torch.manual_seed(seed)
+        config = {key: sizes[seed] for key, sizes in READING.items()} | {"max_position_embeddings": 77}
+        a, b = theirs(config), ours(config)
+        a.load_state_dict(b.state_dict())  # strict: the same names and shapes
+        for tokens in (1, 9, 77):
+            ids = torch.randint(config["vocab_size"], (2, tokens))
+            with torch.no_grad():
+                agree(a(ids), b(ids), where)
+                for skip in range(config["num_hidden_layers"]):
+                    agree(a(ids, clip_skip=skip), b(ids, clip_skip=skip), f"{where} without {skip} layers")
+
+
+def agree_as_clips(theirs: type, ours: type, where: str) -> None:
+    """With the same weights: the vectors of both towers, the scores, and their gradients."""
+    for seed, (size, patch) in enumerate(((12, 4), (16, 8), (10, 5))):
+        torch.manual_seed(seed)
+        text = {key: sizes[seed] for key, sizes in READING.items()} | {"max_position_embeddings": 20}
+        image = {key: sizes[-1 - seed] for key, sizes in READING.items() if key != "vocab_size"}
+        image |= {"image_size": size, "patch_size": patch}
+        config = {"text_config": text, "vision_config": image, "projection_dim": 6}
+        a, b = theirs(config), ours(config)
+        agree(a.logit_scale.detach(), b.logit_scale.detach(), f"{where}.logit_scale at the start")
+        a.load_state_dict(b.state_dict())
+        ids = torch.randint(text["vocab_size"] - 1, (5, 11))
+        ids[:, 7:] = text["vocab_size"] - 1  # the end token, and padding with it
+        images = torch.randn(3, 3, size, size)
+        with torch.no_grad():
+            agree(a.encode_text(ids), b.encode_text(ids), f"{where}.encode_text")
+            agree(a.encode_image(images), b.encode_image(images), f"{where}.encode_image")
+        for model in (a, b):
+            model(ids, images).square().sum().backward()
+        agree(a(ids, images).detach(), b(ids, images).detach(), f"{where}()")
+        agree(a.logit_scale.grad, b.logit_scale.grad, f"{where}: the gradient of the temperature")
+
+
+def agree_as_contrastive_losses(theirs: Callable, ours: Callable, where: str) -> None:
+    """With and without more captions than pictures, and pairs that are also true; values and gradients."""
+    for seed, (images, texts) in enumerate(((1, 1), (4, 4), (5, 9), (3, 12))):
+        rng = torch.Generator().manual_seed(seed)
+        marks = torch.rand(images, texts, generator=rng) < 0.3
+        marks.fill_diagonal_(False)
+        for also_true in (None, marks, torch.zeros_like(marks)):
+            results = []
+            for loss in (theirs, ours):
+                logits = 3 * torch.randn(images, texts, generator=torch.Generator().manual_seed(seed))
+                logits.requires_grad_()
+                value = loss(logits) if also_true is None else loss(logits, also_true)
+                value.backward()
+                results.append((value.detach(), logits.grad))
+            agree(*results, f"{where} of {images} pictures and {texts} captions")
+
+
 LOOPS = ("ddpm", "ddim", "euler", "euler_a", "lms", "pndm", "dpmpp_2m")
 
 # What stands in `builds` of book.toml: how the notebook's and minisd's are compared.
@@ -386,6 +450,9 @@ COMPARATORS = {
     "minisd.vae.AutoencoderKL": agree_as_autoencoders,
     "minisd.tokenizer.BPE": agree_as_tokenizers,
     "minisd.attention.Attention": agree_as_attention,
+    "minisd.clip.TextEncoder": agree_as_text_encoders,
+    "minisd.clip.CLIP": agree_as_clips,
+    "minisd.clip.contrastive_loss": agree_as_contrastive_losses,
     **{
         f"minisd.samplers.{name}": agree_as_functions
         for name in (

@@ -1,0 +1,383 @@
+"""Chapter 9: what students write. Wrong answers with a part of the message that they should get, and right
+ones.
+"""
+
+import math
+import random
+
+import numpy as np
+import sympy
+import torch
+import torch.nn.functional as F
+
+from minisd.scenes import sample
+
+GUESSES = {
+    "loss of 64 pairs in two halves": 3.47,
+    "pairs to prove 3 nats": 21,
+    "tokens of a 32-pixel picture": 5,
+    "floor of two pairs at tau 1": 0.127,
+}
+
+
+def but(answers, **changes):
+    """The answers with one of them changed; the key is given by its first word or words."""
+    changed = dict(answers)
+    for start, value in changes.items():
+        (key,) = [key for key in answers if key.replace(" ", "_").startswith(start)]
+        changed[key] = value
+    return changed
+
+
+# 9.2
+
+
+def sigmoid_by_loop(scores, bias):
+    total = 0.0
+    for i in range(len(scores)):
+        for j in range(len(scores)):
+            z = 1.0 if i == j else -1.0
+            total = total + F.softplus(-z * (scores[i, j] + bias))
+    return total / len(scores)
+
+
+def sigmoid_by_bce(scores, bias):
+    labels = torch.eye(len(scores))
+    return F.binary_cross_entropy_with_logits(scores + bias, labels, reduction="none").sum(dim=1).mean()
+
+
+def unsigned(scores, bias):
+    return F.softplus(-(scores + bias)).sum() / len(scores)
+
+
+def bias_on_diagonal(scores, bias):
+    fits = 2 * torch.eye(len(scores)) - 1
+    return F.softplus(-fits * (scores + bias * torch.eye(len(scores)))).sum() / len(scores)
+
+
+def mean_of_everything(scores, bias):
+    labels = torch.eye(len(scores))
+    return F.binary_cross_entropy_with_logits(scores + bias, labels)
+
+
+def only_diagonal(scores, bias):
+    return F.softplus(-(scores.diagonal() + bias)).mean()
+
+
+def softmaxes(scores, bias):
+    right = torch.arange(len(scores))
+    return (F.cross_entropy(scores + bias, right) + F.cross_entropy(scores.T + bias, right)) / 2
+
+
+def logs_of_rounded(scores, bias):
+    fits = 2 * torch.eye(len(scores)) - 1
+    return -torch.log(torch.sigmoid(fits * (scores + bias))).sum() / len(scores)
+
+
+# 9.3 and 9.4
+
+N, tau, K, q = sympy.symbols("N tau K q", positive=True)
+open_before, slips = sympy.log(K), q * sympy.log(q / (K - 1))
+
+
+def floor_of(cosine):
+    return sympy.log(1 + (N - 1) * sympy.exp((cosine - 1) / tau))
+
+
+# 9.5
+
+
+def by_loop(hidden, ids, end):
+    found = []
+    for row, numbers in zip(hidden, ids.tolist()):
+        found.append(row[numbers.index(end)])
+    return torch.stack(found)
+
+
+def by_where(hidden, ids, end):
+    places = torch.arange(ids.shape[1])
+    first = torch.where(ids == end, places, ids.shape[1]).min(dim=1).values
+    return hidden[torch.arange(len(ids)), first]
+
+
+def last_end(hidden, ids, end):
+    places = torch.arange(ids.shape[1])
+    last = torch.where(ids == end, places, -1).max(dim=1).values
+    return hidden[torch.arange(len(ids)), last]
+
+
+def first_column(hidden, ids, end):
+    return hidden[:, 0, :]
+
+
+def one_before(hidden, ids, end):
+    return torch.stack([row[numbers.index(end) - 1] for row, numbers in zip(hidden, ids.tolist())])
+
+
+def of_the_highest(hidden, ids, end):
+    return torch.stack([row[int((numbers == ids.max()).int().argmax())] for row, numbers in zip(hidden, ids)])
+
+
+# 9.6
+
+
+def parts_of(text):
+    return [part.split(" ", 1)[1] for part in text.split(" left of ")]
+
+
+def learned():
+    rng, texts = np.random.default_rng(5), []
+    for _ in range(3000):
+        texts += [
+            f"{thing.colour} {thing.kind}" for thing in sample(rng, "train", things=2, full=True).things
+        ]
+    return set(texts)
+
+
+MET = learned()
+
+
+def by_both_sentences(first, second):
+    odd = [any(part not in MET for part in parts_of(text)) for text in (first, second)]
+    return random.Random(first).randrange(2) if odd[0] == odd[1] else int(odd[0])
+
+
+def by_counting(first, second):
+    return int(sum(part in MET for part in parts_of(second)) > sum(part in MET for part in parts_of(first)))
+
+
+def last_thing(first, second):
+    return int(parts_of(first)[1] not in MET)
+
+
+def contrary(first, second):
+    return 1 - by_both_sentences(first, second)
+
+
+def longer_word(first, second):
+    return int(first.split()[1] < second.split()[1])
+
+
+# 9.7
+
+SAME = {
+    "a red house | a red car": 3,
+    "a red house | a red house at night": 4,
+    "a red house | a big red house": 2,
+    "75 words, the last one other": 75,
+    "80 words, the last one other": 77,
+}
+
+
+def same_but(number, value):
+    return {key: value if i == number else right for i, (key, right) in enumerate(SAME.items())}
+
+
+# 9.8
+
+
+def antiprism(height=0.5675, turn=math.pi / 4):
+    radius = math.sqrt(1 - height**2)
+    points = []
+    for layer, z in enumerate((height, -height)):
+        for k in range(4):
+            angle = k * math.pi / 2 + layer * turn
+            points.append((radius * math.cos(angle), radius * math.sin(angle), z))
+    return torch.tensor(points)
+
+
+def cube_again():
+    return antiprism(1 / math.sqrt(3), 0.0)
+
+
+def pushed():
+    torch.manual_seed(5)
+    points = F.normalize(torch.randn(8, 3), dim=1)
+    for _ in range(2000):
+        gaps = points[:, None] - points[None]
+        push = (gaps / (gaps.norm(dim=-1, keepdim=True) ** 3 + 1e-9)).sum(dim=1)
+        points = F.normalize(points + 0.01 * push, dim=1)
+    return points
+
+
+def ring():
+    angles = torch.arange(8) * math.pi / 4
+    return torch.stack([angles.cos(), angles.sin(), torch.zeros(8)], dim=1)
+
+
+def wide_of_the_sphere():
+    return 2 * antiprism()
+
+
+def seven():
+    return antiprism()[:7]
+
+
+# 9.9
+
+
+def from_beliefs(beliefs, u, w, scale):
+    return scale * (beliefs - 2 * torch.eye(len(u))) @ w / (2 * len(u))
+
+
+def whole_table(u, w, scale, chunk):
+    scores = scale * u @ w.T
+    return from_beliefs(scores.softmax(dim=1) + scores.softmax(dim=0), u, w, scale)
+
+
+def two_rounds(u, w, scale, chunk):
+    n, largest = len(u), scale  # no score of unit vectors is larger
+    sums = torch.zeros(n, dtype=torch.double)
+    for start in range(0, n, chunk):
+        sums += (scale * u[start : start + chunk] @ w.T - largest).double().exp().sum(dim=0)
+    found = []
+    for start in range(0, n, chunk):
+        scores = scale * u[start : start + chunk] @ w.T
+        columns = ((scores - largest).double().exp() / sums).float()
+        own = w[start : start + chunk]
+        found.append(scale * ((scores.softmax(dim=1) + columns) @ w - 2 * own) / (2 * n))
+    return torch.cat(found)
+
+
+def small_games(u, w, scale, chunk):
+    found = []
+    for start in range(0, len(u), chunk):
+        a, b = u[start : start + chunk], w[start : start + chunk]
+        found.append(whole_table(a, b, scale, chunk) * len(a) / len(u))
+    return torch.cat(found)
+
+
+def pictures_alone(u, w, scale, chunk):
+    rows = (scale * u @ w.T).softmax(dim=1)
+    return scale * (rows - torch.eye(len(u))) @ w / len(u)
+
+
+def columns_cut(u, w, scale, chunk):
+    beliefs = (scale * u @ w.T).softmax(dim=1)
+    for start in range(0, len(u), chunk):
+        part = slice(start, start + chunk)
+        beliefs[part, part] += (scale * u[part] @ w[part].T).softmax(dim=0)
+    return from_beliefs(beliefs, u, w, scale)
+
+
+def of_scores(u, w, scale, chunk):
+    return whole_table(u, w, scale, chunk) / scale
+
+
+def no_pull(u, w, scale, chunk):
+    scores = scale * u @ w.T
+    return scale * (scores.softmax(dim=1) + scores.softmax(dim=0)) @ w / (2 * len(u))
+
+
+def own_from_zero(u, w, scale, chunk):
+    scores = scale * u @ w.T
+    beliefs = scores.softmax(dim=1) + scores.softmax(dim=0)
+    for i in range(len(u)):
+        beliefs[i, i % chunk] -= 2
+    return scale * beliefs @ w / (2 * len(u))
+
+
+BANK = {
+    "9.1": {
+        "wrong": [
+            (but(GUESSES, loss=5.0), "base 2"),
+            (but(GUESSES, loss=6.93), "mean of the two ways"),
+            (but(GUESSES, loss=4.16), "nothing is ruled out"),
+            (but(GUESSES, pairs=8), "Which base"),
+            (but(GUESSES, pairs=20), "the logarithm of 20"),
+            (but(GUESSES, floor=0.135), "a little too large"),
+            (but(GUESSES, tokens=3), "two directions"),
+            (but(GUESSES, floor=0.0), "cannot be confident"),
+            (but(GUESSES, floor=0.313), "cosine of 1 and one of -1"),
+            (but(GUESSES, tokens=4), "Who stands in front"),
+        ],
+        "right": [GUESSES, but(GUESSES, loss=math.log(32), floor=math.log(1 + math.exp(-2)))],
+    },
+    "9.2": {
+        "wrong": [
+            (unsigned, "another's caption"),
+            (bias_on_diagonal, "every score"),
+            (mean_of_everything, "number of pictures"),
+            (only_diagonal, "being the same"),
+            (softmaxes, "question of its own"),
+            (logs_of_rounded, "150"),
+        ],
+        "right": [sigmoid_by_loop, sigmoid_by_bce],
+    },
+    "9.3": {
+        "wrong": [
+            (floor_of(-1), "(9.10)"),
+            (floor_of(0), "cosine of 0"),
+            (floor_of(-1 / N), "Count again"),
+            (floor_of(1 / (N - 1)), "above or below"),
+            (sympy.log(1 + (N - 1) * sympy.exp(-N * tau / (N - 1))), "over the temperature"),
+        ],
+        "right": [
+            floor_of(-1 / (N - 1)),
+            sympy.log(sympy.exp(N / (N - 1) / tau) + N - 1) - N / (N - 1) / tau,
+        ],
+    },
+    "9.4": {
+        "wrong": [
+            (open_before + (1 - q) * sympy.log(1 - q) + q * sympy.log(q), "which of the other"),
+            ((1 - q) * open_before, "no information"),
+            (open_before + (1 - q) * sympy.log(1 - q) + q * sympy.log(q / K), "Among how many"),
+            (sympy.log(K * (1 - q)), "mean over all pairs"),
+            (-(1 - q) * sympy.log(1 - q) - slips, "open before"),
+        ],
+        "right": [
+            open_before + (1 - q) * sympy.log(1 - q) + slips,
+            (1 - q) * sympy.log(K * (1 - q)) + q * sympy.log(K * q / (K - 1)),
+        ],
+    },
+    "9.5": {
+        "wrong": [
+            (last_end, "read the sentence and no padding"),
+            (first_column, "nothing but itself"),
+            (one_before, "last word"),
+            (of_the_highest, "new words"),
+        ],
+        "right": [by_loop, by_where],
+    },
+    "9.6": {
+        "wrong": [
+            (contrary, "gives itself away"),
+            (longer_word, "a coin does as well"),
+            (last_thing, "both things"),
+            (lambda first, second: first, "0 or 1"),
+            (lambda first, second: None, "it gave None"),
+        ],
+        "right": [by_both_sentences, by_counting],
+    },
+    "9.7": {
+        "wrong": [
+            (same_but(0, 76), "Who reads it"),
+            (same_but(0, 2), "before the first word"),
+            (same_but(1, 75), "all that follows"),
+            (same_but(2, 76), "another place"),
+            (same_but(3, 76), "no padding left"),
+            (same_but(4, 76), "have room"),
+        ],
+        "right": [SAME, {key: float(value) for key, value in SAME.items()}],
+    },
+    "9.8": {
+        "wrong": [
+            (cube_again, "Turn one face"),
+            (ring, "push each other"),
+            (wide_of_the_sphere, "length 1"),
+            (seven, "eight points"),
+        ],
+        "right": [antiprism, pushed],
+    },
+    "9.9": {
+        "wrong": [
+            (small_games, "game of its own"),
+            (pictures_alone, "find their pictures"),
+            (columns_cut, "stops at the chunk"),
+            (of_scores, "times a cosine"),
+            (no_pull, "nothing pulled"),
+            (own_from_zero, "In the next one"),
+        ],
+        "right": [whole_table, two_rounds],
+    },
+}
