@@ -43,9 +43,9 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A known mistake: `wrong` answers as a reader who made it does; without one, `seen` recognises it."""
+    """A known mistake: `wrong` is the answer of a reader who made it; without one, `seen` recognises it."""
 
-    wrong: Callable | None
+    wrong: Any
     says: str
     seen: Callable[[Any, list[tuple]], bool] | None = None
 

@@ -122,7 +122,8 @@ def said_of(scene):
 @functools.cache
 def blind_games():
     """Two sentences, a true one and the same with the colours exchanged, and the place of the true one."""
-    rng, found = np.random.default_rng(96), []
+    rng = np.random.default_rng(96)
+    found: list[tuple[str, str, int]] = []
     while len(found) < 3000:
         scene = sample(rng, "train", things=2, full=True)
         true, wrong = said_of(scene), said_of(scene.colours_swapped())
