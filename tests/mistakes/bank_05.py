@@ -231,7 +231,7 @@ BANK = {
             (SIZES | {SHIFT: 24}, "Twice too much"),
             (SIZES | {SHIFT: 2}, "One pixel at each"),
         ],
-        "right": [SIZES, SIZES | {"alpha-bar where latents of variance 9 are even": 1 / 10}],
+        "right": [SIZES, SIZES | {"alpha-bar where latents of variance 9 are even": 0.102}],
     },
     "5.2": {
         "wrong": [

@@ -484,11 +484,6 @@ EXERCISES = [
             ),
             Mistake(
                 None,
-                "Your guided steps come last. By then some parts of the sentence come too late: figure 0.11.",
-                seen=lambda plan, cases: scales_of(plan)[0] == 1 and scales_of(plan)[-1] > 1,
-            ),
-            Mistake(
-                None,
                 "Two steps with guidance cost four rows, and a fifth is allowed. What would one more step, "
                 "without guidance, be worth, and where?",
                 seen=lambda plan, cases: len(checked(plan)) == 2 and 1.0 not in scales_of(plan),
