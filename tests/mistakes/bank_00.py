@@ -199,7 +199,6 @@ BANK = {
             (even(2, 7.5), "no time to correct"),
             (even(5, 1), "None of your steps is guided"),
             ([(500, 2.5), (250, 2.5), (100, 1)], "pure noise"),
-            (even(2, 1.5), "a fifth is allowed"),
             (even(2, 2), "a fifth is allowed"),
             (even(3, 2), "costs 6 rows"),
             ([(250, 1), (958, 4)], "each timestep is smaller"),
