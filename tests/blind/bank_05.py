@@ -151,44 +151,231 @@ BANK["5.3"] = {
 
 # ---- 5.4
 
-n = sympy.Symbol("n", positive=True)
-b = sympy.Symbol("b")
-parabola = (n + 2) * (n + 4) / 4 - b * (n + 2) + b**2
-lowest = sympy.solve(sympy.diff(parabola, b), b)[0]
+
+def off(decoded, pictures, s):
+    """The mean squared error of what is decoded, moved back by s, without the border."""
+    side = pictures.shape[-1]
+    difference = decoded[..., s:, s:] - pictures[..., : side - s, : side - s]
+    return float(difference[..., 2:-2, 2:-2].square().mean())
+
+
+def search(encode, decode, pictures, factors, shifts, error=off):
+    latents = encode(pictures)
+    tried = []
+    for factor in factors:
+        decoded = decode(latents / float(factor))
+        tried += [(error(decoded, pictures, s), float(factor), s) for s in shifts]
+    return min(tried)[1:]
+
+
+def found(encode, decode, pictures):
+    factor, shift = search(encode, decode, pictures, np.geomspace(0.1, 10, 41), range(16))
+    return search(encode, decode, pictures, factor * np.geomspace(0.87, 1.15, 41), [shift])
+
+
+def shift_first(encode, decode, pictures):
+    factor, shift = found(encode, decode, pictures)
+    return shift, factor
+
+
+def what_to_multiply_by(encode, decode, pictures):
+    factor, shift = found(encode, decode, pictures)
+    return 1 / factor, shift
+
+
+def minus_the_shift(encode, decode, pictures):
+    factor, shift = found(encode, decode, pictures)
+    return factor, -shift  # the way back
+
+
+def squared_factor(encode, decode, pictures):
+    factor, shift = found(encode, decode, pictures)
+    return factor**2, shift  # variances
+
+
+def shift_forgotten(encode, decode, pictures):
+    return search(encode, decode, pictures, np.geomspace(0.1, 10, 400), [0])
+
+
+def factor_forgotten(encode, decode, pictures):
+    return search(encode, decode, pictures, [1.0], range(16))
+
+
+def factor_first(encode, decode, pictures):
+    factor, _ = search(encode, decode, pictures, np.geomspace(0.1, 10, 400), [0])  # against unmoved pictures
+    return search(encode, decode, pictures, [factor], range(16))
+
+
+def deviation_of_the_latents(encode, decode, pictures):
+    _, shift = found(encode, decode, pictures)
+    return float(encode(pictures).std()), shift  # as if they had been of variance 1
+
+
+def slope_of_the_pictures(encode, decode, pictures):
+    _, shift = found(encode, decode, pictures)
+    decoded, side = decode(encode(pictures)), pictures.shape[-1]
+    a, b = decoded[..., shift:, shift:], pictures[..., : side - shift, : side - shift]
+    return float((a * b).sum() / (b * b).sum()), shift  # as if the decoder were linear
+
+
+def coarse_factors(encode, decode, pictures):
+    return search(encode, decode, pictures, np.geomspace(0.1, 10, 5), range(16))
+
+
+def whole_factors(encode, decode, pictures):
+    return search(encode, decode, pictures, range(1, 11), range(16))  # none below 1
+
+
+def factors_above_one(encode, decode, pictures):
+    return search(encode, decode, pictures, np.geomspace(1, 10, 200), range(16))
+
+
+def small_shifts(encode, decode, pictures):
+    return search(encode, decode, pictures, np.geomspace(0.1, 10, 200), range(8))
+
+
+def shift_in_latents(encode, decode, pictures):
+    factor, shift = found(encode, decode, pictures)
+    return factor, shift // 2
+
+
+def one_too_far(encode, decode, pictures):
+    factor, shift = found(encode, decode, pictures)
+    return factor, shift + 1  # counted from 1
+
+
+def to_the_right_only(encode, decode, pictures):
+    def error(decoded, pictures, s):
+        side = pictures.shape[-1]
+        return float((decoded[..., s:] - pictures[..., : side - s]).square().mean())
+
+    return search(encode, decode, pictures, np.geomspace(0.1, 10, 200), range(16), error)
+
+
+def the_wrong_way(encode, decode, pictures):
+    def error(decoded, pictures, s):
+        side = pictures.shape[-1]
+        return float((decoded[..., : side - s, : side - s] - pictures[..., s:, s:]).square().mean())
+
+    return search(encode, decode, pictures, np.geomspace(0.1, 10, 200), range(16), error)
+
+
+def the_practice_pair(encode, decode, pictures):
+    return 3.0, 5
+
+
+def worst_of_all(encode, decode, pictures):
+    latents = encode(pictures)
+    factors = np.geomspace(0.1, 10, 60)
+    tried = [(off(decode(latents / float(f)), pictures, s), float(f), s) for f in factors for s in range(16)]
+    return max(tried)[1:]
+
+
+def the_error_as_well(encode, decode, pictures):
+    factor, shift = found(encode, decode, pictures)
+    return off(decode(encode(pictures) / factor), pictures, shift), factor, shift
+
+
+def fine_grid(encode, decode, pictures):
+    return search(encode, decode, pictures, np.geomspace(0.1, 10, 300), range(16))
+
+
+def by_correlation(encode, decode, pictures):
+    latents, side = encode(pictures), pictures.shape[-1]
+    best = (-2.0, 0)
+    for factor in (0.1, 0.3, 1.0, 3.0, 10.0):  # the shift is seen whatever the contrast
+        decoded = decode(latents / factor)
+        for s in range(16):
+            a, b = decoded[..., s + 2 : -2, s + 2 : -2], pictures[..., 2 : side - s - 2, 2 : side - s - 2]
+            a, b = a - a.mean(), b - b.mean()
+            best = max(
+                best, (float((a * b).mean() / (a.square().mean() * b.square().mean() + 1e-12).sqrt()), s)
+            )
+    return search(encode, decode, pictures, np.geomspace(0.1, 10, 400), [best[1]])
+
+
+def golden_section(encode, decode, pictures):
+    factor, shift = search(
+        encode, decode, pictures, [10 ** (k / 10) for k in range(-10, 11)], list(range(16))
+    )
+    latents = encode(pictures)
+
+    def error(log):
+        return off(decode(latents / math.exp(log)), pictures, shift)
+
+    low, high, g = math.log(factor) - 0.24, math.log(factor) + 0.24, (5**0.5 - 1) / 2
+    for _ in range(25):
+        a, b = high - g * (high - low), low + g * (high - low)
+        low, high = (low, b) if error(a) < error(b) else (a, high)
+    return math.exp((low + high) / 2), shift
+
+
+def pixel_by_halves(encode, decode, pictures):
+    with torch.no_grad():
+        factors = torch.logspace(-1, 1, 50)
+        for _ in range(3):  # narrower and narrower
+            factor, shift = search(encode, decode, pictures, factors, range(16))
+            factors = factor * torch.logspace(-0.05, 0.05, 15)
+            factors = factors.clamp(0.1, 10)
+    return torch.tensor(factor), torch.tensor(shift)
+
+
+def by_psnr(encode, decode, pictures):
+    latents, side, best, answer = encode(pictures), pictures.shape[-1], -math.inf, None
+    for factor in np.geomspace(0.1, 10, 250):
+        decoded = decode(latents / float(factor))
+        for s in range(16):
+            wanted = pictures[..., 4 : side - s - 4, 4 : side - s - 4]
+            error = F.mse_loss(decoded[..., s + 4 : side - 4, s + 4 : side - 4], wanted)
+            psnr = 10 * math.log10(4 / (float(error) + 1e-12))
+            if psnr > best:
+                best, answer = psnr, {"factor": float(factor), "shift": s}
+    return answer["factor"], answer["shift"]
+
+
+def as_a_list(encode, decode, pictures, steps=(41, 41)):
+    factor, shift = search(encode, decode, pictures[:4], np.geomspace(0.1, 10, steps[0]), range(16))
+    return list(search(encode, decode, pictures, factor * np.geomspace(0.85, 1.18, steps[1]), [shift]))
+
 
 BANK["5.4"] = {
     "wrong": [
-        (n / 2, (n + 4) / 2),  # the mean of f, with its variance
-        (n / 2, (n + 2) / 2),  # the mean of f, with the least variance
-        ((n + 2) / 2, (n + 4) / 2),  # the best one, with the variance at the mean
-        ((n + 2) / 2, (n + 2) * (n + 4) / 4),  # the variance without a baseline
-        ((n + 2) / 2, sympy.sqrt((n + 2) / 2)),  # a deviation
-        (n + 2, 2 * (n + 2)),  # the half of f forgotten
-        (n * (n + 2) / 2, (n + 2) / 2),  # not divided by n: all the numbers' z_i^2
-        (n * (n + 2) / 4, (n + 2) * (n + 4) / 4 - n * (n + 2) / 4),  # the mean of f^2 as the baseline
-        ((n + 2) / 4, (n + 2) * (n + 4) / 4 - (n + 2) ** 2 / 16),  # the 2 of the cross term forgotten
-        ((n + 2) / 2, (n + 2) * (n + 4) / 4 + (n + 2) ** 2 / 4),  # the sign of the parabola's depth
-        ((n + 2) / 2, (n + 2) * (n + 4) / 4 - (n + 2) ** 2 / 2),  # b^2 left out: negative
-        (-(n + 2) / 2, (n + 2) / 2),  # the baseline added, not taken away
-        (sympy.Integer(0), (n + 2) * (n + 4) / 4),  # none at all
-        ((n + 2) / 2, sympy.Integer(1)),  # the path's variance
-        ((n + 4) / 2, (n + 4) / 2),  # one mean too far along the list
-        (sympy.Rational(3, 2), sympy.Rational(3, 2)),  # for n = 1 alone
+        shift_first,
+        what_to_multiply_by,
+        minus_the_shift,
+        squared_factor,
+        shift_forgotten,
+        factor_forgotten,
+        factor_first,
+        deviation_of_the_latents,
+        slope_of_the_pictures,
+        coarse_factors,
+        whole_factors,
+        factors_above_one,
+        small_shifts,
+        shift_in_latents,
+        one_too_far,
+        to_the_right_only,
+        the_wrong_way,
+        the_practice_pair,
+        worst_of_all,
+        the_error_as_well,
     ],
     "right": [
-        ((n + 2) / 2, (n + 2) / 2),
-        (n / 2 + 1, n / 2 + 1),
-        (lowest, parabola.subs(b, lowest)),
-        ((n + 2) / 2, (n + 2) * (n + 4) / 4 - (n + 2) ** 2 / 4),
-        (n * (n + 2) / (2 * n), sympy.expand((n + 2) * (n + 4) / 4) - (n**2 + 4 * n + 4) / 4),
-        (0.5 * n + 1, 0.5 * (n + 2)),
+        found,
+        fine_grid,
+        by_correlation,
+        golden_section,
+        pixel_by_halves,
+        by_psnr,
+        as_a_list,
     ],
 }
 
 
 # ---- 5.5
 
-g, delta = sympy.symbols("g delta", positive=True)
+g, delta, n = sympy.symbols("g delta n", positive=True)
 noise_variance = sympy.Symbol("s", positive=True)
 one_latent = g**2 * noise_variance + delta**2 * (noise_variance - 1 - sympy.log(noise_variance))
 learned = sympy.solve(sympy.diff(one_latent, noise_variance), noise_variance)[0]
