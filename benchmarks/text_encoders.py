@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from adherence import GROUPS, model_painter, prompts, score
+from adherence import ATTRIBUTES, GROUPS, model_painter, prompts, score
 from common import HERE, on_machine, table, with_interval, write_text
 from minisd import StableDiffusion, TextEncoder, UNet
 from minisd.checkpoint import read_json, write_json
@@ -275,7 +275,6 @@ def markdown(results: dict) -> str:
         if kind in results["kinds"]:
             found = results["kinds"][kind]["cells"]["two objects, seen pairs"]["attributes"]
             wrong.append([name, *(f"{100 * (1 - c['right'] / c['n']):.1f}" for c in found.values())])
-    places = list(results["kinds"]["hard"]["cells"]["two objects, seen pairs"]["attributes"])
     return f"""# Which text encoder paints best?
 
 Written by `python benchmarks/text_encoders.py`, one training a row.
@@ -283,11 +282,11 @@ Written by `python benchmarks/text_encoders.py`, one training a row.
 {table(head, rows)}
 
 Everything right, %, {results["n"]} prompts a column, guidance {results["guidance_scale"]:g}, 30 DDIM steps;
-in brackets 95 % intervals. One thing, another text encoder; the rest is the same. {results["note"]}
+in brackets 95 % intervals. One thing, another text encoder; the rest is the same. {results.get("note", "")}
 
 Where two things of seen pairs were asked for, the share of pictures with an error, %:
 
-{table(["trained", *places], wrong)}
+{table(["trained", *ATTRIBUTES], wrong)}
 """
 
 

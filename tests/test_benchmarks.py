@@ -433,10 +433,17 @@ def test_a_picture_costs_less_than_a_second_on_each_of_two_cores():
 # What is written down is what the results say, and the results are of the weights that ship.
 
 
-@pytest.mark.parametrize("module", [adherence, parts, speed])
+@pytest.mark.parametrize("module", [adherence, parts, speed, text_encoders])
 def test_the_tables_are_those_of_the_results(module):
     made = module.markdown(common.read_results(module.__name__))
     assert made == (ROOT / "benchmarks" / f"{module.__name__}.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_one_text_encoder_alone():
+    """As after the first of them, in a folder without results."""
+    hard = common.read_results("text_encoders")["kinds"]["hard"]
+    made = text_encoders.markdown({"kinds": {"hard": hard}, "n": 500, "guidance_scale": 7.5})
+    assert made.count("| contrastive, hard negatives |") == 2 and "| labels |" not in made
 
 
 def test_the_readme_has_the_scores():
