@@ -474,7 +474,7 @@ EXERCISES = [
             Mistake(
                 None,
                 "None of your steps is guided, so the words are followed loosely. A guided step costs two "
-                "rows: at which end of the walk is it worth them?",
+                "rows: how many of them can you pay?",
                 seen=lambda plan, cases: set(scales_of(plan)) == {1.0},
             ),
             Mistake(
