@@ -1343,7 +1343,7 @@ def long_last(limit, factor, larger):
     return {"limit": limit, "factor": factor, "ends larger than 1": larger}
 
 
-FROM, BEHIND, TO, KAPPA = 0.232, 0.356, 0.029, 1.64
+FROM, BEHIND, TO, KAPPA = 0.232, 0.356, 0.029, 1.93
 STEP, STEP_BEHIND = TO - FROM, FROM - BEHIND
 W1, W2 = STEP + STEP**2 / (2 * STEP_BEHIND), -(STEP**2) / (2 * STEP_BEHIND)
 
@@ -1397,15 +1397,15 @@ BANK["4.12"] = {
         long_last(LONG[0], LONG[1] * KAPPA, False),  # kappa taken twice
     ],
     "right": [
-        long_last(0.97, -2.39, False),
+        long_last(0.97, -2.97, False),
         long_last(*LONG, False),
-        long_last(1.0, -2.4, False),  # rounded; within a tenth
-        long_last(0.95, -2.3, False),
-        {"ends larger than 1": False, "factor": -2.375, "limit": 0.972},  # another order
+        long_last(1.0, -3.0, False),  # rounded; within a tenth
+        long_last(0.95, -2.9, False),
+        {"ends larger than 1": False, "factor": -2.971, "limit": 0.972},  # another order
         long_last(*from_terms(*multistep_terms(FROM, BEHIND)), False),  # weights from the package
         long_last(np.float64(LONG[0]), np.float64(LONG[1]), np.bool_(False)),  # NumPy's
         long_last(LONG[0], 1 - 2 * KAPPA / LONG[0], False),  # the factor from the limit
-        long_last(*LONG, larger=bool(8.2e-6 * 2.4 > 1)),  # what is left, times the factor
-        long_last(*(round(value, 3) for value in LONG), 4.6e-6 > 1),
+        long_last(*LONG, larger=bool(2.1e-4 * 2.98 > 1)),  # what is left, times the factor
+        long_last(*(round(value, 3) for value in LONG), 1.2e-4 > 1),
     ],
 }

@@ -399,12 +399,12 @@ def long_step():
     before, now, after = sigmas[LONG_STEP - 1 : LONG_STEP + 2]
     newest, older = multistep_weights([now, before], after)
     sum_of_sizes = abs(newest) / now + abs(older) / before
-    one = torch.ones(1, dtype=torch.float64)
-    *_, left = lms(lambda y, sigma: kappa_of(sigma) * y / sigma, one, sigmas, order=2)
+    as_large_as_x = torch.tensor([math.hypot(1, sigmas[0])], dtype=torch.float64)  # a relative miss of 1
+    *_, left = lms(lambda y, sigma: kappa_of(sigma) * y / sigma, as_large_as_x, sigmas, order=2)
     return {
         "limit": 2 / sum_of_sizes,
         "factor": 1 - kappa_of(now) * sum_of_sizes,
-        "ends larger than 1": abs(float(left)) > 1,
+        "ends larger than 1": abs(float(left)) / math.hypot(1, sigmas[-1]) > 1,
     }
 
 
