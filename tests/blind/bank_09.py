@@ -19,12 +19,13 @@ BANK = {}
 # ---- 9.1
 
 
-def four(halves=3.466, pairs=21, tokens=5, floor=0.127):
+def four(halves=3.466, pairs=21, tokens=5, floor=0.127, slope=0.731):
     return {
         "loss of 64 pairs in two halves": halves,
         "pairs to prove 3 nats": pairs,
         "tokens of a 32-pixel picture": tokens,
         "floor of two pairs at tau 1": floor,
+        "slope of two pairs exchanged": slope,
     }
 
 
@@ -53,6 +54,11 @@ BANK["9.1"] = {
         four(floor=0.0),  # no floor
         four(floor=2 * math.log(1 + math.exp(-2))),  # both directions added
         four(floor=12.7),  # percent
+        four(slope=-0.731),  # the right pair's score minus the expected one
+        four(slope=-0.269),  # as if nothing were exchanged
+        four(slope=0.0),  # a balance
+        four(slope=1.462),  # summed over the pairs
+        four(slope=0.5),  # as if nothing were believed
     ],
     "right": [
         four(),
@@ -246,37 +252,36 @@ cosine = -1 / (N - 1)
 
 BANK["9.3"] = {
     "wrong": [
-        sympy.log(1 + (N - 1) * sympy.exp(-2 / tau)),  # (9.10): all wrong pairs opposite
-        sympy.log(1 + (N - 1) * sympy.exp(-1 / tau)),  # at right angles
-        sympy.log(1 + (N - 1) * sympy.exp(cosine / tau)),  # the right pair's own cosine forgotten
-        sympy.log(1 + (N - 1) * sympy.exp((1 - cosine) / tau)),  # the sign of the exponent
-        sympy.log(1 + (N - 1) * sympy.exp((-1 / N - 1) / tau)),  # N for N - 1 in the cosine
-        sympy.log(1 + N * sympy.exp((cosine - 1) / tau)),  # N wrong pairs
-        sympy.log(1 + (N - 1) * sympy.exp((cosine - 1) * tau)),  # multiplied by tau
-        sympy.log(1 + (N - 1) * sympy.exp((1 / (N - 1) - 1) / tau)),  # the sign of c
-        sympy.log(1 + (N - 1) * sympy.exp((-2 / (N - 1) - 1) / tau)),  # unordered pairs, each counted once
-        sympy.log(1 + (N - 1) * sympy.exp((-1 / (N - 1) ** 2 - 1) / tau)),  # N (N - 1)^2 of them
-        -sympy.log(1 + (N - 1) * sympy.exp((cosine - 1) / tau)),  # the logarithm of the probability
-        1 / (1 + (N - 1) * sympy.exp((cosine - 1) / tau)),  # the probability
-        2 * sympy.log(1 + (N - 1) * sympy.exp((cosine - 1) / tau)),  # both directions added
-        sympy.log((N - 1) * sympy.exp((cosine - 1) / tau)),  # the right pair is missing below
-        sympy.log(1 + sympy.exp((cosine - 1) / tau)),  # one wrong pair
-        sympy.log(1 + (N - 1) * sympy.exp(cosine - 1)),  # at temperature 1
-        cosine,  # the cosine itself
-        sympy.log(1 + 7 * sympy.exp(-sympy.Rational(8, 7) / tau)),  # for N = 8 alone
-        sympy.log(1 + (N - 1) * sympy.exp((cosine - 1) / tau)) / N,  # divided by N once more
+        (-1, sympy.log(1 + (N - 1) * sympy.exp(-2 / tau))),  # (9.10): all wrong pairs opposite
+        (0, sympy.log(1 + (N - 1) * sympy.exp(-1 / tau))),  # at right angles
+        (cosine, sympy.log(1 + (N - 1) * sympy.exp(cosine / tau))),  # the right pair's own cosine forgotten
+        (cosine, sympy.log(1 + (N - 1) * sympy.exp((1 - cosine) / tau))),  # the sign of the exponent
+        (-1 / N, sympy.log(1 + (N - 1) * sympy.exp((-1 / N - 1) / tau))),  # N for N - 1 in the cosine
+        (cosine, sympy.log(1 + N * sympy.exp((cosine - 1) / tau))),  # N wrong pairs
+        (cosine, sympy.log(1 + (N - 1) * sympy.exp((cosine - 1) * tau))),  # multiplied by tau
+        (1 / (N - 1), sympy.log(1 + (N - 1) * sympy.exp((1 / (N - 1) - 1) / tau))),  # the sign of c
+        (-2 / (N - 1), sympy.log(1 + (N - 1) * sympy.exp((-2 / (N - 1) - 1) / tau))),  # pairs counted once
+        (
+            -1 / (N - 1) ** 2,
+            sympy.log(1 + (N - 1) * sympy.exp((-1 / (N - 1) ** 2 - 1) / tau)),
+        ),  # N (N - 1)^2 of them
+        (cosine, -sympy.log(1 + (N - 1) * sympy.exp((cosine - 1) / tau))),  # the logarithm of the probability
+        (cosine, 1 / (1 + (N - 1) * sympy.exp((cosine - 1) / tau))),  # the probability
+        (cosine, 2 * sympy.log(1 + (N - 1) * sympy.exp((cosine - 1) / tau))),  # both directions added
+        (cosine, sympy.log((N - 1) * sympy.exp((cosine - 1) / tau))),  # the right pair is missing below
+        (cosine, sympy.log(1 + sympy.exp((cosine - 1) / tau))),  # one wrong pair
+        (cosine, sympy.log(1 + (N - 1) * sympy.exp(cosine - 1))),  # at temperature 1
+        cosine,  # without the floor
+        (-sympy.Rational(1, 7), sympy.log(1 + 7 * sympy.exp(-sympy.Rational(8, 7) / tau))),  # for N = 8 alone
+        (cosine, sympy.log(1 + (N - 1) * sympy.exp((cosine - 1) / tau)) / N),  # divided by N once more
     ],
     "right": [
-        sympy.log(1 + (N - 1) * sympy.exp((cosine - 1) / tau)),
-        sympy.log(1 + (N - 1) * sympy.exp(-N / (tau * (N - 1)))),
-        -sympy.log(sympy.exp(1 / tau) / (sympy.exp(1 / tau) + (N - 1) * sympy.exp(cosine / tau))),
-        sympy.log(sympy.exp(1 / tau) + (N - 1) * sympy.exp(cosine / tau)) - 1 / tau,
-        sympy.log(sympy.exp(N / (N - 1) / tau) + N - 1) - N / (N - 1) / tau,
-        (
-            sympy.log(1 + (N - 1) * sympy.exp((cosine - 1) / tau))
-            + sympy.log(1 + (N - 1) * sympy.exp((cosine - 1) / tau))
-        )
-        / 2,  # rows and columns
+        (cosine, sympy.log(1 + (N - 1) * sympy.exp((cosine - 1) / tau))),
+        (cosine, sympy.log(1 + (N - 1) * sympy.exp(-N / (tau * (N - 1))))),
+        (cosine, -sympy.log(sympy.exp(1 / tau) / (sympy.exp(1 / tau) + (N - 1) * sympy.exp(cosine / tau)))),
+        (cosine, sympy.log(sympy.exp(1 / tau) + (N - 1) * sympy.exp(cosine / tau)) - 1 / tau),
+        (cosine, sympy.log(sympy.exp(N / (N - 1) / tau) + N - 1) - N / (N - 1) / tau),
+        [cosine, sum([sympy.log(1 + (N - 1) * sympy.exp((cosine - 1) / tau))] * 2) / 2],  # rows and columns
     ],
 }
 

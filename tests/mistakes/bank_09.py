@@ -17,6 +17,7 @@ GUESSES = {
     "pairs to prove 3 nats": 21,
     "tokens of a 32-pixel picture": 5,
     "floor of two pairs at tau 1": 0.127,
+    "slope of two pairs exchanged": 0.731,
 }
 
 
@@ -74,6 +75,40 @@ def logs_of_rounded(scores, bias):
     return -torch.log(torch.sigmoid(fits * (scores + bias))).sum() / len(scores)
 
 
+def bias_subtracted(scores, bias):
+    return F.binary_cross_entropy_with_logits(scores - bias, torch.eye(len(scores)), reduction="sum") / len(
+        scores
+    )
+
+
+def bias_behind_the_sign(scores, bias):
+    fits = 2 * torch.eye(len(scores)) - 1
+    return F.softplus(-(fits * scores + bias)).sum() / len(scores)
+
+
+def no_bias(scores, bias):
+    return F.binary_cross_entropy_with_logits(scores, torch.eye(len(scores)), reduction="sum") / len(scores)
+
+
+def yes_for_no(scores, bias):
+    wanted = 1 - torch.eye(len(scores))
+    return F.binary_cross_entropy_with_logits(scores + bias, wanted, reduction="sum") / len(scores)
+
+
+def zeros_beside(scores, bias):
+    return F.softplus(-(scores + bias) * torch.eye(len(scores))).sum() / len(scores)
+
+
+def no_logarithm(scores, bias):
+    fits = 2 * torch.eye(len(scores)) - 1
+    return -(1 / (1 + torch.exp(-fits * (scores + bias)))).sum() / len(scores)
+
+
+def above_the_diagonal(scores, bias):
+    costs = F.softplus(-(2 * torch.eye(len(scores)) - 1) * (scores + bias))
+    return torch.triu(costs).sum() / len(scores)
+
+
 # 9.3 and 9.4
 
 N, tau, K, q = sympy.symbols("N tau K q", positive=True)
@@ -81,7 +116,15 @@ open_before, slips = sympy.log(K), q * sympy.log(q / (K - 1))
 
 
 def floor_of(cosine):
-    return sympy.log(1 + (N - 1) * sympy.exp((cosine - 1) / tau))
+    return cosine, sympy.log(1 + (N - 1) * sympy.exp((cosine - 1) / tau))
+
+
+CORNERS = -1 / (N - 1)
+HIGHEST = sympy.exp(CORNERS / tau - 1 / tau)  # of a wrong caption, over the right one's
+
+
+def with_floor(floor):
+    return CORNERS, floor
 
 
 # 9.5
@@ -116,6 +159,32 @@ def one_before(hidden, ids, end):
 
 def of_the_highest(hidden, ids, end):
     return torch.stack([row[int((numbers == ids.max()).int().argmax())] for row, numbers in zip(hidden, ids)])
+
+
+def not_below_the_end(hidden, ids, end):
+    return torch.stack([row[int((numbers >= end).nonzero()[0])] for row, numbers in zip(hidden, ids)])
+
+
+def one_behind(hidden, ids, end):
+    places = [min(numbers.index(end) + 1, len(numbers) - 1) for numbers in ids.tolist()]
+    return torch.stack([row[place] for row, place in zip(hidden, places)])
+
+
+def mean_over_ends(hidden, ids, end):
+    return torch.stack([row[numbers == end].mean(dim=0) for row, numbers in zip(hidden, ids)])
+
+
+def next_number_hidden(hidden, ids, end):
+    ids = ids.masked_fill(ids == end + 1, 0)
+    return torch.stack([row[int(numbers.argmax())] for row, numbers in zip(hidden, ids)])
+
+
+def up_to_the_new_word(hidden, ids, end):
+    found = []
+    for row, numbers in zip(hidden, ids.tolist()):
+        new = next((k for k, number in enumerate(numbers) if number > end), len(numbers))
+        found.append(row[max(range(new), key=lambda k: numbers[k])])
+    return torch.stack(found)
 
 
 # 9.6
@@ -239,6 +308,18 @@ def two_rounds(u, w, scale, chunk):
     return torch.cat(found)
 
 
+def gradient_by_parts(u, w, scale, chunk):
+    sums = torch.full((len(w),), -1e30)
+    for part in u.split(chunk):
+        sums = torch.logaddexp(sums, (scale * part @ w.T).logsumexp(dim=0))
+    result = torch.empty_like(u)
+    for start in range(0, len(u), chunk):
+        here = slice(start, start + chunk)
+        table = scale * u[here] @ w.T
+        result[here] = (table.softmax(dim=1) + (table - sums).exp()) @ w - 2 * w[here]
+    return scale * result / (2 * len(u))
+
+
 def small_games(u, w, scale, chunk):
     found = []
     for start in range(0, len(u), chunk):
@@ -269,6 +350,48 @@ def no_pull(u, w, scale, chunk):
     return scale * (scores.softmax(dim=1) + scores.softmax(dim=0)) @ w / (2 * len(u))
 
 
+def pulled_once(u, w, scale, chunk):
+    scores = scale * u @ w.T
+    beliefs = scores.softmax(dim=1) + scores.softmax(dim=0) - torch.eye(len(u))
+    return scale * beliefs @ w / (2 * len(u))
+
+
+def captions_alone(u, w, scale, chunk):
+    columns = (scale * u @ w.T).softmax(dim=0)
+    return scale * (columns - torch.eye(len(u))) @ w / len(u)
+
+
+def by_the_captions(u, w, scale, chunk):
+    return whole_table(w, u, scale, chunk)
+
+
+def along_pictures(u, w, scale, chunk):
+    scores = scale * u @ w.T
+    return from_beliefs(scores.softmax(dim=1) + scores.softmax(dim=0), u, u, scale)
+
+
+def over_the_chunk(u, w, scale, chunk):
+    return whole_table(u, w, scale, chunk) * len(u) / chunk
+
+
+def whole_chunks_alone(u, w, scale, chunk):
+    gradient = whole_table(u, w, scale, chunk)
+    gradient[len(u) - len(u) % chunk :] = 0
+    return gradient
+
+
+def only_the_last(u, w, scale, chunk):
+    return whole_table(u, w, scale, chunk)[(len(u) - 1) // chunk * chunk :]
+
+
+def chunks_in_a_list(u, w, scale, chunk):
+    scores = [scale * part @ w.T for part in u.split(chunk)]
+    sums = torch.stack([table.logsumexp(dim=0) for table in scores]).logsumexp(dim=0)
+    beliefs = [table.softmax(dim=1) + (table - sums).exp() for table in scores]
+    own = [scale * (push @ w - 2 * w[k * chunk :][: len(push)]) for k, push in enumerate(beliefs)]
+    return torch.cat(own) / (2 * len(u))
+
+
 def own_from_zero(u, w, scale, chunk):
     scores = scale * u @ w.T
     beliefs = scores.softmax(dim=1) + scores.softmax(dim=0)
@@ -286,6 +409,21 @@ BANK = {
             (but(GUESSES, pairs=8), "Which base"),
             (but(GUESSES, pairs=20), "the logarithm of 20"),
             (but(GUESSES, floor=0.135), "a little too large"),
+            (but(GUESSES, floor=0.239), "How many wrong captions"),
+            (but(GUESSES, floor=0.254), "Rows and columns have the same floor"),
+            (but(GUESSES, floor=0.693), "knows nothing"),
+            (but(GUESSES, floor=0.881), "the right caption. The loss is minus its"),
+            (but(GUESSES, loss=0.693), "not to know the half"),
+            (but(GUESSES, loss=1.505), "base 10"),
+            (but(GUESSES, pairs=1000), "A thousand"),
+            (but(GUESSES, pairs=22), "One pair fewer"),
+            (but(GUESSES, tokens=2), "two sides"),
+            (but(GUESSES, tokens=1025), "pixels"),
+            (but(GUESSES, slope=-0.731), "below (9.11)"),
+            (but(GUESSES, slope=-0.269), "before their captions"),
+            (but(GUESSES, slope=0.269), "the higher or the lower"),
+            (but(GUESSES, slope=0.0), "as it believes"),
+            (but(GUESSES, slope=1.462), "mean over the N pairs"),
             (but(GUESSES, tokens=3), "two directions"),
             (but(GUESSES, floor=0.0), "cannot be confident"),
             (but(GUESSES, floor=0.313), "cosine of 1 and one of -1"),
@@ -301,20 +439,40 @@ BANK = {
             (only_diagonal, "being the same"),
             (softmaxes, "question of its own"),
             (logs_of_rounded, "150"),
+            (bias_subtracted, "take it away"),
+            (bias_behind_the_sign, "the bias too"),
+            (no_bias, "Where is the bias"),
+            (yes_for_no, "should say no"),
+            (zeros_beside, "cost ln 2"),
+            (no_logarithm, "Where is the logarithm"),
+            (above_the_diagonal, "half of the table"),
         ],
         "right": [sigmoid_by_loop, sigmoid_by_bce],
     },
     "9.3": {
         "wrong": [
-            (floor_of(-1), "(9.10)"),
-            (floor_of(0), "cosine of 0"),
+            (floor_of(sympy.Integer(-1)), "(9.10)"),
+            (floor_of(sympy.Integer(0)), "cosine of 0"),
             (floor_of(-1 / N), "Count again"),
             (floor_of(1 / (N - 1)), "above or below"),
-            (sympy.log(1 + (N - 1) * sympy.exp(-N * tau / (N - 1))), "over the temperature"),
+            (floor_of(-2 / (N - 1)), "stands twice"),
+            (floor_of(-1 / (N - 1) ** 2), "How many products"),
+            (with_floor(sympy.log(1 + (N - 1) * sympy.exp(-N * tau / (N - 1)))), "over the temperature"),
+            (with_floor(sympy.log(1 + (N - 1) * sympy.exp(-N / (N - 1)))), "depends on the temperature"),
+            (with_floor(sympy.log(1 + (N - 1) * sympy.exp(CORNERS / tau))), "right pair's own cosine"),
+            (with_floor(sympy.log(1 + (N - 1) / HIGHEST)), "exponent's sign"),
+            (with_floor(sympy.log(1 + N * HIGHEST)), "How many wrong captions"),
+            (with_floor(sympy.log(1 + HIGHEST)), "more than one"),
+            (with_floor(sympy.log((N - 1) * HIGHEST)), "holds the right pair"),
+            (with_floor(2 * sympy.log(1 + (N - 1) * HIGHEST)), "takes their mean"),
+            (with_floor(sympy.log(1 + (N - 1) * HIGHEST) / N), "all alike"),
+            (with_floor(sympy.log(1 / (1 + (N - 1) * HIGHEST))), "minus the logarithm of"),
+            (with_floor(1 / (1 + (N - 1) * HIGHEST)), "You give the probability"),
+            (tuple(reversed(floor_of(CORNERS))), "First the cosine"),
         ],
         "right": [
-            floor_of(-1 / (N - 1)),
-            sympy.log(sympy.exp(N / (N - 1) / tau) + N - 1) - N / (N - 1) / tau,
+            floor_of(CORNERS),
+            with_floor(sympy.log(sympy.exp(N / (N - 1) / tau) + N - 1) - N / (N - 1) / tau),
         ],
     },
     "9.4": {
@@ -335,7 +493,12 @@ BANK = {
             (last_end, "read the sentence and no padding"),
             (first_column, "nothing but itself"),
             (one_before, "last word"),
-            (of_the_highest, "new words"),
+            (of_the_highest, "highest id in the batch"),
+            (not_below_the_end, "the first new word: its number"),
+            (one_behind, "one place too far"),
+            (mean_over_ends, "mix in"),
+            (next_number_hidden, "taught tomorrow"),
+            (up_to_the_new_word, "no further"),
         ],
         "right": [by_loop, by_where],
     },
@@ -354,6 +517,26 @@ BANK = {
             (same_but(0, 76), "Who reads it"),
             (same_but(0, 2), "before the first word"),
             (same_but(1, 75), "all that follows"),
+            (
+                {**SAME, "a red house | a red car": 0, "a red house | a red house at night": 0},
+                "hides what comes",
+            ),
+            (
+                {**SAME, "a red house | a red car": 74, "a red house | a red house at night": 73},
+                "that change",
+            ),
+            (same_but(0, 0), "read the last word?"),
+            (same_but(0, 4), "third word is another"),
+            (same_but(0, 75), "behind the changed word"),
+            (same_but(1, 3), "stands before them"),
+            (same_but(1, 5), "the word at"),
+            (same_but(2, 1), "not the only thing"),
+            (same_but(2, 3), "The word red stands"),
+            (same_but(2, 4), "they have moved"),
+            (same_but(3, 77), "nothing is cut"),
+            (same_but(3, 74), "One token more"),
+            (same_but(4, 75), "eightieth"),
+            (same_but(4, 79), "77 tokens"),
             (same_but(2, 76), "another place"),
             (same_but(3, 76), "no padding left"),
             (same_but(4, 76), "have room"),
@@ -377,7 +560,15 @@ BANK = {
             (of_scores, "times a cosine"),
             (no_pull, "nothing pulled"),
             (own_from_zero, "In the next one"),
+            (pulled_once, "in a row and in a column"),
+            (captions_alone, "find their captions, too"),
+            (by_the_captions, "with respect to w"),
+            (along_pictures, "along captions"),
+            (over_the_chunk, "all N pairs, not"),
+            (whole_chunks_alone, "get nothing"),
+            (only_the_last, "last chunk's gradient"),
+            (chunks_in_a_list, "numbers at once"),
         ],
-        "right": [whole_table, two_rounds],
+        "right": [two_rounds, gradient_by_parts],
     },
 }

@@ -2,16 +2,22 @@
 
 import functools
 import math
+import weakref
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from minisd import StableDiffusion
 from minisd.clip import contrastive_loss
 from minisd.scenes import HELD_OUT, sample
 
-from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken
+from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken, Verdict
+from ..progress import RIGHT
+from ..running import called, copied
 
 # 9.1
 
@@ -19,11 +25,13 @@ from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, R
 def measured():
     perfect = 2 * torch.eye(2, dtype=torch.double) - 1
     halves = torch.block_diag(torch.ones(32, 32), torch.ones(32, 32))
+    exchanged = torch.tensor([[0.0, 1.0], [1.0, 0.0]])  # the right pairs have score 0, the wrong ones 1
     return {
         "loss of 64 pairs in two halves": float(contrastive_loss(50 * halves)),
         "pairs to prove 3 nats": float(next(n for n in range(1, 1000) if math.log(n) >= 3)),
         "tokens of a 32-pixel picture": float((32 // 16) ** 2 + 1),
         "floor of two pairs at tau 1": float(contrastive_loss(perfect)),
+        "slope of two pairs exchanged": float((exchanged.softmax(dim=1) * exchanged).sum() / 2),
     }
 
 
@@ -63,9 +71,48 @@ def softmax_loss(scores, bias):
     return contrastive_loss(scores + bias)
 
 
+def bias_taken_away(scores, bias):
+    return sigmoid_loss(scores, -bias)
+
+
+def bias_not_turned(scores, bias):
+    fits = 2 * torch.eye(len(scores)) - 1
+    return -F.logsigmoid(fits * scores + bias).sum() / len(scores)
+
+
+def without_bias(scores, bias):
+    return sigmoid_loss(scores, 0.0)
+
+
+def answers_exchanged(scores, bias):
+    return sigmoid_loss(-scores, -bias)
+
+
+def zero_for_wrong(scores, bias):
+    return -F.logsigmoid(torch.eye(len(scores)) * (scores + bias)).sum() / len(scores)
+
+
+def probabilities(scores, bias):
+    fits = 2 * torch.eye(len(scores)) - 1
+    return -torch.sigmoid(fits * (scores + bias)).sum() / len(scores)
+
+
+def upper_half(scores, bias):
+    fits = 2 * torch.eye(len(scores)) - 1
+    return -F.logsigmoid(fits * (scores + bias)).triu().sum() / len(scores)
+
+
 def with_log_of_sigmoid(scores, bias):
     fits = 2 * torch.eye(len(scores)) - 1
     return -(fits * (scores + bias)).sigmoid().log().sum() / len(scores)
+
+
+# 9.3
+
+
+def corners(N, tau, cosine):
+    """The cosine, and the loss if every wrong pair has it."""
+    return cosine, math.log(1 + (N - 1) * math.exp((cosine - 1) / tau))
 
 
 # 9.5
@@ -90,6 +137,29 @@ def before_the_end(hidden, ids, end):
     return hidden[torch.arange(len(ids)), place]
 
 
+def at_the_first_high_number(hidden, ids, end):
+    return hidden[torch.arange(len(ids)), (ids >= end).int().argmax(dim=-1)]
+
+
+def behind_the_end(hidden, ids, end):
+    place = (ids == end).int().argmax(dim=-1) + 1
+    return hidden[torch.arange(len(ids)), place.clamp(max=ids.shape[1] - 1)]
+
+
+def mean_of_the_ends(hidden, ids, end):
+    at = (ids == end).float()[:, :, None]
+    return (hidden * at).sum(dim=1) / at.sum(dim=1)
+
+
+def one_new_word(hidden, ids, end):
+    return by_the_highest_id(hidden, ids.where(ids != end + 1, 0), end)
+
+
+def before_the_new_word(hidden, ids, end):
+    known = (ids <= end).int().cumprod(dim=-1) * ids
+    return hidden[torch.arange(len(ids)), known.argmax(dim=-1)]
+
+
 def sentences(rng):
     """Ids of sentences, with new words, without, cut at the end of the row, and an empty one."""
     found = []
@@ -104,6 +174,7 @@ def sentences(rng):
         ids[0, 1:-1] = 1  # a full row: the end token is the last
         if new:
             ids[0, 1] = end + 1
+            ids[0, 3] = end + 2  # a second new word, with a higher number, behind a known one
         ids[1, 1:] = end  # nothing between start and end
         found.append((torch.randn(5, tokens, 4, generator=rng), ids, end))
     return found
@@ -253,6 +324,46 @@ def parts(rng):
     return found
 
 
+class Memory(TorchDispatchMode):
+    """`most`: so many numbers were in the memory at once, of all tensors that were made meanwhile."""
+
+    def __init__(self):
+        super().__init__()
+        self.alive, self.most = [], 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+        self.alive = [ref for ref in self.alive if ref() is not None] + [weakref.ref(one) for one in made]
+        sizes = {}  # of each storage once: a view needs no memory of its own
+        for one in [one for ref in self.alive if (one := ref()) is not None]:
+            storage = one.untyped_storage()
+            sizes[storage.data_ptr()] = storage.nbytes() / one.element_size()
+        self.most = max(self.most, sum(sizes.values()))
+        return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildInLittleMemory(Build):
+    """A function whose result may be right, and its tables too large."""
+
+    def compared(self, answer, cases):
+        verdict = super().compared(answer, cases)
+        return self.with_memory(answer) if verdict.result == RIGHT else verdict
+
+    def with_memory(self, answer) -> Verdict:
+        n, chunk, rng = 240, 8, torch.Generator().manual_seed(0)
+        u, w = (F.normalize(torch.randn(n, 4, generator=rng), dim=1) for _ in range(2))
+        with Memory() as memory:
+            called(answer, copied((u, w, 5.0, chunk)))
+        if memory.most < n * n / 3:  # several tables of a chunk, each n * n / 30
+            return self.right_one()
+        return self.wrong(
+            f"The gradient is right, but with {n} pairs and chunks of {chunk} your code held "
+            f"{memory.most:,.0f} numbers at once. The whole table has {n * n:,}, and a chunk's {chunk * n:,}."
+        )
+
+
 def chunks_of(n, chunk):
     return [slice(start, min(start + chunk, n)) for start in range(0, n, chunk)]
 
@@ -296,6 +407,38 @@ def without_scale(u, w, scale, chunk):
 
 def without_pull(u, w, scale, chunk):
     return little_memory(u, w, scale, chunk) + scale * w / len(u)
+
+
+def pull_of_one(u, w, scale, chunk):
+    return little_memory(u, w, scale, chunk) + scale * w / (2 * len(u))
+
+
+def columns_alone(u, w, scale, chunk):
+    return 2 * little_memory(u, w, scale, chunk) - rows_alone(u, w, scale, chunk)
+
+
+def of_the_captions(u, w, scale, chunk):
+    return little_memory(w, u, scale, chunk)
+
+
+def pushed_by_pictures(u, w, scale, chunk):
+    scores = scale * u @ w.T
+    return scale * (scores.softmax(dim=1) + scores.softmax(dim=0) - 2 * torch.eye(len(u))) @ u / (2 * len(u))
+
+
+def by_the_chunk(u, w, scale, chunk):
+    return little_memory(u, w, scale, chunk) * len(u) / chunk
+
+
+def in_steps_of_the_chunk(u, w, scale, chunk):
+    whole = len(u) // chunk * chunk
+    gradient = little_memory(u, w, scale, chunk)
+    gradient[whole:] = 0
+    return gradient
+
+
+def last_chunk(u, w, scale, chunk):
+    return little_memory(u, w, scale, chunk)[chunks_of(len(u), chunk)[-1]]
 
 
 def first_captions(u, w, scale, chunk):
@@ -349,6 +492,70 @@ EXERCISES = [
                 lambda: {"floor of two pairs at tau 1": math.log(1 + math.exp(-1))},
                 "How far apart are a cosine of 1 and one of -1?",
             ),
+            Mistake(
+                lambda: {"floor of two pairs at tau 1": math.log(1 + 2 * math.exp(-2))},
+                "How many wrong captions has a row, if there are two pairs?",
+            ),
+            Mistake(
+                lambda: {"floor of two pairs at tau 1": 2 * math.log(1 + math.exp(-2))},
+                "Rows and columns have the same floor, and (9.3) takes their mean.",
+            ),
+            Mistake(
+                lambda: {"floor of two pairs at tau 1": math.log(2)},
+                "That is the loss of a model that knows nothing. This one knows everything.",
+            ),
+            Mistake(
+                lambda: {"floor of two pairs at tau 1": 1 / (1 + math.exp(-2))},
+                "That is the probability of the right caption. The loss is minus its logarithm.",
+            ),
+            Mistake(
+                lambda: {"loss of 64 pairs in two halves": math.log(2)},
+                "That is what it costs not to know the half. Here it is the half that is known.",
+            ),
+            Mistake(
+                lambda: {"loss of 64 pairs in two halves": math.log10(32)},
+                "That is a logarithm to base 10. The loss is in nats.",
+            ),
+            Mistake(
+                lambda: {"loss of 64 pairs in two halves": 1 / 32},
+                "That is the probability of the right caption. The loss is minus its logarithm.",
+            ),
+            Mistake(
+                lambda: {"pairs to prove 3 nats": 1000.0},
+                "A thousand is 10 to the power 3. Which base belongs to nats?",
+            ),
+            Mistake(
+                lambda: {"pairs to prove 3 nats": 22.0},
+                "One pair fewer would do.",
+            ),
+            Mistake(
+                lambda: {"tokens of a 32-pixel picture": 2.0},
+                "So many patches lie along one side. The picture has two sides.",
+            ),
+            Mistake(
+                lambda: {"tokens of a 32-pixel picture": 1025.0},
+                "These are the pixels. A patch of many pixels is one token.",
+            ),
+            Mistake(
+                lambda: {"slope of two pairs exchanged": -math.e / (1 + math.e)},
+                "Read the words below (9.11) again: the expected score minus the right pair's.",
+            ),
+            Mistake(
+                lambda: {"slope of two pairs exchanged": -1 / (1 + math.e)},
+                "That is the slope of the two pairs before their captions were exchanged.",
+            ),
+            Mistake(
+                lambda: {"slope of two pairs exchanged": 1 / (1 + math.e)},
+                "Which score does the model believe in, the higher or the lower one?",
+            ),
+            Mistake(
+                lambda: {"slope of two pairs exchanged": 0.0},
+                "The slope is 0 where the model does as well as it believes. This one does worse.",
+            ),
+            Mistake(
+                lambda: {"slope of two pairs exchanged": 2 * math.e / (1 + math.e)},
+                "Rows and columns expect the same, and (9.11) takes the mean over the N pairs.",
+            ),
         ),
     ),
     Build(
@@ -380,6 +587,25 @@ EXERCISES = [
                 softmax_loss,
                 "This is (9.3): the pairs of a row still compete. Here each pair is a question of its own.",
             ),
+            Mistake(bias_taken_away, "The bias is added to the score, and you take it away."),
+            Mistake(
+                bias_not_turned,
+                "For a wrong pair the whole of s + b changes its sign, the bias too.",
+            ),
+            Mistake(
+                without_bias,
+                "Where is the bias? Without it half of all pairs would be called right at first.",
+            ),
+            Mistake(
+                answers_exchanged,
+                "Your right pairs should say no, and the wrong ones yes: look at the signs.",
+            ),
+            Mistake(
+                zero_for_wrong,
+                "Your wrong pairs all cost ln 2, whatever their score: 0 is not the sign of a no.",
+            ),
+            Mistake(probabilities, "You add up probabilities. Where is the logarithm?"),
+            Mistake(upper_half, "You ask about half of the table. Picture i with caption j is not j with i."),
             Mistake(
                 with_log_of_sigmoid,
                 "Right for small scores. For a score of 150 the sigmoid rounds to 0, and ln 0 is infinite.",
@@ -388,31 +614,83 @@ EXERCISES = [
     ),
     Derive(
         number="9.3",
-        name="floor",
+        name="floors",
         section="9.4",
         minutes=15,
-        right=lambda N, tau: math.log(1 + (N - 1) * math.exp(-N / ((N - 1) * tau))),
+        right=lambda N, tau: corners(N, tau, -1 / (N - 1)),
         ranges={"N": (2.5, 40.0), "tau": (0.2, 2.0)},
         mistakes=(
             Mistake(
-                lambda N, tau: math.log(1 + (N - 1) * math.exp(-2 / tau)),
+                lambda N, tau: corners(N, tau, -1.0),
                 "This is (9.10), which lets every wrong pair have the cosine -1.",
             ),
             Mistake(
-                lambda N, tau: math.log(1 + (N - 1) * math.exp(-1 / tau)),
+                lambda N, tau: corners(N, tau, 0.0),
                 "You gave the wrong pairs a cosine of 0. Vectors that sum to 0 can do better.",
             ),
             Mistake(
-                lambda N, tau: math.log(1 + (N - 1) * math.exp(-(N + 1) / (N * tau))),
+                lambda N, tau: corners(N, tau, -1 / N),
                 "Count again the pairs that one vector forms with the others.",
             ),
             Mistake(
-                lambda N, tau: math.log(1 + (N - 1) * math.exp(-(N - 2) / ((N - 1) * tau))),
+                lambda N, tau: corners(N, tau, 1 / (N - 1)),
                 "Is the cosine of the wrong pairs above or below 0?",
             ),
             Mistake(
-                lambda N, tau: math.log(1 + (N - 1) * math.exp(-N * tau / (N - 1))),
-                "The scores are cosines over the temperature.",
+                lambda N, tau: corners(N, tau, -2 / (N - 1)),
+                "In the squared sum each pair of two vectors stands twice.",
+            ),
+            Mistake(
+                lambda N, tau: corners(N, tau, -1 / (N - 1) ** 2),
+                "How many products of a vector with another one are there in the squared sum?",
+            ),
+            Mistake(
+                lambda N, tau: (-1 / (N - 1), math.log(1 + (N - 1) * math.exp(-N * tau / (N - 1)))),
+                "The cosine is right. The scores are cosines over the temperature.",
+            ),
+            Mistake(
+                lambda N, tau: (-1 / (N - 1), math.log(1 + (N - 1) * math.exp(-N / (N - 1)))),
+                "The cosine is right. The loss also depends on the temperature.",
+            ),
+            Mistake(
+                lambda N, tau: (-1 / (N - 1), math.log(1 + (N - 1) * math.exp(-1 / ((N - 1) * tau)))),
+                "The cosine is right. In the loss, where is the right pair's own cosine?",
+            ),
+            Mistake(
+                lambda N, tau: (-1 / (N - 1), math.log(1 + (N - 1) * math.exp(N / ((N - 1) * tau)))),
+                "The cosine is right. The right pair has the higher score: look at the exponent's sign.",
+            ),
+            Mistake(
+                lambda N, tau: (-1 / (N - 1), math.log(1 + N * math.exp(-N / ((N - 1) * tau)))),
+                "The cosine is right. How many wrong captions has a row?",
+            ),
+            Mistake(
+                lambda N, tau: (-1 / (N - 1), math.log(1 + math.exp(-N / ((N - 1) * tau)))),
+                "The cosine is right. A row has more than one wrong caption.",
+            ),
+            Mistake(
+                lambda N, tau: (-1 / (N - 1), math.log(N - 1) - N / ((N - 1) * tau)),
+                "The cosine is right. The sum below the fraction holds the right pair, too.",
+            ),
+            Mistake(
+                lambda N, tau: (-1 / (N - 1), 2 * corners(N, tau, -1 / (N - 1))[1]),
+                "The cosine is right. Rows and columns have the same loss, and (9.3) takes their mean.",
+            ),
+            Mistake(
+                lambda N, tau: (-1 / (N - 1), corners(N, tau, -1 / (N - 1))[1] / N),
+                "The cosine is right. A row's loss is already the mean over the rows: they are all alike.",
+            ),
+            Mistake(
+                lambda N, tau: (-1 / (N - 1), -corners(N, tau, -1 / (N - 1))[1]),
+                "The cosine is right. The loss is minus the logarithm of the probability.",
+            ),
+            Mistake(
+                lambda N, tau: (-1 / (N - 1), math.exp(-corners(N, tau, -1 / (N - 1))[1])),
+                "The cosine is right. You give the probability; the loss is minus its logarithm.",
+            ),
+            Mistake(
+                lambda N, tau: (corners(N, tau, -1 / (N - 1))[1], -1 / (N - 1)),
+                "First the cosine, then the floor.",
             ),
         ),
     ),
@@ -465,6 +743,19 @@ EXERCISES = [
             ),
             Mistake(before_the_end, "That is the last word. The vector wanted is the end token's own."),
             Mistake(
+                at_the_first_high_number,
+                "You stop at the first new word: its number is higher than the end token's, not the same.",
+            ),
+            Mistake(behind_the_end, "That is one place too far: the vector wanted is the end token's own."),
+            Mistake(
+                mean_of_the_ends, "You mix in the padding. One vector is wanted, that of the first end token."
+            ),
+            Mistake(one_new_word, "Right for one new word. Another may be taught tomorrow."),
+            Mistake(
+                before_the_new_word,
+                "You read no further than the first new word. The sentence goes on behind it.",
+            ),
+            Mistake(
                 lambda hidden, ids, end: sentence_vector(hidden, ids, ids.max()),
                 "The highest id in the batch is now one of the new words.",
             ),
@@ -477,7 +768,7 @@ EXERCISES = [
         minutes=15,
         score=share_won,
         what="share of games won",
-        mark=0.62,
+        mark=0.61,
         higher=True,
         right=by_pairs,
         mistakes=(
@@ -494,7 +785,7 @@ EXERCISES = [
             Mistake(
                 None,
                 "Better than a coin, but some wrong sentences escape you. Do you look at both things?",
-                seen=lambda blind, cases: 0.53 <= share_won(blind) < 0.62,
+                seen=lambda blind, cases: 0.53 <= share_won(blind) < 0.61,
             ),
         ),
     ),
@@ -513,6 +804,62 @@ EXERCISES = [
             Mistake(
                 lambda: {"a red house | a red car": 2.0},
                 "What stands before the first word of every sentence?",
+            ),
+            Mistake(
+                lambda: {"a red house | a red car": 0.0, "a red house | a red house at night": 0.0},
+                "Not every vector reads every word: the mask hides what comes later.",
+            ),
+            Mistake(
+                lambda: {"a red house | a red car": 74.0, "a red house | a red house at night": 73.0},
+                "You counted the vectors that change.",
+            ),
+            Mistake(
+                lambda: {"a red house | a red car": 0.0},
+                "Does the start token read the last word?",
+            ),
+            Mistake(
+                lambda: {"a red house | a red car": 4.0},
+                "The third word is another one. Can its own vector be the same?",
+            ),
+            Mistake(
+                lambda: {"a red house | a red car": 75.0},
+                "The padding is behind the changed word. May it read it?",
+            ),
+            Mistake(
+                lambda: {"a red house | a red house at night": 3.0},
+                "The three words are the same, and one token stands before them.",
+            ),
+            Mistake(
+                lambda: {"a red house | a red house at night": 5.0},
+                "Behind the third word one row has its end token, the other the word at.",
+            ),
+            Mistake(
+                lambda: {"a red house | a big red house": 1.0},
+                "The start token is not the only thing before the new word.",
+            ),
+            Mistake(
+                lambda: {"a red house | a big red house": 3.0},
+                "The word red stands in another place than before, and behind a new word.",
+            ),
+            Mistake(
+                lambda: {"a red house | a big red house": 4.0},
+                "The same words are there, but they have moved, and they read the new one.",
+            ),
+            Mistake(
+                lambda: {"75 words, the last one other": 77.0},
+                "75 words and the two tokens around them just fit: nothing is cut.",
+            ),
+            Mistake(
+                lambda: {"75 words, the last one other": 74.0},
+                "That many words are the same. One token more is, too.",
+            ),
+            Mistake(
+                lambda: {"80 words, the last one other": 75.0},
+                "Is the eightieth word read at all?",
+            ),
+            Mistake(
+                lambda: {"80 words, the last one other": 79.0},
+                "A row has 77 tokens, however long the prompt is.",
             ),
             Mistake(
                 lambda: {"a red house | a red house at night": 77.0 - 2},
@@ -553,7 +900,7 @@ EXERCISES = [
             ),
         ),
     ),
-    Build(
+    BuildInLittleMemory(
         number="9.9",
         name="little_memory",
         section="9.2",
@@ -578,6 +925,19 @@ EXERCISES = [
             Mistake(
                 without_pull, "Everything is pushed and nothing pulled: (9.4) has a 2 for the right pairs."
             ),
+            Mistake(pull_of_one, "The pull is too weak: a right pair stands in a row and in a column."),
+            Mistake(columns_alone, "The columns are right. The pictures have to find their captions, too."),
+            Mistake(of_the_captions, "This is the gradient with respect to w."),
+            Mistake(
+                pushed_by_pictures,
+                "A picture is moved along captions: the derivative of a score by u is w, not u.",
+            ),
+            Mistake(by_the_chunk, "The mean is over all N pairs, not over those of a chunk."),
+            Mistake(
+                in_steps_of_the_chunk,
+                "The last pictures get nothing where N is not a multiple of the chunk.",
+            ),
+            Mistake(last_chunk, "You return the last chunk's gradient alone."),
             Mistake(
                 first_captions,
                 "Right in the first chunk. In the next one, whose caption belongs to the first picture?",
