@@ -94,38 +94,41 @@ BANK["7.2"] = {
 # ---- 7.3
 
 
-def places(number=75, red=False, house=True, rest=False):
+def places(number=64, before=False, after=False, red=True, house=False):
     return {
         "different vectors": number,
-        "red exchanged": red,
-        "house exchanged": house,
-        "all but house": rest,
+        "before house": before,
+        "after house": after,
+        "red at 0": red,
+        "house at 0": house,
     }
 
 
 BANK["7.3"] = {
     "wrong": [
         places(number=1),  # only the word's own
-        places(number=74),  # those behind red, without its own
-        places(number=76),  # all but the start
+        places(number=63),  # those behind red, without its own
+        places(number=65),  # the comma forgotten, or the start marker
+        places(number=66),  # both forgotten
         places(number=77),  # every vector reads all words
-        places(number=12),  # those with words in them, from red on
-        places(number=13),  # from red to the end marker, the padding taken to be the same
-        places(number=2),  # those that are the same
-        places(red=True),  # the colour stands at its own word
-        places(house=False),
-        places(rest=True),  # the majority decides
-        places(red=True, house=False, rest=True),  # each word holds itself alone
-        places(number=1, red=True, house=False, rest=True),  # the same, with its number
-        places(red=True, house=True),  # both
-        places(True, False, True, False),  # a truth for the number
+        places(number=2),  # those with words in them, from red on
+        places(number=3),  # from red to the end marker, the padding taken to be the same
+        places(number=13),  # those that are the same
+        places(before=True),  # the colour stands at its own word
+        places(after=True),  # the majority decides
+        places(before=True, after=True),
+        places(red=False),  # the colour stands at its own word
+        places(house=True),
+        places(before=True, red=False, house=True),  # each word holds itself alone
+        places(number=1, before=True, red=False, house=True),  # the same, with its number
+        places(True, False, False, True, False),  # a truth for the number
     ],
     "right": [
         places(),
-        places(77 - 2),
+        places(77 - 13),
         dict(reversed(places().items())),
-        places(np.int64(75)),
-        places(red=1 > 2, house=not False, rest=bool(0)),
+        places(np.int64(64)),
+        places(before=1 > 2, red=not False, house=bool(0)),
     ],
 }
 
@@ -446,13 +449,13 @@ def quoted(
 ):
     return {
         "'dim red' tokens": dim,
-        "'dim red' is red": dim_red,
+        "'dim red' keeps red": dim_red,
         '"red" tokens': quotes,
-        '"red" is red': quotes_red,
+        '"red" keeps red': quotes_red,
         "we'red tokens": were,
-        "we'red is red": were_red,
+        "we'red keeps red": were_red,
         "re-d tokens": hyphen,
-        "re-d is red": hyphen_red,
+        "re-d keeps red": hyphen_red,
     }
 
 

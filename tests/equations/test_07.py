@@ -3,7 +3,6 @@
 import functools
 import itertools
 import json
-import math
 import re
 from collections import Counter
 from fractions import Fraction
@@ -195,17 +194,7 @@ def test_table():
     assert claim(48894, SD15["text_encoder"]["hidden_size"]) == 37_945_344
 
 
-@equation("7.12", "bits")
-def test_bits():
-    def claim(size):
-        return 75 * math.log2(size)
-
-    for size in (2, 661, 49408):
-        rows = size**75  # all the rows that there are, an exact whole number
-        assert rows.bit_length() - 1 <= claim(size) + 1e-9 and claim(size) <= rows.bit_length()
-
-
-@equation("7.13", "weight")
+@equation("7.12", "weight")
 def test_weight():
     def claim(empty, words, weight):
         return empty + weight * (words - empty)
@@ -217,7 +206,7 @@ def test_weight():
     assert torch.allclose(claim(empty, words, 1.5) - words, words - claim(empty, words, 0.5))
 
 
-@equation("7.14", "chunks")
+@equation("7.13", "chunks")
 def test_chunks():
     def claim(n):
         return 77 * max(1, -(-n // 75))

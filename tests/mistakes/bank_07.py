@@ -32,7 +32,13 @@ def by_cases(N_1, N_2, N_3, u):
 
 # 7.3
 
-COLOURS = {"different vectors": 75, "red exchanged": False, "house exchanged": True, "all but house": False}
+COLOURS = {
+    "different vectors": 64,
+    "before house": False,
+    "after house": False,
+    "red at 0": True,
+    "house at 0": False,
+}
 
 # 7.4
 
@@ -75,13 +81,13 @@ def by_recursion(bpe, text):
 
 PAINTED = {
     "'dim red' tokens": 8,
-    "'dim red' is red": True,
+    "'dim red' keeps red": True,
     '"red" tokens': 5,
-    '"red" is red': True,
+    '"red" keeps red': True,
     "we'red tokens": 8,
-    "we'red is red": False,
+    "we'red keeps red": False,
     "re-d tokens": 6,
-    "re-d is red": False,
+    "re-d keeps red": False,
 }
 
 # 7.7
@@ -118,10 +124,12 @@ BANK = {
         "wrong": [
             (COLOURS | {"different vectors": 1}, "Which other vectors"),
             (COLOURS | {"different vectors": 77}, "in front of the colour"),
-            (COLOURS | {"different vectors": 76}, "Two places"),
-            (COLOURS | {"red exchanged": True}, "weight 0"),
-            (COLOURS | {"house exchanged": False}, "single vector"),
-            (COLOURS | {"all but house": True}, "house itself"),
+            (COLOURS | {"different vectors": 65}, "the comma as a token"),
+            (COLOURS | {"different vectors": 2}, "the end marker and the padding"),
+            (COLOURS | {"before house": True}, "the colour of the tent"),
+            (COLOURS | {"after house": True}, "still tells of a red one"),
+            (COLOURS | {"red at 0": False}, "weight 0"),
+            (COLOURS | {"house at 0": True}, "empty text says"),
         ],
         "right": [COLOURS, list(COLOURS.values())],
     },
@@ -149,6 +157,7 @@ BANK = {
             (ch07.in_front_of_the_comma, "The comma ends a piece"),
             (ch07.at_the_first_comma, "at the first comma"),
             (ch07.at_every_comma, "all that is left would fit"),
+            (ch07.padded_with_end, "pad with the end marker"),
             (ch07.an_empty_row_more, "an empty row more"),
             (ch07.no_row_for_nothing, "still give one row"),
         ],
@@ -156,11 +165,11 @@ BANK = {
     },
     "7.6": {
         "wrong": [
-            (PAINTED | {"'dim red' is red": False}, "another word's"),
-            (PAINTED | {"we'red is red": True}, "is red one of them"),
-            (PAINTED | {'"red" is red': False}, "a double one"),
+            (PAINTED | {"'dim red' keeps red": False}, "another word's"),
+            (PAINTED | {"we'red keeps red": True}, "is red one of them"),
+            (PAINTED | {'"red" keeps red': False}, "a double one"),
             (PAINTED | {"we'red tokens": 5}, "You counted words"),
-            (PAINTED | {"re-d is red": True}, "hyphen cuts the word"),
+            (PAINTED | {"re-d keeps red": True}, "hyphen cuts the word"),
         ],
         "right": [PAINTED, list(PAINTED.values())],
     },

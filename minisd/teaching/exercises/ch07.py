@@ -46,38 +46,42 @@ def new_share(N_1, N_2, N_3, u):
 # 7.3
 
 
-COLOURED = "a red house left of a yellow tent in the snow at night"
-EXCHANGED = {  # start is place 0
-    "red exchanged": [2],
-    "house exchanged": [3],
-    "all but house": [place for place in range(77) if place != 3],
+COLOURED = "in the snow at night, a yellow tent right of a red house"
+RED, HOUSE = 13, 14  # their places in the row; start is place 0, and the comma is a token
+EXCHANGED = {
+    "before house": [*range(HOUSE)],
+    "after house": [*range(HOUSE + 1, 77)],
 }
+WEIGHTED = {"red at 0": RED, "house at 0": HOUSE}
 
 
-def two_contexts():
-    pipe = StableDiffusion.from_pretrained("tiny", device="cpu")
+def contexts_of(pipe, *texts):
     with torch.inference_mode():
-        red, green = (
-            pipe.text_encoder(pipe.tokenizer(t))[0] for t in (COLOURED, COLOURED.replace("red", "green"))
-        )
-    return pipe, red, green
+        return [pipe.text_encoder(pipe.tokenizer(text))[0] for text in texts]
 
 
 @functools.cache
-def exchanged(name):
-    """Eight pictures of a red house's context with some of a green one's vectors, and its green houses."""
-    pipe, red, green = two_contexts()
+def with_other_vectors(name):
+    """Four pictures of the red house's context with some of its vectors changed.
+
+    Returns them, and how many show a house in the colour that the exercise asks for.
+    """
+    pipe = StableDiffusion.from_pretrained("tiny", device="cpu")
+    red, green, nothing = contexts_of(pipe, COLOURED, COLOURED.replace("red", "green"), "")
     context = red.clone()
-    context[EXCHANGED[name]] = green[EXCHANGED[name]]
-    return eight_pictures(pipe, context, ("green", "house"))
+    if name in EXCHANGED:
+        context[EXCHANGED[name]] = green[EXCHANGED[name]]
+        return four_pictures(pipe, context, ("green", "house"))
+    context[WEIGHTED[name]] = nothing[WEIGHTED[name]]
+    return four_pictures(pipe, context, ("red", "house"))
 
 
-def eight_pictures(pipe, context, wish):
+def four_pictures(pipe, context, wish):
     """Pictures of a context, (77, width), and in how many of them the judge sees a thing, (colour, kind)."""
-    noise = torch.randn(8, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(4, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        nothing = pipe.text_encoder(pipe.tokenizer(""))[0]
-        both = torch.stack([nothing, context]).repeat_interleave(8, dim=0)
+        (nothing,) = contexts_of(pipe, "")
+        both = torch.stack([nothing, context]).repeat_interleave(4, dim=0)
         *_, last = pipe.way(8).walk(pipe.noise_predictor(both, pipe.guidance_scale), noise)
         pictures = list(pipe.decode(last.latents))
     scenes = Judge.load().read(np.stack(pictures))
@@ -85,9 +89,10 @@ def eight_pictures(pipe, context, wish):
 
 
 def where_the_red_is():
-    _, red, green = two_contexts()
+    pipe = StableDiffusion.from_pretrained("tiny", device="cpu")
+    red, green = contexts_of(pipe, COLOURED, COLOURED.replace("red", "green"))
     found = {"different vectors": int((red != green).any(dim=-1).sum())}
-    return found | {name: exchanged(name)[1] > 4 for name in EXCHANGED}
+    return found | {name: with_other_vectors(name)[1] > 2 for name in (*EXCHANGED, *WEIGHTED)}
 
 
 # 7.4
@@ -204,7 +209,13 @@ def cut_from_one_row(bpe, text):
 def zeros_behind(bpe, text):
     rows = rows_of(bpe, text)
     ends = (rows == bpe.eos).int().cumsum(dim=1) - (rows == bpe.eos).int()
-    return rows.masked_fill(ends > 0, 0)
+    return rows.masked_fill((ends > 0) | (rows == bpe.pad) & (rows != bpe.eos), 0)
+
+
+def padded_with_end(bpe, text):
+    """Right wherever the padding is the end marker, as in Stable Diffusion 1.5."""
+    rows = rows_of(bpe, text)
+    return torch.where(rows == bpe.pad, bpe.eos, rows)
 
 
 def an_empty_row_more(bpe, text):
@@ -222,6 +233,8 @@ def no_row_for_nothing(bpe, text):
 
 def long_texts(rng):
     bpe, short = tiny(), BPE(tiny().merges, max_length=9)
+    other = BPE(tiny().merges, max_length=9)
+    other.pad = other.encode("?")[0]  # a padding of its own, as Stable Diffusion 2's tokenizer has
     return [
         (bpe, "a red house in the snow"),
         (bpe, "a red house left of a yellow tent, " * 12),
@@ -233,6 +246,7 @@ def long_texts(rng):
         (short, "red red, red, red"),
         (short, "red " * 14),
         (short, ""),
+        (other, "a red house, a yellow tent, a blue car in the snow"),
     ]
 
 
@@ -249,18 +263,18 @@ ASKED = {
 
 @functools.cache
 def painted(text):
-    """Eight pictures of a text, and in how many of them the judge sees a red house."""
+    """Four pictures of a text, and in how many of them the judge sees a red house."""
     pipe = StableDiffusion.from_pretrained("tiny", device="cpu")
-    with torch.inference_mode():
-        context = pipe.text_encoder(pipe.tokenizer(text))[0]
-    return eight_pictures(pipe, context, ("red", "house"))
+    (context,) = contexts_of(pipe, text)
+    return four_pictures(pipe, context, ("red", "house"))
 
 
 def quoted():
     found = {}
+    (red,) = tiny().encode("red")
     for name, text in ASKED.items():
         found[f"{name} tokens"] = len(tiny().encode(text))
-        found[f"{name} is red"] = painted(text)[1] > 4
+        found[f"{name} keeps red"] = red in tiny().encode(text)
     return found
 
 
@@ -478,20 +492,28 @@ EXERCISES = [
                 "Some vectors stand in front of the colour. What can they know of it?",
             ),
             Mistake(
-                lambda: {"different vectors": 76},
-                "Two places stand in front of the colour, the start marker's and one more.",
+                lambda: {"different vectors": 65},
+                "One too many: did you count the comma as a token, and the start marker as a place?",
             ),
             Mistake(
-                lambda: {"red exchanged": True},
+                lambda: {"different vectors": 2},
+                "You stopped at the house. Do the end marker and the padding hear of the colour, too?",
+            ),
+            Mistake(
+                lambda: {"before house": True},
+                "The word green is written there. Where did the painter find the colour of the tent?",
+            ),
+            Mistake(
+                lambda: {"after house": True},
+                "Sixty-two vectors know of a green house. Which vector still tells of a red one?",
+            ),
+            Mistake(
+                lambda: {"red at 0": False},
                 "What became of the yellow tents when the place of yellow had the weight 0?",
             ),
             Mistake(
-                lambda: {"house exchanged": False},
-                "What did the single vector at the place of tent do to the tent's colour?",
-            ),
-            Mistake(
-                lambda: {"all but house": True},
-                "One vector is left from the red prompt. It is the one at the place of the house itself.",
+                lambda: {"house at 0": True},
+                "With this weight the place of house says what the empty text says there. Where is its red?",
             ),
         ),
     ),
@@ -539,6 +561,10 @@ EXERCISES = [
                 "read by itself: what does it need?",
             ),
             Mistake(zeros_behind, "You pad with 0, which is a token of its own: an exclamation mark."),
+            Mistake(
+                padded_with_end,
+                "You pad with the end marker. There are tokenizers whose padding is another token: bpe.pad.",
+            ),
             Mistake(an_empty_row_more, "A text that fills its last row exactly gets an empty row more."),
             Mistake(no_row_for_nothing, "No text at all should still give one row."),
         ),
@@ -552,15 +578,15 @@ EXERCISES = [
         within=0.0,
         mistakes=(
             Mistake(
-                lambda: {"'dim red' is red": False},
+                lambda: {"'dim red' keeps red": False},
                 "Which letter does the first quotation mark take along: one of red, or another word's?",
             ),
             Mistake(
-                lambda: {"we'red is red": True},
+                lambda: {"we'red keeps red": True},
                 "Write down the words of we'red: is red one of them?",
             ),
             Mistake(
-                lambda: {'"red" is red': False},
+                lambda: {'"red" keeps red': False},
                 "The contractions of the pattern begin with a single quotation mark. What does it do with a "
                 "double one?",
             ),
@@ -569,8 +595,8 @@ EXERCISES = [
                 "You counted words. Into what do words fall that tiny doesn't know?",
             ),
             Mistake(
-                lambda: {"re-d is red": True},
-                "The hyphen cuts the word. Has training ever met what is left of it?",
+                lambda: {"re-d keeps red": True},
+                "The hyphen cuts the word: which tokens are left of it?",
             ),
         ),
     ),
