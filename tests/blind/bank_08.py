@@ -20,12 +20,13 @@ ALL = {
     "width of a score": 16,
     "self-attention": 2.25,
     "cross-attention": 1.5,
+    "pixels a side": 16 * math.sqrt(1280),
 }
 
 
 def but(**changes):
     """The right guesses, but for some."""
-    names = dict(zip(("larger", "warm", "one", "width", "own", "cross"), ALL, strict=True))
+    names = dict(zip(("larger", "warm", "one", "width", "own", "cross", "side"), ALL, strict=True))
     return ALL | {names[name]: value for name, value in changes.items()}
 
 
@@ -51,6 +52,11 @@ BANK["8.1"] = {
         but(own=6144 * 6144),  # the table's size, not its growth
         but(cross=1.0),  # the places of the picture are its readers
         but(own=1 / 2.25, cross=1 / 1.5),  # upside down
+        but(side=1280),  # places
+        but(side=35.8),  # places a side
+        but(side=405),  # n = D
+        but(side=286),  # 8 pixels a place
+        but(side=16 * 1280),  # the root forgotten
     ],
     "right": [
         ALL,
@@ -69,180 +75,35 @@ BANK["8.1"] = {
 
 # ---- 8.2
 
-
-def ignores_the_lengths(q, k, v, lengths):
-    return (q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1) @ v
-
-
-def masks_the_readers(q, k, v, lengths):
-    scores = q @ k.mT / q.shape[-1] ** 0.5
-    padding = torch.arange(q.shape[1]) >= lengths[:, None]
-    return scores.masked_fill(padding[:, :, None], -1e9).softmax(dim=-1) @ v  # the queries' axis
-
-
-def masks_readers_and_read(q, k, v, lengths):
-    scores = q @ k.mT / q.shape[-1] ** 0.5
-    word = torch.arange(q.shape[1]) < lengths[:, None]
-    both = word[:, :, None] & word[:, None, :]
-    return scores.masked_fill(~both, -math.inf).softmax(dim=-1) @ v  # padding's rows: nan
-
-
-def masks_readers_softly(q, k, v, lengths):
-    scores = q @ k.mT / q.shape[-1] ** 0.5
-    word = torch.arange(q.shape[1]) < lengths[:, None]
-    both = word[:, :, None] & word[:, None, :]
-    return scores.masked_fill(~both, -1e9).softmax(dim=-1) @ v  # padding reads everything, the padding too
-
-
-def without_root(q, k, v, lengths):
-    padding = torch.arange(k.shape[1]) >= lengths[:, None, None]
-    return (q @ k.mT).masked_fill(padding, -math.inf).softmax(dim=-1) @ v
-
-
-def divides_by_d(q, k, v, lengths):
-    padding = torch.arange(k.shape[1]) >= lengths[:, None, None]
-    return (q @ k.mT / q.shape[-1]).masked_fill(padding, -math.inf).softmax(dim=-1) @ v
-
-
-def root_of_tokens(q, k, v, lengths):
-    padding = torch.arange(k.shape[1]) >= lengths[:, None, None]
-    return (q @ k.mT / q.shape[1] ** 0.5).masked_fill(padding, -math.inf).softmax(dim=-1) @ v
-
-
-def one_more(q, k, v, lengths):
-    padding = torch.arange(k.shape[1]) > lengths[:, None, None]  # the first padding token is read
-    return (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(padding, -math.inf).softmax(dim=-1) @ v
-
-
-def one_less(q, k, v, lengths):
-    padding = torch.arange(k.shape[1]) >= (lengths[:, None, None] - 1).clamp(min=1)  # the last word is hidden
-    return (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(padding, -math.inf).softmax(dim=-1) @ v
-
-
-def hides_the_words(q, k, v, lengths):
-    words = torch.arange(k.shape[1]) < lengths[:, None, None]  # the mask the wrong way round
-    return (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(words, -1e9).softmax(dim=-1) @ v
-
-
-def first_sentences_length(q, k, v, lengths):
-    n = int(lengths[0])  # of all sentences
-    return (q @ k[:, :n].mT / q.shape[-1] ** 0.5).softmax(dim=-1) @ v[:, :n]
-
-
-def longest_length(q, k, v, lengths):
-    n = int(lengths.max())
-    return (q @ k[:, :n].mT / q.shape[-1] ** 0.5).softmax(dim=-1) @ v[:, :n]
-
-
-def score_zero(q, k, v, lengths):
-    padding = torch.arange(k.shape[1]) >= lengths[:, None, None]
-    return (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(padding, 0).softmax(dim=-1) @ v  # e^0 is 1
-
-
-def keys_set_to_zero(q, k, v, lengths):
-    words = torch.arange(k.shape[1]) < lengths[:, None]
-    k = k * words[:, :, None]  # padding still has the score 0
-    return (q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1) @ v
-
-
-def values_set_to_zero(q, k, v, lengths):
-    words = torch.arange(k.shape[1]) < lengths[:, None]
-    return (q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1) @ (v * words[:, :, None])  # weight is lost
-
-
-def weights_set_to_zero(q, k, v, lengths):
-    padding = torch.arange(k.shape[1]) >= lengths[:, None, None]
-    weights = (q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1).masked_fill(padding, 0)
-    return weights @ v  # they no longer add up to 1
-
-
-def not_firm_enough(q, k, v, lengths):
-    padding = torch.arange(k.shape[1]) >= lengths[:, None, None]
-    return (q @ k.mT / q.shape[-1] ** 0.5 - 5.0 * padding).softmax(dim=-1) @ v  # e^-5
-
-
-def softmax_over_readers(q, k, v, lengths):
-    padding = torch.arange(k.shape[1]) >= lengths[:, None, None]
-    scores = (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(padding, -1e9)
-    return scores.softmax(dim=1) @ v
-
-
-def output_emptied(q, k, v, lengths):
-    words = torch.arange(k.shape[1]) < lengths[:, None]
-    scores = (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(~words[:, None], -math.inf)
-    return scores.softmax(dim=-1) @ v * words[:, :, None]  # padding reads nothing
-
-
-def causal_too(q, k, v, lengths):
-    hidden = torch.arange(k.shape[1]) >= lengths[:, None, None]
-    hidden = hidden | torch.ones(k.shape[1], k.shape[1]).triu(1).bool()
-    return (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(hidden, -math.inf).softmax(dim=-1) @ v
-
-
-def sdpa(q, k, v, lengths):
-    words = torch.arange(k.shape[1], device=q.device) < lengths[:, None]
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=words[:, None, :])
-
-
-def one_by_one(q, k, v, lengths):
-    outputs = []
-    for q_i, k_i, v_i, n in zip(q, k, v, lengths.tolist()):
-        outputs.append((q_i @ k_i[:n].T / math.sqrt(q.shape[-1])).softmax(-1) @ v_i[:n])
-    return torch.stack(outputs)
-
-
-def by_einsum(q, k, v, lengths):
-    scores = torch.einsum("bid,bjd->bij", q, k) * q.shape[-1] ** -0.5
-    words = (torch.arange(k.shape[1])[None] < lengths[:, None])[:, None, :].expand_as(scores)
-    weights = torch.where(words, scores, torch.full_like(scores, -math.inf)).softmax(dim=2)
-    return torch.einsum("bij,bjd->bid", weights, v)
-
-
-def added_mask(q, k, v, lengths):
-    mask = torch.zeros(len(q), 1, k.shape[1])
-    for b, n in enumerate(lengths):
-        mask[b, 0, n:] = float("-inf")
-    return F.softmax(torch.bmm(q / q.shape[-1] ** 0.5, k.transpose(1, 2)) + mask, dim=-1) @ v
-
-
-def least_number(q, k, v, lengths):
-    padding = torch.arange(k.shape[1]) >= lengths.reshape(-1, 1, 1)
-    scores = q @ k.mT / q.shape[-1] ** 0.5
-    return scores.masked_fill(padding, torch.finfo(scores.dtype).min).softmax(dim=-1) @ v
-
-
-def by_hand(q, k, v, lengths):
-    scores = q.double() @ k.double().mT / q.shape[-1] ** 0.5
-    words = torch.arange(k.shape[1]) < lengths[:, None, None]
-    greatest = scores.masked_fill(~words, -math.inf).amax(dim=-1, keepdim=True)
-    terms = torch.exp((scores - greatest).clamp(max=0)) * words
-    return (terms / terms.sum(dim=-1, keepdim=True) @ v.double()).to(v.dtype)
-
-
 BANK["8.2"] = {
     "wrong": [
-        ignores_the_lengths,
-        masks_the_readers,
-        masks_readers_and_read,
-        masks_readers_softly,
-        without_root,
-        divides_by_d,
-        root_of_tokens,
-        one_more,
-        one_less,
-        hides_the_words,
-        first_sentences_length,
-        longest_length,
-        score_zero,
-        keys_set_to_zero,
-        values_set_to_zero,
-        weights_set_to_zero,
-        not_firm_enough,
-        softmax_over_readers,
-        output_emptied,
-        causal_too,
+        "a red house and a yellow tent",  # the caption of the exercise
+        "a red house and a big tent",  # the first control of the chapter
+        "a red house and a yellow big tent",  # its other one
+        "a blue car and a big yellow tent",  # the size before the colour
+        "a blue house and a tent",  # no size
+        "a big house and a tent",  # no colour
+        "a blue small house and a tent",  # the sixth word is the one before
+        "a red house and a green tree and a tent",  # no size between
+        "a big red house and a tree and a tent",  # the size farther away than the colour
+        "a car and a red big house and a tent",  # the sixth word is the colour
+        "a big car and a small house and a tent",  # sizes alone
+        "a tent and a red house",  # the tent comes first
+        "a tent and a red big car and a tent",  # two tents
+        "a red big apple and a car and a tent",  # a thing of another world
+        "a red, big car and a house and a tent",  # a comma
+        "red big car and house and tent",  # no articles
+        "a red big and a house and a tent",  # a phrase without its thing
+        "",
+        ("a red big car and a house and a tent", "a red house and a yellow tent"),  # two captions
     ],
-    "right": [sdpa, one_by_one, by_einsum, added_mask, least_number, by_hand],
+    "right": [
+        "a red big car and a house and a tent",
+        "a white small balloon and a mushroom and a tent",
+        "a small red big car and a tree and a flower and a tent",
+        "a house and a tree and a car and a pink orange small rocket and a tent",
+        "a red car and a green house and a blue big tree and a tent",
+    ],
 }
 
 
@@ -493,7 +354,7 @@ CHANGES = (
     "centred queries",
     "centred values",
     "greatest first",
-    "divided by the spread",
+    "scaled keys",
     "unit queries",
     "mask late",
 )
@@ -505,38 +366,38 @@ def leaking(*names):
 
 BANK["8.6"] = {
     "wrong": [
-        leaking("centred keys", "centred queries", "divided by the spread"),  # keys' mean
-        leaking("centred keys", "divided by the spread"),  # keys and queries confused
-        leaking("divided by the spread"),  # the queries' mean is the same for all, but its score is not
+        leaking("centred keys", "centred queries", "scaled keys"),  # keys' mean
+        leaking("centred keys", "scaled keys"),  # keys and queries confused
+        leaking("scaled keys"),  # the queries' mean is the same for all, but its score is not
         leaking("centred queries"),  # a positive factor keeps the order of a row, but not its odds
-        leaking("centred queries", "centred values", "divided by the spread"),  # comes back
-        leaking("centred queries", "greatest first", "divided by the spread"),  # cancels, (8.4)
-        leaking("centred queries", "divided by the spread", "mask late"),  # cancels when divided by the sum
-        leaking("centred queries", "divided by the spread", "unit queries"),  # a word's own length
+        leaking("centred queries", "centred values", "scaled keys"),  # comes back
+        leaking("centred queries", "greatest first", "scaled keys"),  # cancels, (8.4)
+        leaking("centred queries", "scaled keys", "mask late"),  # cancels when divided by the sum
+        leaking("centred queries", "scaled keys", "unit queries"),  # a word's own length
         leaking(
             "centred keys",
             "centred queries",
             "centred values",
             "greatest first",
-            "divided by the spread",
+            "scaled keys",
             "mask late",
         ),
         leaking(),  # the mask is right, so nothing leaks
         leaking(*CHANGES),
         {
             name: {"leaks": "harmless", "harmless": "leaks"}[word]
-            for name, word in leaking("centred queries", "divided by the spread").items()
+            for name, word in leaking("centred queries", "scaled keys").items()
         },
     ],
     "right": [
-        leaking("centred queries", "divided by the spread"),
-        dict(sorted(leaking("divided by the spread", "centred queries").items())),
+        leaking("centred queries", "scaled keys"),
+        dict(sorted(leaking("scaled keys", "centred queries").items())),
         dict(zip(CHANGES, "harmless leaks harmless harmless leaks harmless harmless".split(), strict=True)),
         {
-            name: ("harmless", "leaks")[name in {"centred queries", "divided by the spread"}]
+            name: ("harmless", "leaks")[name in {"centred queries", "scaled keys"}]
             for name in reversed(CHANGES)
         },
-        dict.fromkeys(CHANGES, "harmless") | {"centred queries": "leaks", "divided by the spread": "leaks"},
+        dict.fromkeys(CHANGES, "harmless") | {"centred queries": "leaks", "scaled keys": "leaks"},
     ],
 }
 

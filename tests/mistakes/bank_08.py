@@ -8,80 +8,6 @@ import sympy
 import torch
 from torch.nn import functional as F
 
-# 8.2
-
-
-def scaled(q, k):
-    return torch.einsum("bnd,bmd->bnm", q, k) / math.sqrt(q.shape[2])
-
-
-def by_sdpa(q, k, v, lengths):
-    mask = torch.arange(k.shape[1])[None, None] < lengths[:, None, None]
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-
-
-def by_loop(q, k, v, lengths):
-    rows = []
-    for i, length in enumerate(lengths.tolist()):
-        weights = torch.softmax(scaled(q, k)[i, :, :length], dim=-1)
-        rows.append(weights @ v[i, :length])
-    return torch.stack(rows)
-
-
-def crossed_out_later(q, k, v, lengths):
-    weights = scaled(q, k).softmax(-1)
-    for i, length in enumerate(lengths):
-        weights[i, :, length:] = 0
-    return weights @ v
-
-
-def zero_scores(q, k, v, lengths):
-    scores = scaled(q, k)
-    for i, length in enumerate(lengths):
-        scores[i, :, length:] = 0
-    return scores.softmax(-1) @ v
-
-
-def inverted(q, k, v, lengths):
-    scores = scaled(q, k)
-    for i, length in enumerate(lengths):
-        scores[i, :, :length] = -1e9
-    return scores.softmax(-1) @ v
-
-
-def rows_masked(q, k, v, lengths):
-    scores = scaled(q, k)
-    for i, length in enumerate(lengths):
-        scores[i, length:] = -math.inf
-    return scores.softmax(-1) @ v
-
-
-def no_scale(q, k, v, lengths):
-    return by_loop(q * q.shape[-1] ** 0.5, k, v, lengths)
-
-
-def softmax_down(q, k, v, lengths):
-    weights = scaled(q, k).softmax(dim=1)
-    for i, length in enumerate(lengths):
-        weights[i, :, length:] = 0
-    return weights @ v
-
-
-def one_length(q, k, v, lengths):
-    return by_loop(q, k, v, lengths[0].repeat(len(lengths)))
-
-
-def unmasked(q, k, v, lengths):
-    return F.scaled_dot_product_attention(q, k, v)
-
-
-def rows_zeroed(q, k, v, lengths):
-    out = unmasked(q, k, v, lengths)
-    for i, length in enumerate(lengths):
-        out[i, length:] = 0
-    return out
-
-
 # 8.3
 
 w, v, o = sympy.symbols("w v o", real=True)
@@ -277,6 +203,10 @@ def by_mask(w_q, w_k, w_v, w_o, heads, h):
     return w_q[:, stay], w_k[:, stay], w_v[:, stay], w_o[stay, :]
 
 
+def in_a_list(w_q, w_k, w_v, w_o, heads, h):
+    return list(by_parts(w_q, w_k, w_v, w_o, heads, h))
+
+
 def rows_everywhere(w_q, w_k, w_v, w_o, heads, h):
     return tuple(by_parts(w, w, w, w, heads, h)[3] for w in (w_q, w_k, w_v, w_o))
 
@@ -323,6 +253,7 @@ GUESSES = {
     "width of a score": 16.0,
     "self-attention": 2.25,
     "cross-attention": 1.5,
+    "pixels a side": 572.0,
 }
 CHANGES = {
     "one layer": 2,
@@ -331,7 +262,7 @@ CHANGES = {
     "two causal layers": 5,
     "cross-attention": 0,
 }
-LEAKING = ("centred queries", "divided by the spread")
+LEAKING = ("centred queries", "scaled keys")
 HARMLESS = ("centred keys", "centred values", "greatest first", "unit queries", "mask late")
 VERDICTS = dict.fromkeys(LEAKING, "leaks") | dict.fromkeys(HARMLESS, "harmless")
 
@@ -345,6 +276,10 @@ BANK = {
             (GUESSES | {"width of a score": 256}, "is the variance"),
             (GUESSES | {"self-attention": 1.5}, "How many pairs"),
             (GUESSES | {"cross-attention": 2.25}, "only one of the two"),
+            (GUESSES | {"pixels a side": 1280}, "how many places"),
+            (GUESSES | {"pixels a side": 35.8}, "side in places"),
+            (GUESSES | {"pixels a side": 405}, "compared n with D"),
+            (GUESSES | {"pixels a side": 286}, "top level"),
         ],
         "right": [
             GUESSES,
@@ -354,17 +289,25 @@ BANK = {
     },
     "8.2": {
         "wrong": [
-            (unmasked, "still read"),
-            (crossed_out_later, "after the softmax"),
-            (zero_scores, "ordinary score"),
-            (inverted, "inverted: the padding is read"),
-            (rows_masked, "NaN"),
-            (no_scale, "the scale of the scores"),
-            (softmax_down, "Which axis"),
-            (one_length, "length of the first"),
-            (rows_zeroed, "as queries"),
+            ("a red house and a yellow tent", "A and B"),
+            ("a red house and a big tent", "A and C"),
+            ("a red big house and a yellow small tent", "A and C"),
+            ("a red house and a tree and a tent", "B and C"),
+            ("a red big house and a tent", "A and D"),
+            ("a big car and a red big house and a tent", "D still agrees"),
+            ("a red big car and a blue tent and a tent", "occur only there"),
+            ("a red big dog and a house and a tent", "'dog'"),
+            ("the tent is red", "'the'"),
+            ("a red big car and house and a tent", "is no phrase"),
+            ("a big car and a house and a tent", "no colour"),
+            ("a red tent", "no sixth word"),
+            (["a red big car", "a tent"], "a text"),
         ],
-        "right": [by_sdpa, by_loop],
+        "right": [
+            "a blue small tree and a car and a tent",
+            "a pink white big balloon and a rocket and a tent",
+            "a small flower and a car and a red small big mushroom and a tent",
+        ],
     },
     "8.3": {
         "wrong": [
@@ -404,7 +347,7 @@ BANK = {
             (VERDICTS | {"centred queries": "harmless"}, "Multiply out"),
             (VERDICTS | {"centred values": "leaks"}, "The mean value"),
             (VERDICTS | {"greatest first": "leaks"}, "may be a hidden one"),
-            (VERDICTS | {"divided by the spread": "harmless"}, "not adding to it"),
+            (VERDICTS | {"scaled keys": "harmless"}, "not adding"),
             (VERDICTS | {"unit queries": "leaks"}, "length of a query"),
             (VERDICTS | {"mask late": "leaks"}, "second division"),
         ],
@@ -473,7 +416,7 @@ BANK = {
             (silenced, "silences the head"),
             (the_one_alone, "kept head h"),
         ],
-        "right": [by_parts, by_mask],
+        "right": [by_parts, by_mask, in_a_list],
     },
     "8.12": {
         "wrong": [

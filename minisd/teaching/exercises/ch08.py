@@ -1,12 +1,15 @@
 """The checks of chapter 8: attention. It spoils the exercises to read this first."""
 
 import functools
+import itertools
 import math
 
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
+from ...scenes.world import COLOURS, KINDS, SIZES
 from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken
 
 # 8.1
@@ -25,7 +28,18 @@ def measured():
         "width of a score": float((signs[0] * signs[1]).sum(dim=1).std()),
         "self-attention": (wide @ wide.T).numel() / (square @ square.T).numel(),
         "cross-attention": (wide @ words.T).numel() / (square @ words.T).numel(),
+        "pixels a side": 16 * even_places(640) ** 0.5,
     }
+
+
+def even_places(width, n=1024):
+    """How many places make the pairs as dear as the matrices, whose share falls as n grows."""
+    x, w = torch.empty(n, width, device="meta"), torch.empty(width, width, device="meta")
+    with FlopCounterMode(display=False) as matrices:
+        q, k, v, _ = (x @ w for _ in range(4))
+    with FlopCounterMode(display=False) as pairs:
+        (q @ k.T) @ v
+    return n * matrices.get_total_flops() / pairs.get_total_flops()
 
 
 # 8.2
@@ -35,52 +49,48 @@ def scores_of(q, k):
     return q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
 
 
-def is_real(k, lengths):
-    """(batch, 1, keys): whether a key is a word and not padding."""
-    return torch.arange(k.shape[1]) < lengths[:, None, None]
+def in_words(caption):
+    """The words of a caption that keeps to the rules of the exercise; else RuleBroken."""
+    if not isinstance(caption, str):
+        raise RuleBroken(f"a caption is a text in quotation marks, yours is a {type(caption).__name__}")
+    words = caption.split()
+    unknown = [word for word in words if word not in ("a", "and", *COLOURS, *SIZES, *KINDS)]
+    if unknown:
+        raise RuleBroken(f"{unknown[0]!r} is not one of the words that the exercise allows")
+    if words.count("tent") != 1 or words[-1] != "tent":
+        raise RuleBroken('"tent" should be the last word of the caption, and occur only there')
+    for phrase in " ".join(words).split(" and "):
+        first, *adjectives, thing = phrase.split() if len(phrase.split()) > 1 else (phrase, "")
+        if first != "a" or thing not in KINDS or not set(adjectives) <= {*COLOURS, *SIZES}:
+            raise RuleBroken(f'"{phrase}" is no phrase: "a", then colours and sizes or none, then one thing')
+    return words
 
 
-def attend_to_real(q, k, v, lengths):
-    return scores_of(q, k).masked_fill(~is_real(k, lengths), -math.inf).softmax(dim=-1) @ v
+def places_read(caption):
+    """Which place, counted from 0, "tent" reads by each of the four explanations."""
+    words = in_words(caption)
+    colours = [i for i, word in enumerate(words) if word in COLOURS]
+    either = [i for i, word in enumerate(words) if word in (*COLOURS, *SIZES)]
+    if not colours:
+        raise RuleBroken("your caption has no colour: explanation B would read nowhere")
+    if len(words) < 6:
+        raise RuleBroken("your caption has no sixth word: explanation D would read nowhere")
+    return {"A": len(words) - 2, "B": colours[-1], "C": either[-1], "D": 5}
 
 
-def masked_after(q, k, v, lengths):
-    return (scores_of(q, k).softmax(dim=-1) * is_real(k, lengths)) @ v
+def pairs_apart(caption):
+    """Of the six pairs of explanations, how many read at different places."""
+    return sum(a != b for a, b in itertools.combinations(places_read(caption).values(), 2))
 
 
-def scores_to_zero(q, k, v, lengths):
-    return scores_of(q, k).masked_fill(~is_real(k, lengths), 0.0).softmax(dim=-1) @ v
+def agree(first, second):
+    """Whether two explanations read at the same place of a caption."""
 
+    def seen(answer, cases):
+        places = places_read(answer)
+        return places[first] == places[second]
 
-def to_padding(q, k, v, lengths):
-    return scores_of(q, k).masked_fill(is_real(k, lengths), -1e9).softmax(dim=-1) @ v
-
-
-def without_root(q, k, v, lengths):
-    return (q @ k.transpose(-1, -2)).masked_fill(~is_real(k, lengths), -math.inf).softmax(dim=-1) @ v
-
-
-def over_queries(q, k, v, lengths):
-    return scores_of(q, k).softmax(dim=1).masked_fill(~is_real(k, lengths), 0.0) @ v
-
-
-def first_length(q, k, v, lengths):
-    return attend_to_real(q, k, v, lengths[:1].expand(len(lengths)))
-
-
-def queries_silenced(q, k, v, lengths):
-    return scores_of(q, k).softmax(dim=-1) @ v * is_real(k, lengths).transpose(1, 2)
-
-
-def no_mask(q, k, v, lengths):
-    return scores_of(q, k).softmax(dim=-1) @ v
-
-
-def padded_sentences(rng):
-    return [
-        (*torch.randn(3, len(lengths), n, d, generator=rng).mul(2).unbind(), torch.tensor(lengths))
-        for lengths, n, d in (([3, 5, 1], 6, 4), ([7, 2], 7, 9), ([1, 4], 8, 16), ([6, 5, 3], 6, 1))
-    ]
+    return seen
 
 
 # 8.4
@@ -193,7 +203,7 @@ VARIANTS = {
     "centred queries": lambda q, k, v: causal(scores_of(q - q.mean(dim=0), k), v),
     "centred values": lambda q, k, v: causal(scores_of(q, k), v - v.mean(dim=0)) + v.mean(dim=0),
     "greatest first": lambda q, k, v: causal(scores_of(q, k) - scores_of(q, k).amax(dim=1, keepdim=True), v),
-    "divided by the spread": lambda q, k, v: causal(q @ k.T / (q @ k.T).std(dim=1, keepdim=True), v),
+    "scaled keys": lambda q, k, v: causal(scores_of(q, k / k.std(dim=0)), v),
     "unit queries": lambda q, k, v: causal(scores_of(q / q.norm(dim=1, keepdim=True), k), v),
     "mask late": mask_late,
 }
@@ -370,6 +380,18 @@ def frugal(q, k, v, block=16):
 # 8.11
 
 
+class Tuple(Build):
+    """A function to write whose tensors may come back in a list as well as in a tuple."""
+
+    def compared(self, answer, cases):
+        @functools.wraps(answer)
+        def as_tuple(*inputs):
+            result = answer(*inputs)
+            return tuple(result) if isinstance(result, list) else result
+
+        return super().compared(as_tuple, cases)
+
+
 def stays(width, heads, h):
     return [i for i in range(width) if i // (width // heads) != h]
 
@@ -434,7 +456,7 @@ EXERCISES = [
         number="8.1",
         name="guesses",
         section="8.4",
-        minutes=10,
+        minutes=15,
         measure=measured,
         within=0.05,
         mistakes=(
@@ -466,41 +488,61 @@ EXERCISES = [
                 lambda: {"cross-attention": 2.25},
                 "In cross-attention only one of the two numbers grows: there are still 77 words.",
             ),
+            Mistake(
+                lambda: {"pixels a side": 1280.0},
+                "That is how many places it takes. How many of them lie along a side, and how wide is each?",
+            ),
+            Mistake(
+                lambda: {"pixels a side": 1280**0.5},
+                "That is the side in places. Each of them is 16 pixels wide.",
+            ),
+            Mistake(
+                lambda: {"pixels a side": 16 * 640**0.5},
+                "You compared n with D. In (8.13), how many products does each of the two parts consist of?",
+            ),
+            Mistake(
+                lambda: {"pixels a side": 8 * 1280**0.5},
+                "8 pixels for each place is the top level. At this one a place has 16 × 16 pixels.",
+            ),
         ),
     ),
-    Build(
+    ReachTheMark(
         number="8.2",
-        name="attend_to_real",
-        section="8.7",
+        name="caption",
+        section="8.11",
         minutes=15,
-        right=attend_to_real,
-        cases=padded_sentences,
+        score=pairs_apart,
+        what="pairs of explanations, of six, that read at different places:",
+        mark=6,
+        higher=True,
+        right="a red big car and a house and a tent",
         mistakes=(
-            Mistake(no_mask, "The padding is still read: lengths changes nothing in your result."),
-            Mistake(
-                masked_after,
-                "You crossed out weights after the softmax: those that are left no longer add up to 1.",
-            ),
-            Mistake(
-                scores_to_zero,
-                "A score of 0 is an ordinary score, often a good one. Which score gives the weight 0?",
-            ),
-            Mistake(to_padding, "Your mask is inverted: the padding is read and the words are not."),
             Mistake(
                 None,
-                "Some results are NaN: a row in which every key is masked out has nothing to share out. "
-                "Is the mask inverted, or does it mask rows where it should mask columns?",
-                seen=lambda answer, cases: any(bool(answer(*case).isnan().any()) for case in cases),
+                'A and B both read the colour just before "tent". What can stand there instead?',
+                seen=agree("A", "B"),
             ),
-            Mistake(without_root, "Right but for the scale of the scores: see (8.8)."),
             Mistake(
-                over_queries,
-                "You share out the weight of each key among the queries. Which axis should add up to 1?",
+                None,
+                'A and C both read the word just before "tent". Must it be a colour or a size?',
+                seen=agree("A", "C"),
             ),
-            Mistake(first_length, "Every sentence is cut at the length of the first one."),
             Mistake(
-                queries_silenced,
-                "You silenced the padding as queries. It is as keys that it disturbs the words.",
+                None,
+                'B and C read the same colour. What would have to lie nearer to "tent" than that colour?',
+                seen=agree("B", "C"),
+            ),
+            Mistake(
+                None,
+                'The sixth word is the one before "tent", so A and D agree. Is the caption long enough?',
+                seen=agree("A", "D"),
+            ),
+            Mistake(
+                None,
+                "D still agrees with B or with C: what else could be the sixth word?",
+                seen=lambda answer, cases: (
+                    places_read(answer)["D"] in list(places_read(answer).values())[1:3]
+                ),
             ),
         ),
     ),
@@ -632,8 +674,9 @@ EXERCISES = [
                 "The greatest score may be a hidden one. Which weights change when it is taken away?",
             ),
             Mistake(
-                lambda: {"divided by the spread": "harmless"},
-                "Dividing a row is not adding to it: what happens to differences of scores?",
+                lambda: {"scaled keys": "harmless"},
+                "The spread of each entry knows the future. Dividing is not adding: what happens to the "
+                "differences of scores?",
             ),
             Mistake(
                 lambda: {"unit queries": "leaks"},
@@ -785,7 +828,7 @@ EXERCISES = [
             ),
         ),
     ),
-    Build(
+    Tuple(
         number="8.11",
         name="without_head",
         section="8.5",
