@@ -377,37 +377,38 @@ BANK["5.4"] = {
 
 g, delta, n = sympy.symbols("g delta n", positive=True)
 noise_variance = sympy.Symbol("s", positive=True)
-one_latent = g**2 * noise_variance + delta**2 * (noise_variance - 1 - sympy.log(noise_variance))
+one_latent = n * g**2 * noise_variance + delta**2 * (noise_variance - 1 - sympy.log(noise_variance))
 learned = sympy.solve(sympy.diff(one_latent, noise_variance), noise_variance)[0]
 
 BANK["5.5"] = {
     "wrong": [
-        delta**2 / (g**2 + delta**2),  # the variance
-        delta / g,  # the KL without its sigma^2
-        delta / (g + delta),  # no squares
-        delta / sympy.sqrt(2 * g**2 + delta**2),  # lambda is delta^2
-        delta / sympy.sqrt(g**2 / 2 + delta**2),  # the half of the KL dropped
-        delta / sympy.sqrt(g + delta**2),  # g for g^2
-        delta / sympy.sqrt(1 + delta**2),  # a decoder that does not multiply
-        delta / sympy.sqrt(n * g**2 + delta**2),  # all pixels' errors for one latent's KL
+        delta**2 / (n * g**2 + delta**2),  # the variance
+        delta / (sympy.sqrt(n) * g),  # the KL without its sigma^2
+        delta / (sympy.sqrt(n) * g + delta),  # no squares
+        delta / sympy.sqrt(2 * n * g**2 + delta**2),  # lambda is delta^2
+        delta / sympy.sqrt(n * g**2 / 2 + delta**2),  # the half of the KL dropped
+        delta / sympy.sqrt(n * g + delta**2),  # g for g^2
+        delta / sympy.sqrt(n + delta**2),  # a decoder that does not multiply
+        delta / sympy.sqrt(g**2 + delta**2),  # the error of one pixel
+        delta / sympy.sqrt(n**2 * g**2 + delta**2),  # the pixels added before they are squared
         delta / sympy.sqrt(g**2 / n + delta**2),  # mean over the pixels, sum over the latents
-        g / sympy.sqrt(g**2 + delta**2),  # the other leg of the triangle
-        sympy.sqrt(g**2 + delta**2) / delta,  # upside down
+        sympy.sqrt(n) * g / sympy.sqrt(n * g**2 + delta**2),  # the other leg of the triangle
+        sympy.sqrt(n * g**2 + delta**2) / delta,  # upside down
         sympy.sqrt(g**2 + delta**2),  # the deviation of the model's pixels
-        delta / sympy.sqrt(delta**2 - g**2),  # a wrong sign
-        sympy.sqrt(1 - g**2 / delta**2),  # only for a small g, and not even there in the first term
-        g * delta / sympy.sqrt(g**2 + delta**2),  # the noise as seen in the pixel
+        delta / sympy.sqrt(delta**2 - n * g**2),  # a wrong sign
+        sympy.sqrt(1 - n * g**2 / delta**2),  # only for a small g, and not even there in the first term
+        g * delta / sympy.sqrt(n * g**2 + delta**2),  # the noise as seen in the pixel
         delta,  # the accepted error itself
         sympy.Integer(1),  # only for g far smaller than delta
     ],
     "right": [
-        delta / sympy.sqrt(g**2 + delta**2),
-        1 / sympy.sqrt(1 + (g / delta) ** 2),
+        delta / sympy.sqrt(n * g**2 + delta**2),
+        1 / sympy.sqrt(1 + n * (g / delta) ** 2),
         sympy.sqrt(learned),
-        sympy.cos(sympy.atan(g / delta)),
-        sympy.exp(-sympy.log(1 + g**2 / delta**2) / 2),
-        (1 + (g / delta) ** 2) ** -0.5,
-        sympy.sqrt(n * delta**2 / (n * g**2 + n * delta**2)),
+        sympy.cos(sympy.atan(sympy.sqrt(n) * g / delta)),
+        sympy.exp(-sympy.log(1 + n * g**2 / delta**2) / 2),
+        (1 + n * (g / delta) ** 2) ** -0.5,
+        sympy.sqrt(delta**2 / n / (g**2 + delta**2 / n)),
     ],
 }
 

@@ -103,6 +103,16 @@ def by_loop(log_joint, log_q):
     return sum(columns) / len(columns)
 
 
+def cut_off(log_joint, log_q):
+    ratios = torch.exp(torch.clamp(log_joint - log_q, min=-80, max=80))
+    return torch.log(ratios.mean(0)).mean()
+
+
+def never_put_back(log_joint, log_q):
+    ratio = log_joint - log_q
+    return torch.log(torch.exp(ratio - ratio.max(dim=0).values).mean(dim=0)).mean()
+
+
 # 5.7
 
 
@@ -144,6 +154,51 @@ def no_sum(x, painted, mean, logvar, delta):
 
 def no_exp(x, painted, mean, logvar, delta):
     return (errors(x, painted) + delta**2 * (mean**2 - 1).sum(dim=(1, 2, 3))).mean()
+
+
+def heavy(x, painted, mean, logvar, delta):
+    return (errors(x, painted) + (2 * delta) ** 2 * kls(mean, logvar)).mean()
+
+
+def with_deviations(x, painted, mean, logvar, delta):
+    kl = (mean**2 + torch.exp(0.5 * logvar) - 1 - logvar).sum(dim=(1, 2, 3)) / 2
+    return (errors(x, painted) + 2 * delta**2 * kl).mean()
+
+
+def with_squares(x, painted, mean, logvar, delta):
+    kl = (mean**2 + logvar**2 - 1 - torch.log(logvar**2)).sum(dim=(1, 2, 3)) / 2
+    return (errors(x, painted) + 2 * delta**2 * kl).mean()
+
+
+def plus_logarithm(x, painted, mean, logvar, delta):
+    kl = (mean**2 + torch.exp(logvar) - 1 + logvar).sum(dim=(1, 2, 3)) / 2
+    return (errors(x, painted) + 2 * delta**2 * kl).mean()
+
+
+def first_power(x, painted, mean, logvar, delta):
+    return (errors(x, painted) + 2 * delta * kls(mean, logvar)).mean()
+
+
+def mean_error(x, painted, mean, logvar, delta):
+    return (((painted - x) ** 2).mean(dim=(1, 2, 3)) + 2 * delta**2 * kls(mean, logvar)).mean()
+
+
+def over_channels(x, painted, mean, logvar, delta):
+    kl = (mean**2 + torch.exp(logvar) - 1 - logvar).sum(dim=1) / 2
+    return ((painted - x) ** 2).sum(dim=1).mean() + 2 * delta**2 * kl.mean()
+
+
+def minus_kl(x, painted, mean, logvar, delta):
+    return (errors(x, painted) - 2 * delta**2 * kls(mean, logvar)).mean()
+
+
+def by_absolute_error(x, painted, mean, logvar, delta):
+    off = (painted - x).abs().sum(dim=(1, 2, 3))
+    return (off + 2 * delta**2 * kls(mean, logvar)).mean()
+
+
+def scaled_means(x, painted, mean, logvar, delta):
+    return (errors(x, painted) + 2 * delta**2 * kls(mean / mean.std(), logvar)).mean()
 
 
 def means_everywhere(x, painted, mean, logvar, delta):
@@ -206,6 +261,50 @@ def bits(variances, nats):
     return by_bisection(variances, nats * math.log(2))
 
 
+def as_tensors(variances, nats):
+    level, used = by_bisection(variances.float(), nats)
+    return torch.tensor(level, requires_grad=True), torch.tensor([used])
+
+
+def only_once(variances, nats):
+    v = variances[variances > every_direction(variances, nats)[0]]
+    level = every_direction(v, nats)[0]
+    return level, int((variances > level).sum())
+
+
+def only_counted(variances, nats):
+    level, _ = every_direction(variances, nats)
+    return level, sum(1 for one in variances.tolist() if one > level)
+
+
+def levels_of(v, nats):
+    return [math.exp((sum(map(math.log, v[:k])) - 2 * nats) / k) for k in range(1, len(v) + 1)]
+
+
+def smallest_first(variances, nats):
+    v = sorted(variances.tolist())
+    levels = levels_of(v, nats)
+    used = next((k for k in range(1, len(v)) if levels[k - 1] <= v[k]), len(v))
+    return levels[used - 1], used
+
+
+def never_the_last(variances, nats):
+    v = sorted(variances.tolist(), reverse=True)
+    levels = levels_of(v, nats)
+    used = next((k for k in range(1, len(v)) if levels[k - 1] >= v[k]), len(v) - 1)
+    return levels[used - 1], used
+
+
+def lowest(variances, nats):
+    levels = levels_of(sorted(variances.tolist(), reverse=True), nats)
+    return min(levels), levels.index(min(levels)) + 1
+
+
+def roughly(variances, nats):
+    level, used = by_bisection(variances, nats)
+    return 1.01 * level, used
+
+
 # 5.9
 
 LUMA = np.array([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]])
@@ -237,9 +336,14 @@ BANK = {
         "wrong": [
             ((m**2 + v + w - 1 - sympy.log(w)) / 2, "mean KL itself"),
             ((m**2 + v + w - 1 - sympy.log(v + w)) / 2, "all codes together"),
-            (sympy.log(v / w) / 2, "wider than its means"),
+            (sympy.log(v / w) / 2, "wider than their means"),
             (sympy.log(w / (v + w)) / 2, "less than nothing"),
             (sympy.log(1 + v / w), "half of a logarithm"),
+            (sympy.log(v + w) / 2, "whatever w is"),
+            ((sympy.log(1 + v / w) - v) / 2, "the means scatter"),
+            (sympy.log(1 + (v / w) ** 2) / 2, "no squares are needed"),
+            (sympy.log(1 + sympy.sqrt(v / w)), "do not add up"),
+            (v / w / 2, "small v alone"),
         ],
         "right": [sympy.log(1 + v / w) / 2, information_by_floats],
     },
@@ -275,13 +379,20 @@ BANK = {
     },
     "5.5": {
         "wrong": [
-            (delta**2 / (g**2 + delta**2), "a deviation was asked for"),
-            (delta / g, "sure of nothing"),
-            (sympy.sqrt(2) * delta / sympy.sqrt(g**2 + 2 * delta**2), "half of its own"),
-            (delta / sympy.sqrt(n * g**2 + delta**2), "number of its own"),
-            (g / sympy.sqrt(g**2 + delta**2), "the other way"),
+            (delta**2 / (n * g**2 + delta**2), "a deviation was asked for"),
+            (delta / (sympy.sqrt(n) * g), "sure of nothing"),
+            (sympy.sqrt(2) * delta / sympy.sqrt(n * g**2 + 2 * delta**2), "half of its own"),
+            (delta / sympy.sqrt(g**2 + delta**2), "for one pixel"),
+            (delta / sympy.sqrt((n * g) ** 2 + delta**2), "not n times as strong"),
+            (g * sympy.sqrt(n) / sympy.sqrt(n * g**2 + delta**2), "the other way"),
+            (1 / (1 + sympy.sqrt(n) * g / delta), "which powers"),
+            (1 / sympy.sqrt(1 + 2 * n * (g / delta) ** 2), "for lambda = delta^2"),
+            (sympy.sqrt(delta**2 + g**2), "the model's pixels"),
         ],
-        "right": [1 / sympy.sqrt(1 + (g / delta) ** 2), lambda g, delta, n: delta / math.hypot(g, delta)],
+        "right": [
+            1 / sympy.sqrt(1 + n * (g / delta) ** 2),
+            lambda g, delta, n: delta / math.hypot(math.sqrt(n) * g, delta),
+        ],
     },
     "5.6": {
         "wrong": [
@@ -301,6 +412,13 @@ BANK = {
                 lambda log_joint, log_q: torch.log(torch.exp(log_joint - log_q).mean(0)).mean(),
                 "in the thousands",
             ),
+            (cut_off, "cut the logarithms off"),
+            (never_put_back, "put it back"),
+            (lambda log_joint, log_q: by_stack(log_joint, log_q) * log_q.size(1), "add the pictures up"),
+            (
+                lambda log_joint, log_q: by_stack(log_joint, log_q) + math.log(len(log_q) / 10),
+                "count on ten draws",
+            ),
         ],
         "right": [by_stack, by_loop],
     },
@@ -312,6 +430,16 @@ BANK = {
             (no_sum, "for how many numbers the error"),
             (no_exp, "what its logarithm"),
             (means_everywhere, "fewer latents than pixels"),
+            (heavy, "twice too heavy"),
+            (with_deviations, "is a deviation"),
+            (with_squares, "undo a logarithm"),
+            (plus_logarithm, "the sign of the logarithm"),
+            (first_power, "not of delta itself"),
+            (mean_error, "over the numbers of x"),
+            (over_channels, "average over the places"),
+            (minus_kl, "falls as the KL grows"),
+            (by_absolute_error, "from a Gaussian"),
+            (scaled_means, "before they are priced"),
         ],
         "right": [repaired, repaired_by_distributions],
     },
@@ -324,8 +452,14 @@ BANK = {
             (error, "That is delta"),
             (bits, "in nats already"),
             (as_they_come, "depends on the order"),
+            (only_once, "drop directions once"),
+            (only_counted, "only in the count"),
+            (smallest_first, "begin with the smallest"),
+            (never_the_last, "enough for every direction"),
+            (lowest, "lowest of the levels"),
+            (roughly, "only nearly"),
         ],
-        "right": [by_bisection, from_below],
+        "right": [by_bisection, from_below, as_tensors],
     },
     "5.9": {
         "wrong": [

@@ -3,6 +3,8 @@
 import functools
 import math
 import statistics
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from scipy.fft import dctn, idctn  # type: ignore[import-untyped]
 
 from minisd.scenes import render, sample
 
-from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken
+from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken, Verdict
 
 # 5.1
 
@@ -150,10 +152,8 @@ def finds(inspect, factor=None, shift=None):
 
 
 def best_noise(g, delta, n):
-    """The deviation of each of n codes whose decoder is x = g z, each into its own number,
-    errors of delta.
-    """
-    return delta / math.sqrt(g**2 + delta**2)
+    """The deviation of a code whose decoder is x = g z, into n numbers of its own, errors of delta."""
+    return delta / math.sqrt(n * g**2 + delta**2)
 
 
 # 5.6
@@ -204,6 +204,23 @@ def underflowing(log_joint, log_q):
     return (log_joint - log_q).exp().mean(dim=0).log().mean()
 
 
+def shift_lost(log_joint, log_q):
+    ratio = log_joint - log_q
+    return (ratio - ratio.amax(dim=0)).exp().mean(dim=0).log().mean()
+
+
+def batch_summed(log_joint, log_q):
+    return tighter_bound(log_joint, log_q) * log_joint.shape[1]
+
+
+def always_ten(log_joint, log_q):
+    return torch.logsumexp(log_joint - log_q, dim=0).mean() - math.log(10)
+
+
+def clamped(log_joint, log_q):
+    return (log_joint - log_q).clamp(-80, 80).exp().mean(dim=0).log().mean()
+
+
 # 5.7
 
 
@@ -252,6 +269,62 @@ def exp_left(x, painted, mean, logvar, delta):
 def both_averaged(x, painted, mean, logvar, delta):
     kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar)
     return (painted - x).square().mean() + 2 * delta**2 * kl.mean()
+
+
+def parts(x, painted, mean, logvar):
+    """Squared error and KL of each picture."""
+    kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar)
+    return (painted - x).square().flatten(1).sum(1), kl.flatten(1).sum(1)
+
+
+def twice_the_kl(x, painted, mean, logvar, delta):
+    error, kl = parts(x, painted, mean, logvar)
+    return (error + 4 * delta**2 * kl).mean()
+
+
+def deviation_for_variance(x, painted, mean, logvar, delta):
+    error, kl = parts(x, painted, mean, logvar)
+    return (error + delta**2 * (2 * kl + ((logvar / 2).exp() - logvar.exp()).flatten(1).sum(1))).mean()
+
+
+def logvar_squared(x, painted, mean, logvar, delta):
+    error, _ = parts(x, painted, mean, logvar)
+    kl = 0.5 * (mean.square() + logvar.square() - 1 - logvar.square().log())
+    return (error + 2 * delta**2 * kl.flatten(1).sum(1)).mean()
+
+
+def logarithm_added(x, painted, mean, logvar, delta):
+    error, kl = parts(x, painted, mean, logvar)
+    return (error + 2 * delta**2 * (kl + logvar.flatten(1).sum(1))).mean()
+
+
+def delta_not_squared(x, painted, mean, logvar, delta):
+    error, kl = parts(x, painted, mean, logvar)
+    return (error + 2 * delta * kl).mean()
+
+
+def error_averaged(x, painted, mean, logvar, delta):
+    error, kl = parts(x, painted, mean, logvar)
+    return (error / x[0].numel() + 2 * delta**2 * kl).mean()
+
+
+def places_averaged(x, painted, mean, logvar, delta):
+    error, kl = parts(x, painted, mean, logvar)
+    return (error / x[0, 0].numel() + 2 * delta**2 * kl / mean[0, 0].numel()).mean()
+
+
+def kl_rewarded(x, painted, mean, logvar, delta):
+    error, kl = parts(x, painted, mean, logvar)
+    return (error - 2 * delta**2 * kl).mean()
+
+
+def absolute(x, painted, mean, logvar, delta):
+    _, kl = parts(x, painted, mean, logvar)
+    return ((painted - x).abs().flatten(1).sum(1) + 2 * delta**2 * kl).mean()
+
+
+def means_divided(x, painted, mean, logvar, delta):
+    return vae_loss(x, painted, mean / mean.std(), logvar, delta)
 
 
 def losses_of(rng):
@@ -321,6 +394,70 @@ def in_given_order(variances, nats):
 
 def in_bits(variances, nats):
     return within_budget(variances, nats * math.log(2))
+
+
+def counted_afterwards(variances, nats):
+    level, _ = all_used(variances, nats)
+    return level, int((variances > level).sum())
+
+
+def dropped_once(variances, nats):
+    level, _ = all_used(variances, nats)
+    level, _ = all_used(variances[variances > level], nats)
+    return level, int((variances > level).sum())
+
+
+def from_the_small_end(variances, nats):
+    """The smallest first, until the next one is above the level."""
+    v = variances.sort().values
+    for used in range(1, len(v) + 1):
+        level = float(torch.exp((v[:used].log().sum() - 2 * nats) / used))
+        if used == len(v) or level <= v[used]:
+            break
+    return level, used
+
+
+def one_left_out(variances, nats):
+    """As within_budget, but the smallest of all is never used."""
+    v = variances.sort(descending=True).values
+    for used in range(1, len(v)):
+        level = float(torch.exp((v[:used].log().sum() - 2 * nats) / used))
+        if level >= v[used]:
+            break
+    return level, used
+
+
+def least_of_all(variances, nats):
+    v = variances.sort(descending=True).values
+    levels = torch.exp((v.log().cumsum(0) - 2 * nats) / torch.arange(1, len(v) + 1))
+    return float(levels.min()), int(levels.argmin()) + 1
+
+
+def close_by(within, cases):
+    """Whether the counts are right and the levels nearly."""
+    found = [(within(*case), within_budget(*case)) for case in cases]
+    return all(b[1] == d[1] and abs(float(b[0]) / d[0] - 1) < 0.1 for b, d in found)
+
+
+class Level(Build):
+    """Here a tensor or an array of one number, of whatever dtype, is as good as that number."""
+
+    kind: ClassVar[str] = "build"
+
+    def compared(self, answer: Callable, cases: list[tuple]) -> Verdict:
+        @functools.wraps(answer)
+        def in_numbers(*case: Any) -> Any:
+            result = answer(*case)
+            if type(result) not in (tuple, list) or len(result) != 2:
+                return result
+            level, used = (x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else x for x in result)
+            if np.size(level) != 1 or np.size(used) != 1:
+                return result
+            level, used = np.asarray(level).item(), np.asarray(used).item()
+            whole = isinstance(used, float) and used.is_integer()
+            return float(level), int(used) if whole else used
+
+        return super().compared(in_numbers, cases)
 
 
 # 5.9
@@ -440,12 +577,12 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 whole_kl,
-                "That is the mean KL itself. What of it is left when the heap's own KL is taken off?",
+                "That is the mean KL itself. What is left when the KL of all codes together is taken off?",
             ),
             Mistake(of_the_heap, "That is the KL of all codes together, the part to be taken off."),
             Mistake(
                 lambda m, v, w: 0.5 * math.log(v / w),
-                "The heap is wider than its means: every code scatters around its own.",
+                "All codes together are wider than their means: every code scatters around its own.",
             ),
             Mistake(
                 lambda m, v, w: 0.5 * math.log(w / (v + w)),
@@ -454,6 +591,26 @@ EXERCISES = [
             Mistake(
                 lambda m, v, w: math.log((v + w) / w),
                 "v and w are variances; where does (5.3) have the half of a logarithm?",
+            ),
+            Mistake(
+                lambda m, v, w: 0.5 * math.log(v + w),
+                "At v = 0 the encoder ignores x, and your difference should be 0 whatever w is.",
+            ),
+            Mistake(
+                lambda m, v, w: 0.5 * math.log((v + w) / w) - 0.5 * v,
+                "The mean of mu^2 over the data is not m^2 alone: the means scatter.",
+            ),
+            Mistake(
+                lambda m, v, w: 0.5 * math.log((v**2 + w**2) / w**2),
+                "v and w are variances already: no squares are needed.",
+            ),
+            Mistake(
+                lambda m, v, w: math.log((math.sqrt(v) + math.sqrt(w)) / math.sqrt(w)),
+                "Deviations do not add up; what does?",
+            ),
+            Mistake(
+                lambda m, v, w: v / (2 * w),
+                "That is right for a small v alone. Is a logarithm missing?",
             ),
         ),
     ),
@@ -536,25 +693,43 @@ EXERCISES = [
         ranges={"g": (0.2, 3.0), "delta": (0.05, 0.9), "n": (2.0, 30.0)},
         mistakes=(
             Mistake(
-                lambda g, delta, n: delta**2 / (g**2 + delta**2),
+                lambda g, delta, n: delta**2 / (n * g**2 + delta**2),
                 "That is a variance; a deviation was asked for.",
             ),
             Mistake(
-                lambda g, delta, n: delta / g,
+                lambda g, delta, n: delta / (math.sqrt(n) * g),
                 "That is what the error alone would allow. What does the KL say about a code that is "
                 "sure of nothing?",
             ),
             Mistake(
-                lambda g, delta, n: math.sqrt(2 * delta**2 / (g**2 + 2 * delta**2)),
+                lambda g, delta, n: math.sqrt(2 * delta**2 / (n * g**2 + 2 * delta**2)),
                 "(5.5) has lambda = 2 delta^2 before the KL, and the KL has a half of its own.",
             ),
             Mistake(
-                lambda g, delta, n: delta / math.sqrt(n * g**2 + delta**2),
-                "Each code is decoded into a number of its own: can the others' number matter?",
+                lambda g, delta, n: delta / math.sqrt(g**2 + delta**2),
+                "That would be right for one pixel. Here the noise of one latent is seen in n of them.",
             ),
             Mistake(
-                lambda g, delta, n: g / math.sqrt(g**2 + delta**2),
+                lambda g, delta, n: delta / math.sqrt(n**2 * g**2 + delta**2),
+                "The latent is not n times as strong in a pixel: there are n pixels, and what adds up are "
+                "their squared errors.",
+            ),
+            Mistake(
+                lambda g, delta, n: math.sqrt(n) * g / math.sqrt(n * g**2 + delta**2),
                 "The larger the accepted error, the noisier the code may be. Yours goes the other way.",
+            ),
+            Mistake(
+                lambda g, delta, n: delta / (math.sqrt(n) * g + delta),
+                "Try your own formula in the derivative of the loss by the variance: which powers does the "
+                "squared error bring?",
+            ),
+            Mistake(
+                lambda g, delta, n: delta / math.sqrt(2 * n * g**2 + delta**2),
+                "That would be right for lambda = delta^2. What is it in (5.5)?",
+            ),
+            Mistake(
+                lambda g, delta, n: math.hypot(g, delta),
+                "That is how wide the model's pixels are. Asked for is the width of a code's noise.",
             ),
         ),
     ),
@@ -585,6 +760,18 @@ EXERCISES = [
                 "below zero: "
                 "what is its exponential on a computer?",
             ),
+            Mistake(
+                clamped,
+                "You cut the logarithms off where the exponential would not hold them. A picture's are "
+                "in the thousands: what is left of them?",
+            ),
+            Mistake(
+                shift_lost,
+                "You take the largest ratio out of every picture before the exponential. Where do you "
+                "put it back?",
+            ),
+            Mistake(batch_summed, "You add the pictures up. Asked for is their mean."),
+            Mistake(always_ten, "You count on ten draws. The number of rows says how many there are."),
         ),
     ),
     FindTheBug(
@@ -611,16 +798,41 @@ EXERCISES = [
             Mistake(
                 both_averaged, "Averaging both changes their ratio: there are fewer latents than pixels."
             ),
+            Mistake(
+                twice_the_kl,
+                "Your KL is twice too heavy: either the half of (5.3) is gone, or lambda is too large.",
+            ),
+            Mistake(
+                deviation_for_variance,
+                "exp(logvar / 2) is a deviation. Which of the two does (5.3) ask for?",
+            ),
+            Mistake(logvar_squared, "logvar is a logarithm, no deviation: how does one undo a logarithm?"),
+            Mistake(logarithm_added, "Look at the sign of the logarithm in (5.3)."),
+            Mistake(delta_not_squared, "lambda is made of delta, but not of delta itself: see (5.5)."),
+            Mistake(
+                error_averaged,
+                "The error is now a mean over the numbers of x and the KL a sum. Which does (5.5) ask for?",
+            ),
+            Mistake(
+                places_averaged,
+                "You sum over the channels and average over the places. How many numbers has a picture?",
+            ),
+            Mistake(kl_rewarded, "Your loss falls as the KL grows. Look at its sign in (5.5)."),
+            Mistake(absolute, "That is the absolute error. (5.5) comes from a Gaussian."),
+            Mistake(
+                means_divided,
+                "The means are divided before they are priced. The KL should price what the decoder gets.",
+            ),
         ),
     ),
-    Build(
+    Level(
         number="5.8",
         name="within_budget",
         section="5.7",
         minutes=20,
         right=within_budget,
         cases=budgets,
-        tolerance=1e-6,
+        tolerance=1e-4,
         mistakes=(
             Mistake(
                 all_used,
@@ -635,6 +847,28 @@ EXERCISES = [
             Mistake(as_deviation, "That is delta, an error; a distortion is a squared error."),
             Mistake(in_given_order, "Your answer depends on the order in which the variances come."),
             Mistake(in_bits, "The budget is in nats already."),
+            Mistake(
+                counted_afterwards,
+                "Your level is the one for all directions; those below it are switched off only in the "
+                "count. What becomes of the nats when they are off?",
+            ),
+            Mistake(
+                dropped_once,
+                "You drop directions once. The new level is lower or higher: are the rest all above it?",
+            ),
+            Mistake(
+                from_the_small_end, "You begin with the smallest. Which direction is worth a code first?"
+            ),
+            Mistake(one_left_out, "Nearly: a budget may be large enough for every direction."),
+            Mistake(
+                least_of_all,
+                "You take the lowest of the levels. Does it spend the budget, with no negative rate?",
+            ),
+            Mistake(
+                None,
+                "The counts are right, the levels only nearly: search on, or solve for the level.",
+                seen=close_by,
+            ),
         ),
     ),
     ReachTheMark(
