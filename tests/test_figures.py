@@ -363,6 +363,15 @@ def test_algorithms_in_boxes():
         figures.algorithms({"a": ["word " * 30]})
 
 
+def test_painting_in_pixels_and_in_latents():
+    noise, latents = np.zeros((128, 128, 3)), [np.zeros((4, 16, 16))] * 2
+    costs = {"pixels": "20 times 31", "latents": "20 times 1", "decoder": "once 3"}
+    axes = figures.two_ways(noise, latents, noise, costs)
+    assert {text.get_text() for text in axes.texts} == {"denoiser", "decoder", *costs.values()}
+    assert len(axes.child_axes) == 2 + 2 * 4  # noise and picture, and the channels twice
+    plt.gcf().canvas.draw()
+
+
 def test_the_geometry_of_one_step():
     axes = figures.one_step((2, 1.5), (-0.5, 0.2), torch.tensor([1.2, 1.1]), labels=("a", "b", "c"))
     dots = [line.get_xydata()[0].tolist() for line in axes.lines if line.get_marker() == "o"]

@@ -12,8 +12,8 @@ from matplotlib.patches import Circle, FancyBboxPatch
 from torch import Tensor, nn
 
 from ..pipeline import StableDiffusion
-from .drawings import Point, arrow, box, canvas
-from .palette import GREY, INK, PAPER, show_picture
+from .drawings import Point, arrow, box, canvas, paste
+from .palette import GREY, INK, PAPER
 
 STEPS = 30
 NETWORK, LATENT, LOOP = "#dce8f3", "#fbeeda", "#f5f5f5"  # learned, painted, repeated
@@ -190,11 +190,6 @@ def clock(axes: Axes, at: Point, end: float, time: str = "$t$") -> None:
     axes.add_patch(Circle(at, 0.15, facecolor=PAPER, edgecolor=INK, zorder=3))
     write(axes, at, time, 12)
     route(axes, [(at[0], at[1] + (0.15 if end > at[1] else -0.15)), (at[0], end)])
-
-
-def paste(axes: Axes, corner: Point, side: float, picture: np.ndarray) -> None:
-    """A square picture, (height, width, 3), with its lower left corner there."""
-    show_picture(axes.inset_axes((*corner, side, side), transform=axes.transData), picture)
 
 
 def write(axes: Axes, at: Point, words: str, fontsize: float = 10, ha: str = "center") -> None:

@@ -331,3 +331,36 @@ def mixtures(
     axes.set(xlabel="factor of the guessed picture", ylabel="factor of the guessed noise")
     axes.set(aspect="equal", xlim=(-0.03, 1.25), ylim=(-0.04, 1.22))
     return axes
+
+
+# ---- pixels and latents
+
+
+def two_ways(
+    noise: Any, latents: Sequence[Any], picture: Any, costs: Mapping[str, str], axes: Axes | None = None
+) -> Axes:
+    """Painting in pixels, above, and in latents, below, with what each network costs.
+
+    noise: a picture of noise. latents: the noise and the end of a walk, (channels, height, width) each.
+    picture: the decoded end. costs: the small lines in the boxes "pixels", "latents" and "decoder".
+    """
+    axes = canvas(8.8, 3.3, axes)
+    paste(axes, (0.1, 2.05), 1.1, noise)
+    box(axes, (1.9, 2.2), (2.3, 0.8), "denoiser", costs["pixels"])
+    frame = {"linestyle": (0, (4, 2)), "edgecolor": GREY, "fill": False}
+    axes.add_patch(FancyBboxPatch((7.6, 2.05), 1.1, 1.1, "square,pad=0", **frame))
+    for x, channels in ((0.25, latents[0]), (4.7, latents[1])):
+        for i, channel in enumerate(channels):
+            paste(axes, (x + 0.42 * (i % 2), 0.77 - 0.42 * (i // 2)), 0.38, channel)
+    box(axes, (1.9, 0.35), (2.3, 0.8), "denoiser", costs["latents"])
+    box(axes, (5.85, 0.35), (1.4, 0.8), "decoder", costs["decoder"])
+    paste(axes, (7.6, 0.2), 1.1, picture)
+    ends = ((1.25, 1.85, 2.6), (4.25, 7.55, 2.6), (1.1, 1.85, 0.75), (4.25, 4.65, 0.75), (5.53, 5.8, 0.75))
+    for start, end, y in (*ends, (7.3, 7.55, 0.75)):
+        arrow(axes, [(start, y), (end, y)])
+    return axes
+
+
+def paste(axes: Axes, corner: Point, side: float, picture: Any) -> None:
+    """A square picture with its lower left corner there."""
+    show_picture(axes.inset_axes((*corner, side, side), transform=axes.transData), picture)

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from .drawings import algorithms, chain, mixtures, one_step, shadows
+from .drawings import algorithms, chain, mixtures, one_step, shadows, two_ways
 from .network import network
 from .palette import COLOURS, DASHES, DPI, SIZE, as_array, panels, plain_log, show_picture, use
 from .plots import arrows, band, curves, direct_labels, field, grid, heat, histogram, walks
@@ -51,6 +51,7 @@ __all__ = [
     "shadows",
     "show_picture",
     "slider",
+    "two_ways",
     "use",
     "walks",
 ]

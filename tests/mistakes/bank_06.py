@@ -144,6 +144,7 @@ MARKS = {
     "careless, found": 0,
     "step": 3.7,
 }
+SHARED = {"most clean": 0.5, "fewest clean": 0.25, "best returned": 0.75, "more helps": True}
 
 BANK = {
     "6.1": {
@@ -250,5 +251,16 @@ BANK = {
             (MARKS | {"step": 2}, "Both sides of the picture"),
         ],
         "right": [MARKS, MARKS | {"step": 3.75}],
+    },
+    "6.11": {
+        "wrong": [
+            (SHARED | {"most clean": 0.75}, "returns the most clean stickers"),
+            (SHARED | {"most clean": 0.25}, "leaves the most for the denoiser"),
+            (SHARED | {"fewest clean": 0.75}, "And one whose autoencoder is"),
+            (SHARED | {"best returned": 0.5}, "need not be best for the autoencoder"),
+            (SHARED | {"best returned": 0.25}, "the shortest training"),
+            (SHARED | {"more helps": False}, "a better one is worth nothing"),
+        ],
+        "right": [SHARED, dict(reversed(SHARED.items()))],
     },
 }

@@ -377,6 +377,30 @@ def three_painters():
     }
 
 
+# 6.11: shares of clean stickers, measured with the chapter's code: {budget: {autoencoder's part: two rounds}}
+
+SPLITS = {
+    20e9: {0.25: (0.029, 0.078), 0.5: (0.387, 0.387), 0.75: (0.281, 0.281)},
+    10e9: {0.5: (0.049, 0.102), 0.65: (0.104, 0.107), 0.8: (0.109, 0.088)},
+}
+RETURNED = {
+    0.25: (0.117, 0.076),
+    0.5: (0.867, 0.824),
+    0.75: (0.936, 0.904),
+}  # by the autoencoder, with 20 billion
+PIXELS = (0.119, 0.113)  # of the pixel painters, with 10 billion
+
+
+def purse_shared():
+    clean = {part: sum(rounds) for part, rounds in SPLITS[20e9].items()}
+    return {
+        "most clean": max(clean, key=clean.__getitem__),
+        "fewest clean": min(clean, key=clean.__getitem__),
+        "best returned": max(RETURNED, key=lambda part: sum(RETURNED[part])),
+        "more helps": min(sum(SPLITS[10e9][part]) for part in (0.65, 0.8)) > sum(SPLITS[10e9][0.5]),
+    }
+
+
 EXERCISES = [
     Predict(
         number="6.1",
@@ -704,6 +728,45 @@ EXERCISES = [
             Mistake(
                 lambda: {"step": 2.0},
                 "Both sides of the picture double. How many numbers does the first layer read then?",
+            ),
+        ),
+    ),
+    Predict(
+        number="6.11",
+        name="measured",
+        section="6.4",
+        minutes=25,
+        measure=purse_shared,
+        within=0,
+        mistakes=(
+            Mistake(
+                lambda: {"most clean": 0.75},
+                "This autoencoder returns the most clean stickers. Does the denoiser that is paid from "
+                "the rest paint the most, over several seeds?",
+            ),
+            Mistake(
+                lambda: {"most clean": 0.25},
+                "This leaves the most for the denoiser. Look at what the autoencoder makes of fresh "
+                "stickers.",
+            ),
+            Mistake(
+                lambda: {"fewest clean": 0.75},
+                "A denoiser that is short of steps paints fewer clean stickers. And one whose "
+                "autoencoder is?",
+            ),
+            Mistake(
+                lambda: {"best returned": 0.5},
+                "Best for the painter need not be best for the autoencoder alone. What does more "
+                "training do to it?",
+            ),
+            Mistake(
+                lambda: {"best returned": 0.25},
+                "The autoencoder with the shortest training: count its clean stickers once more.",
+            ),
+            Mistake(
+                lambda: {"more helps": False},
+                "With 10 billion, half of it buys an autoencoder that returns few clean stickers. Does "
+                "your table say that a better one is worth nothing?",
             ),
         ),
     ),
