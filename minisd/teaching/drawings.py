@@ -347,8 +347,9 @@ def two_ways(
     axes = canvas(8.8, 3.3, axes)
     paste(axes, (0.1, 2.05), 1.1, noise)
     box(axes, (1.9, 2.2), (2.3, 0.8), "denoiser", costs["pixels"])
-    frame = {"linestyle": (0, (4, 2)), "edgecolor": GREY, "fill": False}
-    axes.add_patch(FancyBboxPatch((7.6, 2.05), 1.1, 1.1, "square,pad=0", **frame))
+    frame = FancyBboxPatch((7.6, 2.05), 1.1, 1.1, "square,pad=0", edgecolor=GREY, fill=False)
+    frame.set_linestyle((0, (4, 2)))
+    axes.add_patch(frame)
     for x, channels in ((0.25, latents[0]), (4.7, latents[1])):
         for i, channel in enumerate(channels):
             paste(axes, (x + 0.42 * (i % 2), 0.77 - 0.42 * (i // 2)), 0.38, channel)
