@@ -55,6 +55,7 @@ NAMES = {
 FORMER = {  # rows of earlier recipes, which this script does not make again
     "first": "contrastive, hard negatives, first try",
     "labels, short": "labels, shorter training of the U-Net",
+    "joint, short": "together with the U-Net, shorter training",
 }
 
 
