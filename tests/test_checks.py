@@ -162,7 +162,8 @@ class Pair:
             lambda x: torch.zeros(2).as_subclass(Faked),
             "is a Faked, expected a Tensor",
         ),
-        (lambda x: x / 2, lambda x: torch.tensor(x / 2), "wrap it in float()"),
+        (lambda x: x / 2, lambda x: torch.tensor([x / 2, x]), "is a Tensor, expected a float"),
+        (lambda x: int(x), lambda x: np.array([1.0]), "is a float64, expected an int"),
         (lambda x: x / 2, lambda x: math.nan, "is nan, another number"),
         (lambda x: x / 2, lambda x: x / 2 + 1e-5, "another number"),
         (lambda x: math.inf, lambda x: -math.inf, "is -inf"),
@@ -202,6 +203,14 @@ def test_small_numbers_are_compared_as_closely_as_large_ones():
     assert differs(right, lambda x: right(x) * (1 + 1e-7)) is None
     assert "off by up to" in differs(right, lambda x: right(x) * 1.1)
     assert "off by up to" in differs(lambda x: torch.zeros(2), lambda x: torch.full((2,), 1e-3))
+
+
+@pytest.mark.parametrize(
+    "form", [torch.tensor, np.array, lambda x: torch.tensor([x]), lambda x: np.array([[x]])]
+)
+def test_one_number_in_a_tensor_or_an_array_is_a_number(form):
+    assert differs(lambda x: (x / 2, int(x)), lambda x: (form(x / 2), form(int(x)))) is None
+    assert "is 0.6" in differs(lambda x: (x / 2, int(x)), lambda x: (form(x / 2 + 0.1), form(int(x))))
 
 
 def test_inputs_may_hold_nan_and_builtins_are_functions_too():

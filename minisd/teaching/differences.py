@@ -147,7 +147,11 @@ def mismatch(ours: Any, theirs: Any, tolerance: float, nan: bool = False) -> str
 
 
 def as_pythons(value: Any, kind: type) -> Any:
-    """A number or a text of numpy as Python's, where one of that kind was expected."""
+    """A number or a text of numpy as Python's, where one of that kind was expected; so with a tensor or an
+    array that holds a single number.
+    """
+    if kind in (int, float) and isinstance(value, (Tensor, np.ndarray)) and math.prod(value.shape) == 1:
+        value = numbers(value).reshape(())[()]
     return value.item() if isinstance(value, np.generic) and isinstance(value, NUMPY.get(kind, ())) else value
 
 
@@ -158,8 +162,6 @@ def hint(ours: Any, theirs: Any) -> str:
         return ": is the `return` missing?"
     if mine in (complex, np.complex128, np.complex64):
         return ": a root of a negative number was taken"
-    if kind in (float, int) and (isinstance(ours, np.generic) or mine is Tensor):
-        return f": wrap it in {kind.__name__}()"
     if kind is float and mine is int:
         return ": an integer division, a round() or a count? float() makes it one"
     if callable(ours) and not callable(theirs):

@@ -3,8 +3,6 @@
 import functools
 import math
 import statistics
-from collections.abc import Callable
-from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,7 +11,7 @@ from scipy.fft import dctn, idctn  # type: ignore[import-untyped]
 
 from minisd.scenes import render, sample
 
-from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken, Verdict
+from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken
 
 # 5.1
 
@@ -439,27 +437,6 @@ def close_by(within, cases):
     return all(b[1] == d[1] and abs(float(b[0]) / d[0] - 1) < 0.1 for b, d in found)
 
 
-class Level(Build):
-    """Here a tensor or an array of one number, of whatever dtype, is as good as that number."""
-
-    kind: ClassVar[str] = "build"
-
-    def compared(self, answer: Callable, cases: list[tuple]) -> Verdict:
-        @functools.wraps(answer)
-        def in_numbers(*case: Any) -> Any:
-            result = answer(*case)
-            if type(result) not in (tuple, list) or len(result) != 2:
-                return result
-            level, used = (x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else x for x in result)
-            if np.size(level) != 1 or np.size(used) != 1:
-                return result
-            level, used = np.asarray(level).item(), np.asarray(used).item()
-            whole = isinstance(used, float) and used.is_integer()
-            return float(level), int(used) if whole else used
-
-        return super().compared(in_numbers, cases)
-
-
 # 5.9
 
 NUMBERS = 1000
@@ -825,7 +802,7 @@ EXERCISES = [
             ),
         ),
     ),
-    Level(
+    Build(
         number="5.8",
         name="within_budget",
         section="5.7",
