@@ -62,37 +62,37 @@ def contexts_of(pipe, *texts):
 
 @functools.cache
 def with_other_vectors(name):
-    """Four pictures of the red house's context with some of its vectors changed.
+    """Eight pictures of the red house's context with some of its vectors changed.
 
-    Returns them, and how many show a house in the colour that the exercise asks for.
+    Returns four of them, and how many of the eight show a house in the colour that the exercise asks for.
     """
     pipe = StableDiffusion.from_pretrained("tiny", device="cpu")
     red, green, nothing = contexts_of(pipe, COLOURED, COLOURED.replace("red", "green"), "")
     context = red.clone()
     if name in EXCHANGED:
         context[EXCHANGED[name]] = green[EXCHANGED[name]]
-        return four_pictures(pipe, context, ("green", "house"))
+        return eight_pictures(pipe, context, ("green", "house"))
     context[WEIGHTED[name]] = nothing[WEIGHTED[name]]
-    return four_pictures(pipe, context, ("red", "house"))
+    return eight_pictures(pipe, context, ("red", "house"))
 
 
-def four_pictures(pipe, context, wish):
-    """Pictures of a context, (77, width), and in how many of them the judge sees a thing, (colour, kind)."""
-    noise = torch.randn(4, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+def eight_pictures(pipe, context, wish):
+    """Four of eight pictures of a context, (77, width), and how many of the eight show a (colour, kind)."""
+    noise = torch.randn(8, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         (nothing,) = contexts_of(pipe, "")
-        both = torch.stack([nothing, context]).repeat_interleave(4, dim=0)
+        both = torch.stack([nothing, context]).repeat_interleave(8, dim=0)
         *_, last = pipe.way(8).walk(pipe.noise_predictor(both, pipe.guidance_scale), noise)
         pictures = list(pipe.decode(last.latents))
     scenes = Judge.load().read(np.stack(pictures))
-    return pictures, sum(any((t.colour, t.kind) == wish for t in scene.things) for scene in scenes)
+    return pictures[:4], sum(any((t.colour, t.kind) == wish for t in scene.things) for scene in scenes)
 
 
 def where_the_red_is():
     pipe = StableDiffusion.from_pretrained("tiny", device="cpu")
     red, green = contexts_of(pipe, COLOURED, COLOURED.replace("red", "green"))
     found = {"different vectors": int((red != green).any(dim=-1).sum())}
-    return found | {name: with_other_vectors(name)[1] > 2 for name in (*EXCHANGED, *WEIGHTED)}
+    return found | {name: with_other_vectors(name)[1] > 4 for name in (*EXCHANGED, *WEIGHTED)}
 
 
 # 7.4
@@ -126,7 +126,7 @@ def case_of(case):
 
 
 def symbols_of_cases(answer):
-    """How many symbols the two cases have on which the two short cuts go wrong."""
+    """How many symbols the two cases have on which the two shortcuts go wrong."""
     answer = answer() if callable(answer) else answer
     if not isinstance(answer, (tuple, list)) or len(answer) != 2:
         raise RuleBroken(FORM)
@@ -263,10 +263,10 @@ ASKED = {
 
 @functools.cache
 def painted(text):
-    """Four pictures of a text, and in how many of them the judge sees a red house."""
+    """Four of eight pictures of a text, and in how many of the eight the judge sees a red house."""
     pipe = StableDiffusion.from_pretrained("tiny", device="cpu")
     (context,) = contexts_of(pipe, text)
-    return four_pictures(pipe, context, ("red", "house"))
+    return eight_pictures(pipe, context, ("red", "house"))
 
 
 def quoted():
@@ -533,7 +533,7 @@ EXERCISES = [
             ),
             Mistake(
                 [(["l", "o", "l", "o", "sl", "o"], ("l", "o"))] * 2,
-                "One case for both is larger than it need be: the first short cut fails on shorter lists.",
+                "One case for both is larger than it need be: the first shortcut fails on shorter lists.",
             ),
             Mistake(
                 None,
