@@ -13,7 +13,7 @@ BANK = {}
 # ---- 6.1
 
 
-def large(numbers=65536, fewer=48, own=16, cross=4, steps=250):
+def large(numbers=65536, fewer=12, own=16, cross=4, steps=250):
     return {
         "numbers": numbers,
         "times fewer": fewer,
@@ -30,10 +30,10 @@ BANK["6.1"] = {
         large(numbers=49152),  # three channels
         large(numbers=4 * 1024 * 1024 // 8),  # divided by f once
         large(fewer=64),  # places, without the channels
-        large(fewer=12),  # the large latents against the small picture
-        large(fewer=192),  # the large picture against the small latents
-        large(fewer=3 * 8 / 4),  # f, not squared
-        large(fewer=1 / 48),  # upside down
+        large(fewer=3),  # the large latents against the small picture
+        large(fewer=48),  # the large picture against the small latents, or four channels
+        large(fewer=3 * 8 / 16),  # f, not squared
+        large(fewer=1 / 12),  # upside down
         large(own=4),  # once for every place
         large(own=2),
         large(own=8),
@@ -45,15 +45,15 @@ BANK["6.1"] = {
         large(steps=1000),  # as many
         large(steps=4000),  # the wrong way
         large(steps=62.5),  # as if all were attention
-        large(16384, 48, 4, 2, 500),  # sides for places throughout
+        large(16384, 12, 4, 2, 500),  # sides for places throughout
     ],
     "right": [
         large(),
-        large(4 * (1024 // 8) ** 2, 3 * 8**2 / 4, (128 / 64) ** 4, (128 / 64) ** 2, 1000 / 4),
-        large(2**16, 3 * 2**4, 2**4, 2**2, 1000 // 2**2),
-        large(65_500, 47.5, 15.9, 4.05, 248),  # within a fiftieth
-        large(*map(np.float64, (65536, 48, 16, 4, 250))),
-        large(Fraction(65536), Fraction(3 * 64, 4), Fraction(16), Fraction(4), Fraction(1000, 4)),
+        large(4 * (1024 // 8) ** 2, 3 * 8**2 / 16, (128 / 64) ** 4, (128 / 64) ** 2, 1000 / 4),
+        large(2**16, 3 * 2**2, 2**4, 2**2, 1000 // 2**2),
+        large(65_500, 11.9, 15.9, 4.05, 248),  # within a fiftieth
+        large(*map(np.float64, (65536, 12, 16, 4, 250))),
+        large(Fraction(65536), Fraction(3 * 64, 16), Fraction(16), Fraction(4), Fraction(1000, 4)),
         dict(reversed(large().items())),
     ],
 }
@@ -697,13 +697,13 @@ def by_numpy(batches):
     return 1 / np.sqrt(sum(a @ a for a in arrays) / count - mean**2)
 
 
-def as_a_tensor(batches):
+def within_and_between(batches):
     sizes = torch.tensor([batch.numel() for batch in batches], dtype=torch.float64)
     means = torch.stack([batch.double().mean() for batch in batches])
     variances = torch.stack([batch.double().var(correction=0) for batch in batches])
     share = sizes / sizes.sum()
     mean = (share * means).sum()
-    return (share * (variances + (means - mean) ** 2)).sum().rsqrt()  # within and between
+    return float((share * (variances + (means - mean) ** 2)).sum().rsqrt())  # within and between
 
 
 def picture_by_picture_sums(batches):
@@ -739,16 +739,16 @@ BANK["6.8"] = {
         last_batch_left_out,
         batches_changed,
     ],
-    "right": [running_sums, two_walks, merged_moments, by_numpy, as_a_tensor, picture_by_picture_sums],
+    "right": [running_sums, two_walks, merged_moments, by_numpy, within_and_between, picture_by_picture_sums],
 }
 
 
 # ---- 6.9
 
-JS = (math.log(0.4) / 4 + 0.75 * math.log(2) + math.log(1.6)) / 2 / math.log(2)
+JS = (math.log(2 / 3) / 4 + 0.75 * math.log(2) + math.log(4 / 3) / 2 + math.log(2) / 2) / 2 / math.log(2)
 
 
-def slope(steep=99.0, mild=0.25, answer=0.2, js=JS):
+def slope(steep=99.0, mild=0.25, answer=1 / 3, js=JS):
     return {"at 0.01": steep, "at 0.8": mild, "best answer": answer, "JS over ln 2": js}
 
 
@@ -765,31 +765,29 @@ BANK["6.9"] = {
         slope(mild=0.8),
         slope(mild=1.25),  # 1 / 0.8
         slope(mild=25),  # percent
-        slope(answer=0.8),  # of "painted"
-        slope(answer=0.25),  # odds
+        slope(answer=2 / 3),  # of "painted"
+        slope(answer=0.2),  # without the mud
         slope(answer=0.5),  # they are perfect
         slope(answer=0.0625),  # q
-        slope(answer=1 / 17),  # the densities 1/16 and 1: as if it painted one type
+        slope(answer=1 / 9),  # half of the paintings at one place
         slope(js=JS * math.log(2)),  # not divided by ln 2
         slope(js=2 * JS),  # the half forgotten
         slope(js=0.75),  # the share of the missing types
         slope(js=1.0),  # no overlap
-        slope(js=(math.log(0.4) / 4 + 0.75 * math.log(2)) / math.log(2)),  # KL(q, m) alone
-        slope(js=math.log(1.6) / math.log(2)),  # KL(p, m) alone
-        slope(js=math.log(4) / math.log(2)),  # KL(p, q)
-        slope(
-            js=(math.log(0.4) / 16 + 12 / 16 * math.log(2) + math.log(1.6)) / 2 / math.log(2)
-        ),  # one of four
-        slope(1 / 99, 4.0, 0.8, 1 - JS),  # all turned round
+        slope(js=0.5488),  # without the mud
+        slope(js=(math.log(2 / 3) / 4 + 0.75 * math.log(2)) / math.log(2)),  # KL(q, m) alone
+        slope(js=(math.log(4 / 3) / 2 + math.log(2) / 2) / math.log(2)),  # KL(p, m) alone
+        slope(js=JS - 0.25),  # the mud left out of the sum
+        slope(1 / 99, 4.0, 2 / 3, 1 - JS),  # all turned round
     ],
     "right": [
         slope(),
-        slope((1 - 0.01) / 0.01, (1 - 0.8) / 0.8, (1 / 16) / (1 / 16 + 1 / 4), 0.5488),
-        slope(100, 0.25, 1 / 5, 0.55),
-        slope(Fraction(99), Fraction(1, 4), Fraction(1, 5), Fraction(11, 20)),
-        slope(np.float64(98), np.float64(0.245), np.float64(0.205), np.float64(0.54)),
-        slope(js=(0.25 * np.log2(0.4) + 0.75 * np.log2(2) + np.log2(1.6)) / 2),
-        slope(steep=101, js=0.56),
+        slope((1 - 0.01) / 0.01, (1 - 0.8) / 0.8, (1 / 16) / (1 / 16 + 1 / 8), 0.6556),
+        slope(100, 0.25, 1 / 3, 0.66),
+        slope(Fraction(99), Fraction(1, 4), Fraction(1, 3), Fraction(2, 3)),
+        slope(np.float64(98), np.float64(0.245), np.float64(0.34), np.float64(0.65)),
+        slope(js=(0.25 * np.log2(2 / 3) + 0.75 + 0.5 * np.log2(4 / 3) + 0.5) / 2),
+        slope(steep=101, js=0.66),
     ],
 }
 
@@ -836,5 +834,32 @@ BANK["6.10"] = {
         marked(*map(np.float64, (16, 12, 0.15, 0, 3.68))),
         marked(good=Fraction(3, 20)),
         dict(reversed(marked().items())),
+    ],
+}
+
+
+# ---- 6.11
+
+
+def shared(most=0.5, fewest=0.25, returned=0.75):
+    return {"most clean": most, "fewest clean": fewest, "best returned": returned}
+
+
+BANK["6.11"] = {
+    "wrong": [
+        shared(most=0.25),  # the longest training of the denoiser
+        shared(fewest=0.5),  # the chapter's share taken for unfair
+        shared(returned=0.5),
+        shared(returned=0.25),
+        shared(0.25, 0.75, 0.75),  # the order turned round
+        shared(most=0.8),  # a part of the other budget
+        shared(returned=0.936),  # its share of clean stickers, not the part
+        shared(fewest=25),  # percent
+    ],
+    "right": [
+        shared(),
+        dict(reversed(shared().items())),
+        shared(*map(np.float64, (0.5, 0.25, 0.75))),
+        shared(Fraction(1, 2), 1 / 4, 3 / 4),
     ],
 }

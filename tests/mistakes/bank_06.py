@@ -112,6 +112,12 @@ def right_scale(batches):
     return 1 / float(all_numbers(batches).std(unbiased=False))
 
 
+def sums(batches):
+    numbers = [batch.double().flatten() for batch in batches]
+    count, total, squares = (sum(map(f, numbers)) for f in (len, torch.sum, lambda x: x @ x))
+    return float(squares / count - (total / count) ** 2) ** -0.5
+
+
 def running(batches):
     count = sum(batch.numel() for batch in batches)
     mean = sum(float(batch.double().sum()) for batch in batches) / count
@@ -133,10 +139,10 @@ def mean_square(batches):
     return 1 / float(all_numbers(batches).square().mean()) ** 0.5
 
 
-SIZES = {"numbers": 65_536, "times fewer": 48, "self-attention": 16, "cross-attention": 4, "steps": 250}
+SIZES = {"numbers": 65_536, "times fewer": 12, "self-attention": 16, "cross-attention": 4, "steps": 250}
 RATIOS = {"first layer": 14.4, "whole look": 5.9}
 KINDS = {"A": "posterior collapse", "B": "discriminator won", "C": "denoiser", "D": "balance"}
-HELP = {"at 0.01": 99.0, "at 0.8": 0.25, "best answer": 0.2, "JS over ln 2": 0.549}
+HELP = {"at 0.01": 99.0, "at 0.8": 0.25, "best answer": 1 / 3, "JS over ln 2": 0.656}
 MARKS = {
     "copier, found": 16,
     "snob, named": 12,
@@ -144,14 +150,15 @@ MARKS = {
     "careless, found": 0,
     "step": 3.7,
 }
-SHARED = {"most clean": 0.5, "fewest clean": 0.25, "best returned": 0.75, "more helps": True}
+SHARED = {"most clean": 0.5, "fewest clean": 0.25, "best returned": 0.75}
 
 BANK = {
     "6.1": {
         "wrong": [
             (SIZES | {"numbers": 16_384}, "latents of the picture of 512"),
             (SIZES | {"numbers": 32_768}, "You doubled the number"),
-            (SIZES | {"times fewer": 192}, "is the side in (6.5)"),
+            (SIZES | {"times fewer": 48}, "with four channels"),
+            (SIZES | {"times fewer": 64}, "are the places"),
             (SIZES | {"cross-attention": 2}, "Both sides double"),
             (SIZES | {"cross-attention": 16}, "do these grow"),
             (SIZES | {"self-attention": 4}, "contains n squared"),
@@ -220,6 +227,7 @@ BANK = {
     },
     "6.8": {
         "wrong": [
+            (right_scale, "you put batches together"),
             (mean_of_scales, "mean of the batches' scales"),
             (inside_only, "inside the batches"),
             (mean_square, "mean square"),
@@ -227,16 +235,18 @@ BANK = {
             (lambda batches: right_scale(batches) ** 2, "one over the variance"),
             (lambda batches: right_scale(batches[:1]), "first batch only"),
         ],
-        "right": [right_scale, running],
+        "right": [sums, running],
     },
     "6.9": {
         "wrong": [
             (HELP | {"at 0.01": 0.0101}, "The other way round"),
             (HELP | {"at 0.8": 4.0}, "which of the two pulls less"),
             (HELP | {"best answer": 0.5}, "more often than they occur"),
-            (HELP | {"best answer": 0.8}, "probability of painted"),
+            (HELP | {"best answer": 0.667}, "probability of painted"),
+            (HELP | {"best answer": 0.2}, "without the mud. How much"),
             (HELP | {"JS over ln 2": 0.75}, "not a share of types"),
             (HELP | {"JS over ln 2": 1.0}, "share nothing"),
+            (HELP | {"JS over ln 2": 0.55}, "without the mud. What is q"),
         ],
         "right": [HELP, HELP | {"at 0.01": 100.0}],
     },
@@ -259,7 +269,6 @@ BANK = {
             (SHARED | {"fewest clean": 0.75}, "And one whose autoencoder is"),
             (SHARED | {"best returned": 0.5}, "need not be best for the autoencoder"),
             (SHARED | {"best returned": 0.25}, "the shortest training"),
-            (SHARED | {"more helps": False}, "a better one is worth nothing"),
         ],
         "right": [SHARED, dict(reversed(SHARED.items()))],
     },
