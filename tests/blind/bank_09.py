@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from minisd.clip import contrastive_loss
-from minisd.scenes import sample
+from minisd.scenes import COLOURS, KINDS
 
 BANK = {}
 
@@ -498,15 +498,17 @@ BANK["9.5"] = {
 # ---- 9.6
 
 
-def said(scene):
+def described(rng, habits):
     """As in the exercise."""
+    kinds = rng.choice(8, 2, replace=False)
+    colours = [COLOURS[rng.choice(8, p=habits[k])] for k in kinds]
     return " left of ".join(
-        f"{'an' if thing.colour[0] in 'aeiou' else 'a'} {thing.colour} {thing.kind}" for thing in scene.things
+        f"{'an' if c[0] in 'aeiou' else 'a'} {c} {KINDS[k]}" for c, k in zip(colours, kinds)
     )
 
 
-rng = np.random.default_rng(0)
-known = [said(sample(rng, "train", things=2, full=True)) for _ in range(500)]
+habits, rng = np.random.default_rng(97).dirichlet(np.ones(8), size=8), np.random.default_rng(0)
+known = [described(rng, habits) for _ in range(1000)]
 
 
 def two_pairs(text):
@@ -570,6 +572,16 @@ def on_the_wrong_words(first, second):
     return 0 if (first.split()[0], first.split()[1]) in seen else 1
 
 
+def commonest_colour_of_the_first(first, second):
+    (_, kind), _ = two_pairs(first)
+    favourite = max((n, c) for (c, k), n in often.items() if k == kind)[1]
+    return 0 if two_pairs(first)[0][0] == favourite else 1
+
+
+def sums_of_counts(first, second):
+    return int(np.argmax([sum(often[pair] for pair in two_pairs(text)) for text in (first, second)]))
+
+
 def shorter_one(first, second):
     return 0 if len(first) <= len(second) else 1  # both are equally long
 
@@ -625,6 +637,20 @@ def list_of_never_met(first, second):
     return 1 if any(pair in first for pair in never) else 0
 
 
+def by_frequencies(first, second):
+    kinds = Counter(pair[1] for text in known for pair in two_pairs(text))
+
+    def chance(text):
+        return math.prod(often[pair] / kinds[pair[1]] for pair in two_pairs(text))
+
+    return 0 if chance(first) >= chance(second) else 1
+
+
+def counts_and_one(first, second):
+    scores = [math.prod(often[pair] + 1 for pair in two_pairs(text)) for text in (first, second)]
+    return scores.index(max(scores))
+
+
 BANK["9.6"] = {
     "wrong": [
         a_coin,
@@ -642,15 +668,19 @@ BANK["9.6"] = {
         shorter_one,
         blue_house_alone,
         no_answer,
-    ],
-    "right": [
         all_pairs_met,
         second_looked_at,
-        rarer_pair_loses,
         a_coin_when_in_doubt,
         text_search,
-        logarithms_of_counts,
         list_of_never_met,
+        commonest_colour_of_the_first,
+        sums_of_counts,
+        rarer_pair_loses,
+    ],
+    "right": [
+        logarithms_of_counts,
+        by_frequencies,
+        counts_and_one,
     ],
 }
 

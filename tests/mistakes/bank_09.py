@@ -4,13 +4,14 @@ ones.
 
 import math
 import random
+from collections import Counter
 
 import numpy as np
 import sympy
 import torch
 import torch.nn.functional as F
 
-from minisd.scenes import sample
+from minisd.scenes import COLOURS, KINDS
 
 GUESSES = {
     "loss of 64 pairs in two halves": 3.47,
@@ -190,37 +191,61 @@ def up_to_the_new_word(hidden, ids, end):
 # 9.6
 
 
-def parts_of(text):
-    return [part.split(" ", 1)[1] for part in text.split(" left of ")]
+HABITS = np.random.default_rng(97).dirichlet(np.ones(8), size=8)
 
 
-def learned():
+def collection():
+    """3,000 sentences drawn as the exercise's cell draws them, with another seed."""
     rng, texts = np.random.default_rng(5), []
     for _ in range(3000):
-        texts += [
-            f"{thing.colour} {thing.kind}" for thing in sample(rng, "train", things=2, full=True).things
-        ]
-    return set(texts)
+        kinds = rng.choice(8, 2, replace=False)
+        texts.append([(COLOURS[rng.choice(8, p=HABITS[kind])], KINDS[kind]) for kind in kinds])
+    return texts
 
 
-MET = learned()
+SEEN = Counter(pair for pairs in collection() for pair in pairs)
 
 
-def by_both_sentences(first, second):
-    odd = [any(part not in MET for part in parts_of(text)) for text in (first, second)]
-    return random.Random(first).randrange(2) if odd[0] == odd[1] else int(odd[0])
+def parts_of(text):
+    return [tuple(part.split()[1:]) for part in text.split(" left of ")]
 
 
-def by_counting(first, second):
-    return int(sum(part in MET for part in parts_of(second)) > sum(part in MET for part in parts_of(first)))
+def by_product(first, second):
+    return int(np.argmax([math.prod(SEEN[pair] for pair in parts_of(text)) for text in (first, second)]))
 
 
-def last_thing(first, second):
-    return int(parts_of(first)[1] not in MET)
+def by_logarithms(first, second):
+    gain = [sum(math.log(SEEN[pair] + 1) for pair in parts_of(text)) for text in (first, second)]
+    return int(gain[1] > gain[0])
+
+
+def by_sum(first, second):
+    return int(np.argmax([sum(SEEN[pair] for pair in parts_of(text)) for text in (first, second)]))
+
+
+def first_thing(first, second):
+    return int(SEEN[parts_of(second)[0]] > SEEN[parts_of(first)[0]])
+
+
+def exactly(text):
+    return [HABITS[KINDS.index(kind), COLOURS.index(colour)] for colour, kind in parts_of(text)]
+
+
+def first_thing_exactly(first, second):
+    return int(exactly(second)[0] > exactly(first)[0])
+
+
+def sum_exactly(first, second):
+    return int(np.argmax([sum(exactly(text)) for text in (first, second)]))
+
+
+def met_or_not(first, second):
+    unmet = [sum(pair not in SEEN for pair in parts_of(text)) for text in (first, second)]
+    return random.Random(first).randrange(2) if unmet[0] == unmet[1] else int(unmet[1] < unmet[0])
 
 
 def contrary(first, second):
-    return 1 - by_both_sentences(first, second)
+    return 1 - by_product(first, second)
 
 
 def longer_word(first, second):
@@ -504,13 +529,17 @@ BANK = {
     },
     "9.6": {
         "wrong": [
-            (contrary, "gives itself away"),
-            (longer_word, "a coin does as well"),
-            (last_thing, "both things"),
+            (contrary, "less probable sentence"),
+            (longer_word, "A coin does about as well"),
+            (met_or_not, "it matters how often"),
+            (first_thing, "both things"),
+            (by_sum, "put the counts together"),
+            (first_thing_exactly, "one of the two things"),
+            (sum_exactly, "both have their colours"),
             (lambda first, second: first, "0 or 1"),
             (lambda first, second: None, "it gave None"),
         ],
-        "right": [by_both_sentences, by_counting],
+        "right": [by_product, by_logarithms],
     },
     "9.7": {
         "wrong": [

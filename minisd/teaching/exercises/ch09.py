@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from minisd import StableDiffusion
 from minisd.clip import contrastive_loss
-from minisd.scenes import HELD_OUT, sample
+from minisd.scenes import COLOURS, KINDS
 
 from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken, Verdict
 from ..progress import RIGHT
@@ -183,21 +183,41 @@ def sentences(rng):
 # 9.6
 
 
-def said_of(scene):
-    things = [
-        f"{'an' if thing.colour[0] in 'aeiou' else 'a'} {thing.colour} {thing.kind}" for thing in scene.things
+def described(rng, habits):
+    """A sentence about two things: habits[k, c] is how often a thing of kind k has the colour c."""
+    kinds = rng.choice(8, 2, replace=False)
+    colours = [COLOURS[rng.choice(8, p=habits[k])] for k in kinds]
+    phrases = [
+        f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {KINDS[k]}" for colour, k in zip(colours, kinds)
     ]
-    return " left of ".join(things)
+    return " left of ".join(phrases)
+
+
+def pairs_said(text):
+    words = text.split()
+    return [(words[1], words[2]), (words[6], words[7])]
+
+
+def colours_exchanged(text):
+    (one, kind), (other, other_kind) = pairs_said(text)
+    one, other = (f"{'an' if colour[0] in 'aeiou' else 'a'} {colour}" for colour in (one, other))
+    return f"{other} {kind} left of {one} {other_kind}"
+
+
+@functools.cache
+def habits_there():
+    """The collection of the exercise; its cell draws the same."""
+    return np.random.default_rng(97).dirichlet(np.ones(8), size=8)
 
 
 @functools.cache
 def blind_games():
-    """Two sentences, a true one and the same with the colours exchanged, and the place of the true one."""
+    """Two sentences, a true one and the same with the colours swapped, and the place of the true one."""
     rng = np.random.default_rng(96)
     found: list[tuple[str, str, int]] = []
     while len(found) < 3000:
-        scene = sample(rng, "train", things=2, full=True)
-        true, wrong = said_of(scene), said_of(scene.colours_swapped())
+        true = described(rng, habits_there())
+        wrong = colours_exchanged(true)
         if true != wrong:
             found.append((true, wrong, 0) if rng.random() < 0.5 else (wrong, true, 1))
     return found
@@ -213,21 +233,21 @@ def share_won(blind):
     return won / len(blind_games())
 
 
-def pairs_said(text):
-    words = text.split()
-    return {(words[1], words[2]), (words[6], words[7])}
+def chances(text):
+    """How often each of the two things has its colour."""
+    return [habits_there()[KINDS.index(kind), COLOURS.index(colour)] for colour, kind in pairs_said(text)]
 
 
-def by_pairs(first, second):
-    return int(not pairs_said(first).isdisjoint(HELD_OUT))
+def by_habit(first, second):
+    return int(math.prod(chances(second)) > math.prod(chances(first)))
 
 
 def by_the_first_thing(first, second):
-    return int(tuple(first.split()[1:3]) in HELD_OUT)
+    return int(chances(second)[0] > chances(first)[0])
 
 
-def turned_round(first, second):
-    return 1 - by_pairs(first, second)
+def by_the_sum(first, second):
+    return int(sum(chances(second)) > sum(chances(first)))
 
 
 # 9.7
@@ -765,27 +785,35 @@ EXERCISES = [
         number="9.6",
         name="blind",
         section="9.8",
-        minutes=15,
+        minutes=20,
         score=share_won,
         what="share of games won",
-        mark=0.61,
+        mark=0.805,
         higher=True,
-        right=by_pairs,
+        right=by_habit,
         mistakes=(
             Mistake(
+                by_the_first_thing,
+                "You look at one of the two things. The other one has its habits, too.",
+            ),
+            Mistake(
+                by_the_sum,
+                "You add what belongs to two things. How probable is it that both have their colours?",
+            ),
+            Mistake(
                 None,
-                "You prefer the sentence that gives itself away.",
+                "You prefer the less probable sentence.",
                 seen=lambda blind, cases: share_won(blind) < 0.45,
             ),
             Mistake(
                 None,
-                "So far a coin does as well. Which words stand side by side, and which two never do?",
-                seen=lambda blind, cases: 0.45 <= share_won(blind) < 0.53,
+                "A coin does about as well. Nearly every pair occurs: it matters how often.",
+                seen=lambda blind, cases: 0.45 <= share_won(blind) < 0.6,
             ),
             Mistake(
                 None,
-                "Better than a coin, but some wrong sentences escape you. Do you look at both things?",
-                seen=lambda blind, cases: 0.53 <= share_won(blind) < 0.61,
+                "Better than a coin. Do you count for both things, and how do you put the counts together?",
+                seen=lambda blind, cases: 0.6 <= share_won(blind) < 0.805,
             ),
         ),
     ),
