@@ -151,12 +151,14 @@ def test_a_new_one_is_the_unet_and_adds_nothing():
 
 
 def test_a_new_one_sees_the_picture():
-    """What the encoder makes of two pictures differs by about as much as they do."""
+    """What the encoder makes of pictures differs like the pictures do, not by the 1e-5 of torch's weights."""
+    torch.manual_seed(0)
     encoder = ControlNet.from_unet(small_pipeline().unet).controlnet_cond_embedding
     encoder.conv_out = torch.nn.Identity()
     with torch.no_grad():
-        features = encoder(rand(8, 3, 64, 64).sigmoid())
-    assert 0.01 < features.std(dim=0).mean() < 1
+        pictures = rand(8, 3, 64, 64).sigmoid()
+        seen = encoder(pictures).std(dim=0).mean() / pictures.std(dim=0).mean()
+    assert 0.1 < seen < 10
 
 
 def lists(config):
