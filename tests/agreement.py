@@ -311,9 +311,57 @@ def agree_in_weights(theirs: nn.Module, ours: nn.Module, where: str) -> None:
 
 
 def agree_as_resnet_blocks(theirs: type, ours: type, where: str) -> None:
-    """Without a time; with the same and with another number of channels, for both eps of the book."""
+    """With the same and with another number of channels, for both eps of the book; with a time where the
+    notebook's block takes one.
+    """
     for seed, (inputs, outputs, eps) in enumerate(((8, 8, 1e-6), (8, 12, 1e-5))):
         agree_as_modules(theirs(inputs, outputs, 4, eps), ours(inputs, outputs, 4, eps), inputs, seed, where)
+        if "time_dim" in inspect.signature(theirs).parameters:
+            a, b = (kind(inputs, outputs, 4, eps, time_dim=10) for kind in (theirs, ours))
+            agree_in_weights(a, b, f"{where} with a time")
+            rng = torch.Generator().manual_seed(seed)
+            x, emb = torch.randn(2, inputs, 6, 5, generator=rng), torch.randn(2, 10, generator=rng)
+            agree(a(x, emb).detach(), b(x, emb).detach(), f"{where} with a time")
+
+
+def agree_as_embeddings(theirs: Callable, ours: Callable, where: str) -> None:
+    """Whole timesteps and others, first and last; several widths."""
+    t = torch.tensor([0.0, 1.0, 0.5, 500.0, 999.0])
+    for width in (2, 8, 56, 320):
+        agree(theirs(t, width), ours(t, width), f"{where}(t, {width})")
+        agree(theirs(t.long(), width), ours(t.long(), width), f"{where} of whole timesteps")
+
+
+UNETS = (  # widths, layers a level, which levels read words
+    ((8, 16), 1, (False, True)),
+    ((8, 8, 12), 2, (True, True, False)),
+    ((8,), 2, (False,)),
+)
+
+
+def agree_as_unets(theirs: type, ours: type, where: str) -> None:
+    """The same weights under the same names; even sides and odd ones, one timestep or several."""
+    for seed, (widths, layers, words) in enumerate(UNETS):
+        config = {
+            "in_channels": 4,
+            "out_channels": 4,
+            "block_out_channels": list(widths),
+            "layers_per_block": layers,
+            "down_block_types": ["CrossAttnDownBlock2D" if w else "DownBlock2D" for w in words],
+            "up_block_types": ["CrossAttnUpBlock2D" if w else "UpBlock2D" for w in reversed(words)],
+            "cross_attention_dim": 6,
+            "attention_head_dim": 2,
+            "norm_num_groups": 4,
+            "norm_eps": 1e-5,
+        }
+        torch.manual_seed(seed)
+        b = ours(config).double().requires_grad_(False)
+        a = theirs(config).double().requires_grad_(False)
+        agree_in_weights(a, b, where)
+        for sides, t in (((8, 8), 500), ((8, 12), torch.tensor([3, 900])), ((7, 5), torch.tensor([0, 999]))):
+            z = torch.randn(2, 4, *sides, dtype=torch.float64)
+            context = torch.randn(2, 3, 6, dtype=torch.float64)
+            agree(a(z, t, context), b(z, t, context), f"{where} at {sides}")
 
 
 def agree_as_resamplings(theirs: type, ours: type, where: str) -> None:
@@ -445,8 +493,10 @@ COMPARATORS = {
     "minisd.schedule.NoiseSchedule.posterior": agree_as_posteriors,
     "minisd.schedule.jump_posterior": agree_as_functions,
     "minisd.blocks.ResnetBlock": agree_as_resnet_blocks,
+    "minisd.blocks.timestep_embedding": agree_as_embeddings,
     "minisd.blocks.Downsample": agree_as_resamplings,
     "minisd.blocks.Upsample": agree_as_resamplings,
+    "minisd.unet.UNet": agree_as_unets,
     "minisd.vae.AutoencoderKL": agree_as_autoencoders,
     "minisd.tokenizer.BPE": agree_as_tokenizers,
     "minisd.attention.Attention": agree_as_attention,

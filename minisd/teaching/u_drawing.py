@@ -1,0 +1,156 @@
+"""The U-Net on one page, in the shape of its letter, with what a forward pass showed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor, nn
+
+from ..unet import UNet
+from .drawings import arrow, box, canvas
+from .network import short, tensors
+from .palette import INK
+
+ROW, GAP = 0.35, 0.3  # inches: from row to row, and more where the size changes
+WIDE, HIGH = 3.65, 0.27  # of a box
+SHIFT = 0.22  # by how much the boxes of a level stand further in than those above
+PAGE = 9.6
+NAMES = {"ResnetBlock": "ResNet", "PictureTransformer": "words", "Downsample": "halve", "Upsample": "double"}
+
+
+@dataclass
+class Box:
+    """What one part made: its name, the output's (channels, height, width), its weights."""
+
+    name: str
+    shape: tuple[int, ...]
+    weights: int
+    skip: int = -1  # on the way up: which box of the way down it reads besides
+
+
+def boxes_of(level: Any) -> list[list[nn.Module]]:
+    """The modules of each box of a level; the last of them makes the box's output."""
+    attentions = level.attentions or [None] * len(level.resnets)
+    layers = [[r] if a is None else [r, a] for r, a in zip(level.resnets, attentions, strict=True)]
+    resampling = getattr(level, "downsamplers", None) or getattr(level, "upsamplers", None) or []
+    return layers + [[one] for one in resampling]
+
+
+def watch(unet: UNet, inputs: tuple[Any, ...]) -> tuple[list[Box], list[Box], Box]:
+    """The boxes of the way down, of the way up, and the middle, from one forward pass."""
+    down: list[list[nn.Module]] = [[unet.conv_in]]
+    down += [modules for level in unet.down_blocks for modules in boxes_of(level)]
+    up = [modules for level in unet.up_blocks for modules in boxes_of(level)]
+    middle: list[nn.Module] = [unet.mid_block]
+    outputs: dict[nn.Module, Tensor] = {}
+    skips: list[Tensor] = []
+    hooks = [
+        modules[-1].register_forward_hook(lambda module, args, out: outputs.update({module: out}))
+        for modules in [*down, *up, middle]
+    ]
+
+    def before_up(module: nn.Module, args: tuple[Any, ...]) -> None:
+        skips.extend(tensors(args[-1]))
+
+    hooks.append(unet.up_blocks[0].register_forward_pre_hook(before_up))
+    try:
+        with torch.no_grad():
+            unet(*inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+    def made(modules: list[nn.Module], name: str = "") -> Box:
+        name = name or " + ".join(NAMES.get(type(one).__name__, "conv_in") for one in modules)
+        weights = sum(p.numel() for one in modules for p in one.parameters())
+        return Box(name, tuple(outputs[modules[-1]].shape[1:]), weights)
+
+    boxes = [made(modules) for modules in up]
+    sources = [id(outputs[modules[-1]]) for modules in down]
+    for one in boxes:
+        if "ResNet" in one.name:
+            one.skip = sources.index(id(skips.pop()))
+    return [made(modules) for modules in down], boxes, made(middle, "ResNet + words + ResNet")
+
+
+def u_shape(unet: UNet, *inputs: Any, axes: Axes | None = None) -> Axes:
+    """Draw unet(*inputs): down at the left, up at the right, a dashed line for every skip.
+
+    A box says what it is, the shape of what it makes (channels, height, width) and how many weights it has;
+    at the right also how many channels come from below and how many by the skip.
+    """
+    down, up, middle = watch(unet, inputs)
+    sizes = sorted({one.shape[1] for one in down}, reverse=True)
+    rows, y = (
+        [],
+        0.0,
+    )  # the row of each box of the way down; that of the way up which reads it stands beside it
+    for before, one in zip([down[0], *down], down):
+        y -= GAP if before.shape[1] != one.shape[1] else 0
+        rows.append(y)
+        y -= ROW
+    low = y - GAP
+    axes = canvas(PAGE, HIGH + 1.05 - low, axes)
+    axes.set(ylim=(low - 0.2, HIGH + 0.85))
+    left = [(0.1 + SHIFT * sizes.index(one.shape[1]), y) for one, y in zip(down, rows)]
+    right: list[tuple[float, float]] = []
+    for one in up:
+        x = PAGE - 0.1 - WIDE - SHIFT * sizes.index(one.shape[1])
+        right.append((x, rows[one.skip] if one.skip >= 0 else right[-1][1] + HIGH + 0.06))
+    for one, corner in zip(down, left):
+        draw(axes, corner, one)
+    channels = middle.shape[0]
+    for one, corner in zip(up, right):
+        if one.skip >= 0:
+            skipped = down[one.skip].shape[0]
+            start, height = left[one.skip][0] + WIDE, corner[1] + HIGH / 2
+            arrow(axes, [(start, height), (corner[0], height)], dashed=True)
+            draw(axes, corner, one, f"{channels:,} + {skipped:,} → ")
+        else:
+            draw(axes, corner, one)
+        channels = one.shape[0]
+    centre = (PAGE - WIDE) / 2
+    draw(axes, (centre, low), middle)
+    follow(axes, left, 0.25)
+    follow(axes, right, WIDE - 0.25)
+    (x, y), (x_up, y_up) = left[-1], right[0]
+    arrow(axes, [(x + 0.25, y), (x + 0.25, low + HIGH / 2), (centre, low + HIGH / 2)])
+    arrow(
+        axes,
+        [(centre + WIDE, low + HIGH / 2), (x_up + WIDE - 0.25, low + HIGH / 2), (x_up + WIDE - 0.25, y_up)],
+    )
+    ends(axes, unet, inputs)
+    return axes
+
+
+def draw(axes: Axes, corner: tuple[float, float], one: Box, reads: str = "") -> None:
+    shape = " × ".join(f"{n:,}" for n in one.shape)
+    colour = {"halve": "#f5f5f5", "double": "#f5f5f5"}.get(one.name, "#dce8f3")
+    box(axes, corner, (WIDE, HIGH), "", colour=colour)
+    words = f"{reads}{one.name} → {shape}   ({short(one.weights)})"
+    look: dict[str, Any] = {"ha": "center", "va": "center", "color": INK, "zorder": 4}
+    axes.text(corner[0] + WIDE / 2, corner[1] + HIGH / 2, words, fontsize=7.6, **look)
+
+
+def follow(axes: Axes, corners: list[tuple[float, float]], aside: float) -> None:
+    """Arrows from box to box, so far from the left edge of the one that stands further in."""
+    for (x, y), (x_next, y_next) in zip(corners, corners[1:]):
+        place = max(x, x_next) + aside if aside < 1 else min(x, x_next) + aside
+        ends = (y, y_next + HIGH) if y_next < y else (y + HIGH, y_next)
+        arrow(axes, [(place, ends[0]), (place, ends[1])])
+
+
+def ends(axes: Axes, unet: UNet, inputs: tuple[Any, ...]) -> None:
+    """What goes in at the top left, what comes out at the top right, and how t and the words come in."""
+    channels, height, width = inputs[0].shape[1:]
+    words: dict[str, Any] = {"fontsize": 9, "color": INK, "va": "center"}
+    top = HIGH + 0.62
+    axes.text(0.1, top, f"noisy latents, {channels} × {height} × {width}", **words)
+    arrow(axes, [(0.35, top - 0.12), (0.35, HIGH)])
+    out = f"norm, SiLU, conv → noise, {unet.config.out_channels} × {height} × {width}"
+    axes.text(PAGE - 0.1, top, out, ha="right", **words)
+    arrow(axes, [(PAGE - 0.35, HIGH), (PAGE - 0.35, top - 0.12)])
+    time = unet.time_embedding.linear_2.out_features  # type: ignore[union-attr]
+    note = f"t → {time:,} numbers, read by every ResNet;\nthe context is read by every “words”"
+    axes.text(PAGE / 2, top - 0.02, note, ha="center", **words)

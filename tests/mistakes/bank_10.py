@@ -1,0 +1,264 @@
+"""Chapter 10: what students write. Wrong answers with a part of the message that they should get, and right
+ones.
+"""
+
+import copy
+import math
+
+import sympy
+import torch
+import torch.nn.functional as F
+
+# 10.1
+
+RIGHT = {
+    "likeness to itself": 160,
+    "skips": 9,
+    "parameters": 1_843_840,
+    "growth of the work": 1,
+    "channels read": 960,
+    "error of the level": 2 / 9,
+}
+
+# 10.2
+
+N, L = sympy.symbols("N L", positive=True)
+
+# 10.3
+
+
+def by_powers(t, width, flip_sin_to_cos, freq_shift):
+    half = width // 2
+    speeds = torch.tensor([10000 ** (-i / (half - freq_shift)) for i in range(half)])
+    angles = t.float().view(-1, 1) * speeds
+    first, second = torch.sin(angles), torch.cos(angles)
+    return torch.hstack([second, first] if flip_sin_to_cos else [first, second])
+
+
+def one_by_one(t, width, flip_sin_to_cos, freq_shift):
+    out = torch.empty(len(t), width)
+    half = width // 2
+    for i in range(half):
+        angle = t.float() * math.exp(-math.log(10000) * i / (half - freq_shift))
+        out[:, i], out[:, half + i] = angle.sin(), angle.cos()
+    return out.roll(half, dims=1) if flip_sin_to_cos else out
+
+
+def turned_round(t, width, flip_sin_to_cos, freq_shift):
+    return by_powers(t, width, not flip_sin_to_cos, freq_shift)
+
+
+def no_shift(t, width, flip_sin_to_cos, freq_shift):
+    return by_powers(t, width, flip_sin_to_cos, 0)
+
+
+def shift_of_entries(t, width, flip_sin_to_cos, freq_shift):
+    return by_powers(t, width, flip_sin_to_cos, 2 * freq_shift)
+
+
+def interleaved(t, width, flip_sin_to_cos, freq_shift):
+    made = by_powers(t, width, flip_sin_to_cos, freq_shift)
+    return torch.stack(made.chunk(2, dim=1), dim=2).flatten(1)
+
+
+def never_turned(t, width, flip_sin_to_cos, freq_shift):
+    return by_powers(t, width, True, freq_shift)
+
+
+# 10.4
+
+
+def by_hand(x, groups, gain, shift, kappa):
+    out = torch.empty_like(x)
+    each = x.shape[1] // groups
+    for n in range(len(x)):
+        for g in range(groups):
+            part = x[n, g * each : (g + 1) * each]
+            out[n, g * each : (g + 1) * each] = (part - part.mean()) / (part.var(correction=0) + kappa) ** 0.5
+    return gain[:, None, None] * out + shift[:, None, None]
+
+
+def flat(x, groups, gain, shift, kappa):
+    parts = x.reshape(len(x) * groups, -1)
+    normed = F.layer_norm(parts, parts.shape[1:], eps=kappa).view(x.shape)
+    return torch.addcmul(shift.view(-1, 1, 1), gain.view(-1, 1, 1), normed)
+
+
+def over(x, groups, gain, shift, kappa, axes, dealt):
+    batch, channels, height, width = x.shape
+    sizes = (channels // groups, groups) if dealt else (groups, channels // groups)
+    parts = x.reshape(batch, *sizes, height, width)
+    mean, variance = parts.mean(dim=axes, keepdim=True), parts.var(dim=axes, keepdim=True, correction=0)
+    normed = ((parts - mean) / (variance + kappa).sqrt()).reshape(x.shape)
+    return gain.view(1, -1, 1, 1) * normed + shift.view(1, -1, 1, 1)
+
+
+def batch_mended(*given):
+    return over(*given, axes=(1, 3, 4), dealt=True)
+
+
+def groups_mended(*given):
+    return over(*given, axes=(0, 2, 3, 4), dealt=False)
+
+
+def no_shift_at_the_end(x, groups, gain, shift, kappa):
+    return by_hand(x, groups, gain, torch.zeros_like(shift), kappa)
+
+
+def each_channel(x, groups, gain, shift, kappa):
+    return F.instance_norm(x, eps=kappa) * gain.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
+
+
+# 10.5
+
+HEARD = {
+    "one group": "hears",
+    "a group for each channel": "deaf",
+    "a group for each channel, time after the norm": "hears",
+    "a group for each channel, time multiplied": "deaf",
+    "pairs of channels, told the same in pairs": "deaf",
+}
+
+# 10.7
+
+
+def by_impulses(network, height, width):
+    """Without gradients: which rows and columns change the middle of the output? (Weights are positive.)"""
+    network = copy.deepcopy(network).double()
+    with torch.no_grad():
+        before = network(torch.zeros(1, 1, height, width).double())
+        row, column = before.shape[2] // 2, before.shape[3] // 2
+
+        def stretch(inputs):
+            moved = network(inputs.double())[:, :, row, column] - before[:, :, row, column]
+            moved = (moved.abs().sum(dim=1) > 1e-8).nonzero()  # more than rounding
+            return int(moved[-1] - moved[0] + 1)
+
+        rows = torch.eye(height).view(-1, 1, height, 1).expand(-1, 1, -1, width)
+        columns = torch.eye(width).view(-1, 1, 1, width).expand(-1, 1, height, -1)
+        return stretch(rows), stretch(columns)
+
+
+def slopes(network, height, width, place=None, channels=slice(None)):
+    x = torch.zeros(1, 1, height, width, requires_grad=True)
+    out = network(x)
+    row, column = place or (out.shape[2] // 2, out.shape[3] // 2)
+    out[0, channels, row, column].sum().backward()
+    return x.grad[0, 0] != 0
+
+
+def by_backward(network, height, width):
+    rows, columns = torch.where(slopes(network, height, width))
+    return (rows.max() - rows.min() + 1).item(), (columns.max() - columns.min() + 1).item()
+
+
+def at_the_corner(network, height, width):
+    rows, columns = torch.where(slopes(network, height, width, place=(0, 0)))
+    return (rows.max() - rows.min() + 1).item(), (columns.max() - columns.min() + 1).item()
+
+
+def without_the_one(network, height, width):
+    rows, columns = torch.where(slopes(network, height, width))
+    return (rows.max() - rows.min()).item(), (columns.max() - columns.min()).item()
+
+
+def counts_pixels(network, height, width):
+    seen = slopes(network, height, width)
+    return int(seen.any(dim=1).sum()), int(seen.any(dim=0).sum())
+
+
+def columns_first(network, height, width):
+    return by_backward(network, height, width)[::-1]
+
+
+# 10.8
+
+a, b, D = sympy.symbols("a b D", positive=True)
+
+BANK = {
+    "10.1": {
+        "wrong": [
+            (RIGHT | {"skips": 6}, "Layers are not all"),
+            (RIGHT | {"skips": 7}, "One kind of part"),
+            (RIGHT | {"skips": 8}, "before the first level"),
+            (RIGHT | {"growth of the work": 4}, "How many places"),
+            (RIGHT | {"likeness to itself": 320}, "make 1 together"),
+            (RIGHT | {"channels read": 640}, "channels read"),
+        ],
+        "right": [RIGHT, RIGHT | {"error of the level": 0.222, "parameters": 1_843_200}],
+    },
+    "10.2": {
+        "wrong": [
+            (1 + 2 * N * (2**L - 1), "see further themselves"),
+            (1 + 2 * N * (2**L - 1) + 2 * (2**L - 1), "as many halvings"),
+            (1 + 2 * N * L + 2 * (L - 1), "same amount on each level"),
+            (1 + 2 * N * (2**L - 1) + 4 * (2 ** (L - 1) - 1), "reads the level that it leaves"),
+        ],
+        "right": [
+            1 + 2 * N * (2**L - 1) + 2 * (2 ** (L - 1) - 1),
+            2**L * (2 * N + 1) - 2 * N - 1,
+        ],
+    },
+    "10.3": {
+        "wrong": [
+            (turned_round, "wrong way round"),
+            (no_shift, "makes no difference"),
+            (shift_of_entries, "number of pairs"),
+            (interleaved, ""),
+            (never_turned, ""),
+        ],
+        "right": [by_powers, one_by_one],
+    },
+    "10.4": {
+        "wrong": [
+            (batch_mended, "which channels share"),
+            (groups_mended, "alone in its batch"),
+            (no_shift_at_the_end, ""),
+            (each_channel, ""),
+        ],
+        "right": [by_hand, flat],
+    },
+    "10.5": {
+        "wrong": [
+            (HEARD | {"a group for each channel, time multiplied": "hears"}, "more than the mean"),
+            (HEARD | {"pairs of channels, told the same in pairs": "hears"}, "all its channels"),
+            (HEARD | {"a group for each channel, time after the norm": "deaf"}, "after the last norm"),
+            (HEARD | {"one group": "deaf"}, "one group"),
+        ],
+        "right": [HEARD, dict(reversed(HEARD.items()))],
+    },
+    "10.6": {
+        "wrong": [
+            ([(3, 1)] * 4 + [(3, 2)] * 4 + [(3, 1)] * 4, "after the halvings"),
+            ([(3, 2)] * 4 + [(3, 1)] * 4, ""),
+            ([(3, 2)] * 5 + [(3, 1)], "at least 8"),
+            ([(3, 2)] * 4, "at least 128"),
+            ([(9, 2)] * 4, "kernels are"),
+        ],
+        "right": [
+            [(3, 2), (3, 2), (3, 2), (5, 2), (7, 1)],
+            ((3, 2), (3, 2), (3, 2), (3, 2), (7, 1), (3, 1)),
+        ],
+    },
+    "10.7": {
+        "wrong": [
+            (at_the_corner, "in the middle"),
+            (counts_pixels, "holes"),
+            (without_the_one, ""),
+            (columns_first, ""),
+        ],
+        "right": [by_impulses, by_backward],
+    },
+    "10.8": {
+        "wrong": [
+            (9 * a * b + 9 * b**2 + D * b + 2 * a + 5 * b, "change its number of channels"),
+            (9 * a * b + 9 * b**2 + a * b + D * b + 6 * b, "a gain and a shift"),
+            (9 * a * b + 9 * b**2 + a * b + D * b + 2 * a + 2 * b, "have a bias"),
+            (9 * a * b + 9 * b**2 + a * b + 2 * a + 6 * b, ""),
+        ],
+        "right": [
+            10 * a * b + 9 * b**2 + D * b + 2 * a + 6 * b,
+            b * (10 * a + 9 * b + D + 6) + 2 * a,
+        ],
+    },
+}

@@ -1,0 +1,53 @@
+"""The U-Net on one page: what a forward pass showed is what is drawn."""
+
+import torch
+
+from minisd import UNet
+from minisd.teaching.u_drawing import u_shape, watch
+
+CONFIG = {
+    "in_channels": 4,
+    "out_channels": 4,
+    "block_out_channels": [8, 16, 24],
+    "layers_per_block": 2,
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+    "cross_attention_dim": 6,
+    "attention_head_dim": 2,
+    "norm_num_groups": 4,
+}
+
+
+def small():
+    return UNet(CONFIG), (torch.zeros(1, 4, 16, 12), 5, torch.zeros(1, 2, 6))
+
+
+def test_the_skips_are_those_of_the_forward_pass():
+    unet, inputs = small()
+    down, up, middle = watch(unet, inputs)
+    assert [one.skip for one in up if one.skip >= 0] == list(range(len(down)))[::-1]
+    for one in up:
+        assert one.skip < 0 or down[one.skip].shape[1:] == one.shape[1:]
+    assert middle.shape == (24, 4, 3)
+    drawn = sum(one.weights for one in (*down, *up, middle))
+    outside = sum(
+        p.numel()
+        for part in (unet.time_embedding, unet.conv_norm_out, unet.conv_out)
+        for p in part.parameters()
+    )
+    assert drawn + outside == sum(p.numel() for p in unet.parameters())
+
+
+def test_each_box_says_what_it_makes():
+    unet, inputs = small()
+    words = [text.get_text() for text in u_shape(unet, *inputs).texts]
+    assert any(word.startswith("conv_in → 8 × 16 × 12 ") for word in words)
+    assert any(word.startswith("24 + 24 → ResNet → 24 × 4 × 3 ") for word in words)
+    assert any(word.startswith("16 + 8 → ResNet + words → 16 × 8 × 6 ") for word in words)
+    assert sum("double →" in word for word in words) == 2 == sum("halve →" in word for word in words)
+
+
+def test_nothing_of_the_watching_stays():
+    unet, inputs = small()
+    watch(unet, inputs)
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in unet.modules())
