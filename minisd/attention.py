@@ -4,9 +4,14 @@ Shapes: x (batch, tokens, width); a picture is (batch, channels, height, width) 
 (batch, height * width, channels) on the way in, its places being the tokens.
 """
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool = False) -> Tensor:
@@ -18,6 +23,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool = False) ->
     q, k, v = (rearrange(x, "b n (h d) -> b h n d", h=heads) for x in (q, k, v))
     out = F.scaled_dot_product_attention(q, k, v, is_causal=causal)  # divides by sqrt(d) itself
     return rearrange(out, "b h n d -> b n (h d)")
+
+
+def attention_weights(q: Tensor, k: Tensor, heads: int) -> Tensor:
+    """softmax(Q K^T / sqrt(d)): the weights that `attend` uses and does not show.
+
+    q (batch, tokens, width), k (batch, other tokens, width) -> (batch, heads, tokens, other tokens).
+    """
+    q, k = (rearrange(x, "b n (h d) -> b h n d", h=heads) for x in (q, k))
+    return (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(dim=-1)
 
 
 class Attention(nn.Module):
@@ -115,3 +129,50 @@ class PictureTransformer(nn.Module):
         for block in self.transformer_blocks:
             tokens = block(tokens, context)
         return x + self.proj_out(rearrange(tokens, "b (h w) c -> b c h w", h=height))
+
+
+@contextmanager
+def watch_words(network: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
+    """Keep the weights of every cross-attention that runs inside the `with`: who reads which word.
+
+        with watch_words(pipe.unet) as seen:
+            pipe("a red house")
+        seen["mid_block.attentions.0"][3]  # the middle's weights in the network's fourth call
+
+    Yields a dictionary from the name of each PictureTransformer (see `named_modules`), in the order in which
+    they are built, to a list of one tensor a call, (batch, heads, height, width, tokens): at each place of
+    the picture each head's weights add up to 1 over the tokens. With guidance, the first half of the batch
+    reads the negative prompts. A PictureTransformer of several blocks adds one tensor for each.
+
+    The network answers exactly as if nobody watched: its attention stays fused, and never holds its weights;
+    they are computed beside it, from the same queries and keys. That takes time, and the lists take memory:
+    empty them between steps (`seen[name].clear()`) where they grow too long.
+    """
+    seen: dict[str, list[Tensor]] = {}
+    with ExitStack() as hooks:
+        for name, part in network.named_modules():
+            if isinstance(part, PictureTransformer):
+                seen[name] = []
+                for handle in _watch(part, seen[name]):
+                    hooks.callback(handle.remove)
+        yield seen
+
+
+def _watch(part: PictureTransformer, weights: list[Tensor]) -> list[RemovableHandle]:
+    """Hooks that add the weights of each cross-attention of `part` to the list."""
+    size: list[int] = []
+
+    def enter(part: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        size[:] = inputs[0].shape[2:]
+
+    def leave(attention: Attention, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        with torch.no_grad():
+            x, context = inputs
+            found = attention_weights(attention.to_q(x), attention.to_k(context), attention.heads)
+            weights.append(rearrange(found, "b heads (h w) m -> b heads h w m", h=size[0]))
+
+    blocks = [block for block in part.transformer_blocks if isinstance(block, TransformerBlock)]
+    return [
+        part.register_forward_pre_hook(enter),
+        *(block.attn2.register_forward_hook(leave) for block in blocks),
+    ]

@@ -421,6 +421,30 @@ def agree_as_attention(theirs: type, ours: type, where: str) -> None:
                 agree(a(x), b(x), where)
 
 
+def agree_as_transformer_blocks(theirs: type, ours: type, where: str) -> None:
+    """With the same weights, at several sizes; and the picture that it is for, flattened, in both."""
+    for seed, (width, context_dim, heads) in enumerate(((8, 5, 2), (12, 12, 3), (6, 7, 1))):
+        a, b = theirs(width, context_dim, heads), ours(width, context_dim, heads)
+        agree_in_weights(a, b, where)
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.randn(2, 9, width, generator=generator)
+        context = torch.randn(2, 4, context_dim, generator=generator)
+        with torch.no_grad():
+            agree(a(x, context), b(x, context), where)
+
+
+def agree_as_picture_transformers(theirs: type, ours: type, where: str) -> None:
+    """With the same weights, on a picture that is not square."""
+    for seed, (channels, context_dim, heads, groups) in enumerate(((8, 5, 2, 4), (12, 12, 3, 2))):
+        a, b = theirs(channels, context_dim, heads, groups), ours(channels, context_dim, heads, groups)
+        agree_in_weights(a, b, where)
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.randn(2, channels, 3, 5, generator=generator)
+        context = torch.randn(2, 4, context_dim, generator=generator)
+        with torch.no_grad():
+            agree(a(x, context), b(x, context), where)
+
+
 READING = {  # a text tower of several sizes: width, inner width, layers, heads, tokens
     "hidden_size": (12, 24, 8),
     "intermediate_size": (30, 96, 16),
@@ -500,6 +524,8 @@ COMPARATORS = {
     "minisd.vae.AutoencoderKL": agree_as_autoencoders,
     "minisd.tokenizer.BPE": agree_as_tokenizers,
     "minisd.attention.Attention": agree_as_attention,
+    "minisd.attention.TransformerBlock": agree_as_transformer_blocks,
+    "minisd.attention.PictureTransformer": agree_as_picture_transformers,
     "minisd.clip.TextEncoder": agree_as_text_encoders,
     "minisd.clip.CLIP": agree_as_clips,
     "minisd.clip.contrastive_loss": agree_as_contrastive_losses,

@@ -1,0 +1,514 @@
+"""The checks of chapter 11: words into pictures. It spoils the exercises to read this first."""
+
+import functools
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...attention import Attention, TransformerBlock
+from ...pipeline import StableDiffusion
+from ...scenes.judge import Judge
+from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken
+
+# 11.1
+
+
+def counted():
+    """What the shapes of real tensors and modules say."""
+    places = torch.empty(768 // 8, 512 // 8, device="meta")
+    table = torch.empty(8, places.numel(), 77, device="meta")
+    small, wide = (
+        sum(p.numel() for p in TransformerBlock(320, width, 8).parameters()) for width in (768, 1024)
+    )
+    return {
+        "weights of one layer": table.numel(),
+        "maps added up": 64.0,
+        "columns for 150 tokens": 2 * 77,
+        "more parameters": wide - small,
+    }
+
+
+# 11.2
+
+
+def raised(w, delta):
+    return w * math.exp(delta) / (1 - w + w * math.exp(delta))
+
+
+# 11.3
+
+
+def inner_width(D):
+    return (8 * D**2 + 4 * D) / (3 * D + 2)
+
+
+# 11.4
+
+
+def tables(rng):
+    """Lists of weights of several layers, whose pictures differ in size."""
+
+    def drawn(heads, rows, columns, words):
+        return torch.randn(heads, rows, columns, words, generator=rng).softmax(dim=-1)
+
+    return [
+        ([drawn(2, 2, 3, 4), drawn(2, 4, 6, 4)],),
+        ([drawn(3, 4, 4, 5), drawn(3, 1, 1, 5), drawn(3, 2, 2, 5)],),
+        ([drawn(4, 8, 4, 3), drawn(1, 8, 4, 3)],),
+        ([drawn(2, 3, 5, 7)],),
+    ]
+
+
+def enlarged(table: Tensor, rows: int, columns: int) -> Tensor:
+    """(rows, columns, words) with every place repeated until the picture has this size."""
+    down, across = rows // table.shape[0], columns // table.shape[1]
+    return table.repeat_interleave(down, dim=0).repeat_interleave(across, dim=1)
+
+
+def largest(weights):
+    return [max(table.shape[axis] for table in weights) for axis in (1, 2)]
+
+
+def word_maps(weights):
+    """One map for each word, of the size of the largest picture."""
+    return torch.stack([enlarged(table.mean(dim=0), *largest(weights)) for table in weights]).mean(dim=0)
+
+
+def summed_layers(weights):
+    return word_maps(weights) * len(weights)
+
+
+def every_head_alike(weights):
+    """Layers with more heads count more."""
+    heads = [enlarged(head, *largest(weights)) for table in weights for head in table]
+    return torch.stack(heads).mean(dim=0)
+
+
+def tiled(weights):
+    """Repeats the whole small picture instead of each of its places."""
+    rows, columns = largest(weights)
+    maps = [
+        table.mean(dim=0).repeat(rows // table.shape[1], columns // table.shape[2], 1) for table in weights
+    ]
+    return torch.stack(maps).mean(dim=0)
+
+
+def smoothed(weights):
+    maps = [
+        F.interpolate(table.mean(dim=0).movedim(-1, 0)[None], size=largest(weights), mode="bilinear")
+        for table in weights
+    ]
+    return torch.stack(maps).mean(dim=0)[0].movedim(0, -1)
+
+
+def scaled_to_one(weights):
+    maps = word_maps(weights)
+    return maps / maps.amax(dim=(0, 1), keepdim=True)
+
+
+# 11.5
+
+
+def batches(rng):
+    """(weights of guidance's two halves, number of prompts, pictures of each)."""
+
+    def drawn(*shape):
+        return torch.randn(*shape, generator=rng).softmax(dim=-1)
+
+    return [
+        (drawn(2 * 2 * 3, 2, 4, 4, 5), 2, 3),
+        (drawn(2 * 3 * 2, 2, 2, 6, 4), 3, 2),
+        (drawn(2 * 1 * 4, 1, 3, 3, 5), 1, 4),
+        (drawn(2 * 4 * 1, 2, 3, 2, 5), 4, 1),
+    ]
+
+
+def mean_maps(weights, prompts, each):
+    """(prompts, rows, columns, words)."""
+    with_words = weights[len(weights) // 2 :].mean(dim=1)
+    return with_words.unflatten(0, (prompts, each)).mean(dim=1)
+
+
+def given_maps(weights, prompts, each):
+    with_words = weights[: len(weights) // 2].mean(dim=1)
+    return with_words.unflatten(0, (each, prompts)).mean(dim=0)
+
+
+def only_the_half(weights, prompts, each):
+    return weights[len(weights) // 2 :].mean(dim=1).unflatten(0, (each, prompts)).mean(dim=0)
+
+
+def only_the_order(weights, prompts, each):
+    return weights[: len(weights) // 2].mean(dim=1).unflatten(0, (prompts, each)).mean(dim=1)
+
+
+def every_second(weights, prompts, each):
+    return weights[1::2].mean(dim=1).unflatten(0, (prompts, each)).mean(dim=1)
+
+
+# 11.6
+
+
+@functools.cache
+def tiny():
+    return StableDiffusion.from_pretrained("tiny"), Judge.load()
+
+
+def layers_of(unet):
+    return {
+        "down": unet.down_blocks[1].attentions[0],
+        "middle": unet.mid_block.attentions[0],
+        "up 1": unet.up_blocks[0].attentions[0],
+        "up 2": unet.up_blocks[0].attentions[1],
+    }
+
+
+def painted(text, other, layer, count=3, steps=10, seed=0):
+    """The judge's scenes for `text`, while one layer reads `other`."""
+    pipe, judge = tiny()
+    noise = torch.randn(count, 4, 16, 16, generator=torch.Generator().manual_seed(seed))
+    with torch.inference_mode():
+        context = pipe.encode_prompt([""] * count + [other] * count)
+    part = layers_of(pipe.unet)[layer]
+    hook = part.register_forward_pre_hook(lambda net, given: (given[0], context))
+    try:
+        images = pipe(
+            [text] * count, num_inference_steps=steps, sampler="ddim", latents=noise, output_type="np"
+        )
+    finally:
+        hook.remove()
+    return judge.read(images)
+
+
+@functools.cache
+def watched():
+    """What happens to one guess of tiny, and which layer changes the size."""
+    pipe, _ = tiny()
+    noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        text = "a red house in the snow"
+        c = pipe.encode_prompt([text])
+
+        def changes(other):
+            one, two = pipe.unet(noise, 501, c), pipe.unet(noise, 501, other)
+            return bool((one - two).abs().max() > 1e-3 * one.abs().max())
+
+        swapped = c[:, [0, 1, 3, 2, *range(4, 77)]]
+        answers = {
+            "two vectors exchanged": changes(swapped),
+            "the context twice": changes(torch.cat([c, c], dim=1)),
+            "the padding cut off": changes(c[:, : len(text.split()) + 2]),
+        }
+    small, big = (f"a {size} red car on the grass at day" for size in ("small", "big"))
+    sizes = {name: painted(small, big, name) for name in layers_of(pipe.unet)}
+    big_in = {name: sum(scene.things[0].size == "big" for scene in found) for name, found in sizes.items()}
+    answers["size"] = max(big_in, key=lambda name: big_in[name])
+    return answers
+
+
+# 11.7
+
+
+def halves(rng):
+    """(attention, table of the places, left context, right context, columns)."""
+    cases = []
+    for heads, width, words, rows, columns in (
+        (2, 8, (3, 3), 3, 4),
+        (1, 6, (2, 5), 2, 6),
+        (4, 8, (4, 1), 5, 2),
+    ):
+        attention = Attention(width, 5, heads=heads)
+        with torch.no_grad():
+            for p in attention.parameters():
+                p.copy_(torch.randn(p.shape, generator=rng) / width**0.5)
+        attention.requires_grad_(False)
+        contexts = [torch.randn(2, m, 5, generator=rng) for m in words]
+        cases.append((attention, torch.randn(2, rows * columns, width, generator=rng), *contexts, columns))
+    return cases
+
+
+def on_the_left(h, columns):
+    return torch.arange(h.shape[1]) % columns < columns // 2
+
+
+def two_sides(attention, h, left, right, columns):
+    chosen = on_the_left(h, columns)[None, :, None]
+    return torch.where(chosen, attention(h, left), attention(h, right))
+
+
+def upper_and_lower(attention, h, left, right, columns):
+    half = h.shape[1] // 2
+    return torch.cat([attention(h[:, :half], left), attention(h[:, half:], right)], dim=1)
+
+
+def both_everywhere(attention, h, left, right, columns):
+    return attention(h, torch.cat([left, right], dim=1))
+
+
+def averaged(attention, h, left, right, columns):
+    return (attention(h, left) + attention(h, right)) / 2
+
+
+def exchanged(attention, h, left, right, columns):
+    return two_sides(attention, h, right, left, columns)
+
+
+def zeros_outside(attention, h, left, right, columns):
+    """Silences the other half's queries, whose places still get an answer."""
+    chosen = on_the_left(h, columns)[None, :, None]
+    return attention(h * chosen, left) + attention(h * ~chosen, right)
+
+
+# 11.8
+
+MARK, REFERENCE = 3, [3, 8]
+
+WISH = "a red house left of a yellow tent in the snow at night"
+NAMES = ["start", *WISH.split(), "end"]
+
+
+def kept_vectors(places) -> list[int]:
+    """The places as whole numbers from 0 to 76, each once; else RuleBroken."""
+    if isinstance(places, (str, bytes)) or not hasattr(places, "__iter__"):
+        raise RuleBroken("give a list of places, whole numbers from 0 to 76")
+    chosen = [int(place) for place in places]
+    if not all(0 <= place <= 76 for place in chosen) or len({*chosen}) != len(chosen):
+        raise RuleBroken("every place is a whole number from 0 to 76 and comes once")
+    return chosen
+
+
+def told_by(places):
+    """How many of six pictures are right when only these vectors are the sentence's."""
+    pipe, judge = tiny()
+    noise = torch.randn(6, 4, 16, 16, generator=torch.Generator().manual_seed(11))
+    with torch.inference_mode():
+        nothing, full = pipe.encode_prompt([""]), pipe.encode_prompt([WISH])
+        mixed = nothing.clone()
+        mixed[:, places] = full[:, places]
+        way = pipe.way(10, "ddim")
+        predict = pipe.noise_predictor(torch.cat([nothing] * 6 + [mixed] * 6), pipe.guidance_scale)
+        *_, last = way.walk(predict, way.start(noise))
+    scenes = judge.read(pipe.decode(last.latents))
+    return sum(
+        [(t.colour, t.kind) for t in s.things] == [("red", "house"), ("yellow", "tent")] for s in scenes
+    )
+
+
+def vectors_needed(places):
+    chosen = kept_vectors(places)
+    right = told_by(chosen)
+    if right < 4:
+        raise RuleBroken(
+            f"with these vectors {right} of 6 pictures have both things; at least 4 are asked for"
+        )
+    return float(len(chosen))
+
+
+EXERCISES = [
+    Predict(
+        number="11.1",
+        name="guesses",
+        section="11.2",
+        minutes=10,
+        measure=counted,
+        within=0.01,
+        mistakes=(
+            Mistake(
+                lambda: {"weights of one layer": 96 * 64 * 77},
+                "That is the table of one head.",
+            ),
+            Mistake(
+                lambda: {"weights of one layer": 8 * (96 * 64) ** 2},
+                "That is self-attention: places read places. Who is read here?",
+            ),
+            Mistake(
+                lambda: {"weights of one layer": 8 * 768 * 512 * 77},
+                "Is a place a pixel?",
+            ),
+            Mistake(
+                lambda: {"maps added up": 1.0},
+                "At one place, yes. You were asked for the sum over all places.",
+            ),
+            Mistake(
+                lambda: {"maps added up": 77.0},
+                "Is it the words that have a weight of 1 to give away, or the places?",
+            ),
+            Mistake(
+                lambda: {"columns for 150 tokens": 150},
+                "Each row brings a start token and an end token, too, and they are read like the others.",
+            ),
+            Mistake(
+                lambda: {"columns for 150 tokens": 77},
+                "One row has room for 75 tokens of text. How many rows are there?",
+            ),
+            Mistake(
+                lambda: {"more parameters": 320 * 256},
+                "Which matrices read the words? There is more than one.",
+            ),
+            Mistake(
+                lambda: {"more parameters": 4 * 320 * 256},
+                "Two of the four matrices of a cross-attention never see the words.",
+            ),
+        ),
+    ),
+    Derive(
+        number="11.2",
+        name="new_weight",
+        section="11.2",
+        minutes=10,
+        right=raised,
+        ranges={"w": (0.05, 0.9), "delta": (-2.0, 2.0)},
+        mistakes=(
+            Mistake(
+                lambda w, delta: w * math.exp(delta),
+                "The word's exponential grows by this factor. What happens to the sum in the denominator?",
+            ),
+            Mistake(
+                lambda w, delta: w * math.exp(delta) / (1 + w * math.exp(delta)),
+                "In the denominator the word's old share is still there beside the new one.",
+            ),
+            Mistake(
+                lambda w, delta: w + delta,
+                "A score is not a weight: between them is the softmax.",
+            ),
+            Mistake(
+                lambda w, delta: w + delta * w * (1 - w),
+                "That is the slope of (8.7) times delta, right for a small delta alone.",
+            ),
+        ),
+    ),
+    Derive(
+        number="11.3",
+        name="inner",
+        section="11.3",
+        minutes=10,
+        right=inner_width,
+        ranges={"D": (8.0, 1000.0)},
+        mistakes=(
+            Mistake(lambda D: 8 * D / 3, "Right for the matrices. The biases count as well."),
+            Mistake(lambda D: 4 * D, "With a gate there are three matrices instead of two."),
+            Mistake(
+                lambda D: (8 * D**2 + 5 * D) / (3 * D + 2),
+                "The last matrix's bias has D numbers in both, so it cancels.",
+            ),
+            Mistake(
+                lambda D: (8 * D**2 + 4 * D) / (3 * D + 1),
+                "How many biases does the first, double layer have?",
+            ),
+        ),
+    ),
+    Build(
+        number="11.4",
+        name="word_maps",
+        section="11.5",
+        minutes=20,
+        right=word_maps,
+        cases=tables,
+        mistakes=(
+            Mistake(summed_layers, "The layers are added up. Their mean keeps the sum over the words at 1."),
+            Mistake(
+                every_head_alike,
+                "Layers with more heads count more. First take the mean of each layer's heads.",
+            ),
+            Mistake(
+                tiled,
+                "A small map was laid out like tiles. Which of the large places lie in one of its squares?",
+            ),
+            Mistake(smoothed, "You blend neighbouring places. Each place should keep its own weight."),
+            Mistake(scaled_to_one, "Each map was scaled. Then the words at a place no longer add up to 1."),
+        ),
+    ),
+    FindTheBug(
+        number="11.5",
+        name="mean_maps",
+        section="11.5",
+        minutes=15,
+        right=mean_maps,
+        cases=batches,
+        given=given_maps,
+        mistakes=(
+            Mistake(
+                only_the_half,
+                "You look at the right half now. Are pictures of the same prompt neighbours in the batch?",
+            ),
+            Mistake(
+                only_the_order,
+                "The pictures are with their prompts now. But which half of the batch reads the words?",
+            ),
+            Mistake(
+                every_second,
+                "The two halves of guidance are one behind the other, not taking turns.",
+            ),
+        ),
+    ),
+    Predict(
+        number="11.6",
+        name="expected",
+        section="11.8",
+        minutes=15,
+        measure=watched,
+        within=0,
+        mistakes=(
+            Mistake(
+                lambda: {"two vectors exchanged": True},
+                "The encoder has read the order. Does cross-attention see in which row a vector is? (8.10)",
+            ),
+            Mistake(
+                lambda: {"the context twice": True},
+                "Every exponential occurs twice in the denominator of (11.2). And in the sum of (11.3)?",
+            ),
+            Mistake(
+                lambda: {"the padding cut off": False},
+                "The first table of section 11.7 says how much weight the padding has.",
+            ),
+            Mistake(
+                lambda: {"size": "down"},
+                "How large a thing is concerns the thing. Does that follow the same layer as the ground?",
+            ),
+        ),
+    ),
+    Build(
+        number="11.7",
+        name="two_sides",
+        section="11.2",
+        minutes=25,
+        right=two_sides,
+        cases=halves,
+        mistakes=(
+            Mistake(upper_and_lower, "You divided above from below: look at (11.1) again."),
+            Mistake(both_everywhere, "Here every place reads both sentences."),
+            Mistake(averaged, "Here every place gets half of each answer."),
+            Mistake(exchanged, "Left and right are exchanged."),
+            Mistake(
+                zeros_outside,
+                "A place whose query is 0 still gets an answer, a plain mean. Choose between answers.",
+            ),
+        ),
+    ),
+    ReachTheMark(
+        number="11.8",
+        name="kept",
+        section="11.7",
+        minutes=30,
+        score=vectors_needed,
+        what="vectors kept",
+        mark=MARK,
+        higher=False,
+        right=REFERENCE,
+        seconds=60.0,
+        mistakes=(
+            Mistake(
+                None,
+                "The colours are kept as words of their own. Has nobody else read them?",
+                seen=lambda answer, cases: {2, 7} <= {*answer},
+            ),
+            Mistake(
+                None,
+                "The padding is kept. Try without it.",
+                seen=lambda answer, cases: len({*answer} & {*range(14, 77)}) > 3,
+            ),
+        ),
+    ),
+]

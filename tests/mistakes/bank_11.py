@@ -1,0 +1,245 @@
+"""Chapter 11: what students write. Wrong answers with a part of the message that they should get, and right
+ones.
+"""
+
+import math
+
+import sympy
+import torch
+import torch.nn.functional as F
+from einops import rearrange, reduce, repeat
+
+w, delta, D = sympy.symbols("w delta D", positive=True)
+
+GUESSES = {
+    "weights of one layer": 3_784_704,
+    "maps added up": 64,
+    "columns for 150 tokens": 154,
+    "more parameters": 163_840,
+}
+EXPECTED = {
+    "two vectors exchanged": False,
+    "the context twice": False,
+    "the padding cut off": True,
+    "size": "middle",
+}
+
+# 11.4
+
+
+def by_einops(weights):
+    rows, columns = max(t.shape[1] for t in weights), max(t.shape[2] for t in weights)
+    total = torch.zeros(rows, columns, weights[0].shape[-1])
+    for t in weights:
+        mean = reduce(t, "heads r c w -> r c w", "mean")
+        total += repeat(mean, "r c w -> (r a) (c b) w", a=rows // t.shape[1], b=columns // t.shape[2])
+    return total / len(weights)
+
+
+def by_nearest(weights):
+    size = max((t.shape[1:3] for t in weights), key=math.prod)
+    parts = [
+        F.interpolate(t.mean(0).permute(2, 0, 1)[None], size=tuple(size), mode="nearest") for t in weights
+    ]
+    return torch.cat(parts).mean(0).permute(1, 2, 0)
+
+
+def added(weights):
+    return by_einops(weights) * len(weights)
+
+
+def more_heads_count_more(weights):
+    heads = [by_einops([head[None], torch.zeros(1, *largest(weights))]) * 2 for t in weights for head in t]
+    return torch.stack(heads).mean(0)
+
+
+def largest(weights):
+    return max((tuple(t.shape[1:]) for t in weights), key=lambda shape: shape[0] * shape[1])
+
+
+def like_tiles(weights):
+    rows, columns, _ = largest(weights)
+    parts = [
+        repeat(t.mean(0), "r c w -> (a r) (b c) w", a=rows // t.shape[1], b=columns // t.shape[2])
+        for t in weights
+    ]
+    return torch.stack(parts).mean(0)
+
+
+def blended(weights):
+    rows, columns, _ = largest(weights)
+    parts = [
+        F.interpolate(t.mean(0).permute(2, 0, 1)[None], size=(rows, columns), mode="bilinear")
+        for t in weights
+    ]
+    return torch.cat(parts).mean(0).permute(1, 2, 0)
+
+
+def brightest_is_one(weights):
+    maps = by_einops(weights)
+    return maps / maps.max(dim=0).values.max(dim=0).values
+
+
+# 11.5
+
+
+def by_slices(weights, prompts, each):
+    n = prompts * each
+    return torch.stack([weights[n + i * each : n + (i + 1) * each].mean(dim=(0, 1)) for i in range(prompts)])
+
+
+def by_one_pattern(weights, prompts, each):
+    return reduce(
+        weights.chunk(2)[1], "(prompts each) heads r c w -> prompts r c w", "mean", prompts=prompts, each=each
+    )
+
+
+def first_half_still(weights, prompts, each):
+    return reduce(
+        weights.chunk(2)[0], "(prompts each) heads r c w -> prompts r c w", "mean", prompts=prompts, each=each
+    )
+
+
+def order_still_wrong(weights, prompts, each):
+    return reduce(
+        weights.chunk(2)[1], "(each prompts) heads r c w -> prompts r c w", "mean", prompts=prompts, each=each
+    )
+
+
+def in_turns(weights, prompts, each):
+    return reduce(
+        weights[1::2], "(prompts each) heads r c w -> prompts r c w", "mean", prompts=prompts, each=each
+    )
+
+
+# 11.7
+
+
+def by_columns(attention, h, left, right, columns):
+    picture = rearrange(h, "b (r c) d -> b r c d", c=columns)
+    answers = []
+    for part, context in zip(picture.chunk(2, dim=2), (left, right), strict=True):
+        answer = attention(rearrange(part, "b r c d -> b (r c) d"), context)
+        answers.append(rearrange(answer, "b (r c) d -> b r c d", r=picture.shape[1]))
+    return rearrange(torch.cat(answers, dim=2), "b r c d -> b (r c) d")
+
+
+def place_by_place(attention, h, left, right, columns):
+    answers = [
+        attention(h[:, i : i + 1], left if i % columns < columns / 2 else right) for i in range(h.shape[1])
+    ]
+    return torch.cat(answers, dim=1)
+
+
+def halves_of_the_table(attention, h, left, right, columns):
+    a, b = h.chunk(2, dim=1)
+    if a.shape[1] != b.shape[1] or h.shape[1] % 2:
+        a, b = h[:, : h.shape[1] // 2], h[:, h.shape[1] // 2 :]
+    return torch.cat([attention(a, left), attention(b, right)], dim=1)
+
+
+def joined(attention, h, left, right, columns):
+    return attention(h, torch.cat([left, right], dim=1))
+
+
+def half_of_each(attention, h, left, right, columns):
+    return 0.5 * attention(h, left) + 0.5 * attention(h, right)
+
+
+def mirrored(attention, h, left, right, columns):
+    return by_columns(attention, h, right, left, columns)
+
+
+def queries_silenced(attention, h, left, right, columns):
+    mask = (torch.arange(h.shape[1]) % columns < columns // 2).float().view(1, -1, 1)
+    return attention(h * mask, left) + attention(h * (1 - mask), right)
+
+
+BANK = {
+    "11.1": {
+        "wrong": [
+            (GUESSES | {"weights of one layer": 473_088}, "one head"),
+            (GUESSES | {"weights of one layer": 301_989_888}, "places read places"),
+            (GUESSES | {"weights of one layer": 242_221_056}, "a place a pixel"),
+            (GUESSES | {"maps added up": 1}, "At one place, yes"),
+            (GUESSES | {"maps added up": 77}, "a weight of 1 to give away"),
+            (GUESSES | {"columns for 150 tokens": 150}, "Each row brings"),
+            (GUESSES | {"columns for 150 tokens": 77}, "How many rows"),
+            (GUESSES | {"more parameters": 81_920}, "more than one"),
+            (GUESSES | {"more parameters": 327_680}, "never see the words"),
+        ],
+        "right": [GUESSES, GUESSES | {"maps added up": 64.0}],
+    },
+    "11.2": {
+        "wrong": [
+            (w * sympy.exp(delta), "denominator"),
+            (w * sympy.exp(delta) / (1 + w * sympy.exp(delta)), "old share"),
+            (w + delta, "A score is not a weight"),
+            (w + w * (1 - w) * delta, "small delta"),
+        ],
+        "right": [
+            1 / (1 + (1 / w - 1) * sympy.exp(-delta)),
+            w / (w + (1 - w) * sympy.exp(-delta)),
+            lambda w, delta: w * math.exp(delta) / (1 + w * (math.exp(delta) - 1)),
+        ],
+    },
+    "11.3": {
+        "wrong": [
+            (8 * D / 3, "biases count"),
+            (4 * D, "three matrices"),
+            ((8 * D**2 + 5 * D) / (3 * D + 2), "it cancels"),
+            ((8 * D**2 + 4 * D) / (3 * D + 1), "double layer"),
+        ],
+        "right": [4 * D * (2 * D + 1) / (3 * D + 2), lambda D: 4 * D * (2 * D + 1) / (3 * D + 2)],
+    },
+    "11.4": {
+        "wrong": [
+            (added, "added up"),
+            (more_heads_count_more, "more heads"),
+            (like_tiles, "tiles"),
+            (blended, "blend"),
+            (brightest_is_one, "scaled"),
+        ],
+        "right": [by_einops, by_nearest],
+    },
+    "11.5": {
+        "wrong": [
+            (order_still_wrong, "right half now"),
+            (first_half_still, "with their prompts now"),
+            (in_turns, "taking turns"),
+            (lambda weights, prompts, each: weights.mean(dim=1), "shape"),
+        ],
+        "right": [by_slices, by_one_pattern],
+    },
+    "11.6": {
+        "wrong": [
+            (EXPECTED | {"two vectors exchanged": True}, "in which row"),
+            (EXPECTED | {"the context twice": True}, "occurs twice"),
+            (EXPECTED | {"the padding cut off": False}, "first table"),
+            (EXPECTED | {"size": "down"}, "concerns the thing"),
+            (EXPECTED | {"size": "up 1"}, "size"),
+        ],
+        "right": [EXPECTED, dict(reversed(EXPECTED.items()))],
+    },
+    "11.7": {
+        "wrong": [
+            (halves_of_the_table, "above from below"),
+            (joined, "both sentences"),
+            (half_of_each, "half of each"),
+            (mirrored, "exchanged"),
+            (queries_silenced, "query is 0"),
+        ],
+        "right": [by_columns, place_by_place],
+    },
+    "11.8": {
+        "wrong": [
+            ([*range(14)], "colours are kept"),
+            ([2, 3, 7, 8], "of 6 pictures"),
+            ([*range(14, 77)], "of 6 pictures"),
+            ([3, 8, *range(14, 77)], "padding is kept"),
+            ([3, 3, 8], "comes once"),
+            ("house tent", "a list of places"),
+        ],
+        "right": [[3, 8], [8, 4], [3, 4, 8]],
+    },
+}
