@@ -159,7 +159,7 @@ def call(function: Callable, names: list[str], seed: int):
 
 
 def arguments(seed: int) -> dict:
-    """Random values, for seeds 0 to 3, of every parameter of minisd's schedule, steps and loops."""
+    """Random values, for seeds 0 to 3, of every parameter of minisd's schedule, steps, loops and guidance."""
     rng = torch.Generator().manual_seed(seed)
     schedule = (NoiseSchedule.scaled_linear, NoiseSchedule.linear, NoiseSchedule.cosine)[seed % 3](steps=200)
     shape = (2, 3 + seed % 2, 6, 4)
@@ -169,6 +169,7 @@ def arguments(seed: int) -> dict:
     ab_prev, ab_t, ab_last = sorted((torch.rand(3, generator=rng) * 0.9 + 0.05).tolist(), reverse=True)
     sigma_next, sigma = sorted((torch.rand(2, generator=rng) * 5 + 0.1).tolist())
     draws = torch.Generator().manual_seed(seed)
+    guesses = ("unconditional", "conditional", "guided")
     # what a loop passes: down to the clean picture, not quite down, in one step, in two
     sigmas = [[9.0, 5.5, 3.0, 1.2, 0.6, 0.2, 0.0], [7.0, 4.0, 1.5, 0.8, 0.1], [2.0, 0.0], [4.0, 1.0, 0.0]][
         seed
@@ -176,6 +177,9 @@ def arguments(seed: int) -> dict:
 
     return {
         **x,
+        **{name: 2 * torch.randn(shape, generator=draws) for name in guesses},
+        "scale": (0.0, 1.0, 7.5, 20.0)[seed],
+        "share": (0.0, 0.3, 0.7, 1.0)[seed],
         "x": exploding,
         "schedule": schedule,
         "self": schedule,
@@ -529,6 +533,8 @@ COMPARATORS = {
     "minisd.clip.TextEncoder": agree_as_text_encoders,
     "minisd.clip.CLIP": agree_as_clips,
     "minisd.clip.contrastive_loss": agree_as_contrastive_losses,
+    "minisd.pipeline.guide": agree_as_functions,
+    "minisd.pipeline.rescale_guidance": agree_as_functions,
     **{
         f"minisd.samplers.{name}": agree_as_functions
         for name in (

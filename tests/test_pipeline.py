@@ -14,7 +14,7 @@ from PIL import Image
 from minisd import SAMPLERS, StableDiffusion, UNet
 from minisd.models import TINY
 from minisd.pictures import prepare, to_pil
-from minisd.pipeline import guide
+from minisd.pipeline import guide, rescale_guidance
 from minisd.schedule import schedule_of
 from small import SCHEDULER, randomise, small_pipeline
 
@@ -80,6 +80,11 @@ def paint_both(ours, theirs, prompt, steps=4, **options):
 @pytest.mark.parametrize("scale", [1, 4, 7.5])
 def test_picture_equals_diffusers_at_each_guidance(ours, theirs, scale):
     assert_same_picture(*paint_both(ours, theirs, HOUSE, guidance_scale=scale))
+
+
+@pytest.mark.parametrize("rescale, prompt", [(0.7, HOUSE), (1, [HOUSE, TENT])])
+def test_picture_equals_diffusers_with_rescaled_guidance(ours, theirs, rescale, prompt):
+    assert_same_picture(*paint_both(ours, theirs, prompt, guidance_rescale=rescale))
 
 
 @pytest.mark.parametrize("steps", [1, 3, 30])
@@ -521,6 +526,43 @@ def test_the_unconditional_half_is_computed_only_where_it_counts(ours, scale, ro
     assert seen == 3 * [rows]
 
 
+def test_rescaled_guidance_has_the_spread_of_the_guess_with_words():
+    guided, conditional = 5 * noise(2, 4, 8, 8), noise(2, 4, 8, 8, seed=4)
+    for share in (0, 0.5, 1):
+        spread = rescale_guidance(guided, conditional, share).std((1, 2, 3))
+        wanted = share * conditional.std((1, 2, 3)) + (1 - share) * guided.std((1, 2, 3))
+        assert torch.allclose(spread, wanted)
+
+
+@pytest.mark.parametrize(
+    "interval, sampler, guided",
+    [
+        ((0, 1), "ddim", 10 * [True]),
+        ((0.2, 0.8), "ddim", 2 * [False] + 6 * [True] + 2 * [False]),
+        ([0.25, 0.25], "euler", 10 * [False]),
+        ((0.55, 1), "dpmpp_2m", 5 * [False] + 5 * [True]),
+    ],
+)
+def test_only_the_steps_in_the_interval_are_guided(ours, interval, sampler, guided):
+    seen = []
+    handle = ours.unet.register_forward_hook(lambda net, inputs, output: seen.append(len(output)))
+    options = {"num_inference_steps": 10, "sampler": sampler, "output_type": "latent"}
+    finished = ours([HOUSE, TENT], guidance_interval=interval, **options)
+    handle.remove()
+    assert seen == [4 if here else 2 for here in guided]
+    if not any(guided):
+        assert torch.allclose(finished, ours([HOUSE, TENT], guidance_scale=1, **options), atol=1e-5)
+
+
+def test_an_interval_of_a_way_with_fewer_steps_is_of_those_steps(ours):
+    seen = []
+    handle = ours.unet.register_forward_hook(lambda net, inputs, output: seen.append(len(output)))
+    options = {"num_inference_steps": 8, "strength": 0.5, "output_type": "latent"}
+    ours(HOUSE, image=picture(), guidance_interval=(0.5, 1), **options)
+    handle.remove()
+    assert seen == [1, 1, 2, 2]
+
+
 def test_the_default_guidance_is_the_models_own(saved, tmp_path):
     pipe = StableDiffusion.from_pretrained(saved, device="cpu")
     pipe.guidance_scale = 3.0
@@ -589,6 +631,13 @@ def test_half_precision_paints_on_the_cpu(saved, ours, dtype, tolerance, given, 
         ({"eta": 0.5, "sampler": "ddpm"}, "eta belongs to the ddim sampler"),
         ({"guidance_scale": float("nan")}, "guidance_scale must be a finite number, got nan"),
         ({"guidance_scale": float("inf")}, "guidance_scale must be a finite number, got inf"),
+        ({"guidance_rescale": 1.5}, "guidance_rescale must be between 0 and 1, got 1.5"),
+        ({"guidance_rescale": float("nan")}, "guidance_rescale must be a finite number, got nan"),
+        ({"guidance_interval": (0.8, 0.2)}, "guidance_interval must be two rising shares from 0 to 1, got"),
+        ({"guidance_interval": (0, 30)}, "guidance_interval must be two rising shares from 0 to 1, got"),
+        ({"guidance_interval": 0.5}, r"guidance_interval must be two shares such as \(0.2, 0.8\), got 0.5"),
+        ({"guidance_interval": "01"}, "guidance_interval must be two shares"),
+        ({"guidance_interval": ("a", 1)}, "guidance_interval must be a number, got 'a'"),
         ({"num_images_per_prompt": 0}, "num_images_per_prompt must be at least 1, got 0"),
         ({"image": picture(), "strength": 0}, "strength must be above 0 and at most 1, got 0"),
         ({"image": picture(), "strength": 1.01}, "strength must be above 0 and at most 1, got 1.01"),

@@ -1,0 +1,494 @@
+"""The checks of chapter 13: guidance. It spoils the exercises to read this first."""
+
+import functools
+import math
+
+import torch
+
+from ...pipeline import guide
+from ...samplers import SAMPLERS, ddim, euler
+from ...schedule import NoiseSchedule
+from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken
+
+# 13.1
+
+
+@functools.cache
+def measured():
+    way = SAMPLERS["ddim"].way(NoiseSchedule.scaled_linear(), 50)
+    guided = way.asked[int(0.2 * len(way)) : int(0.8 * len(way))]
+    without, with_words = torch.tensor(0.2), torch.tensor(0.3)
+    rng = torch.Generator().manual_seed(0)
+    noise = torch.randn(4000, generator=rng, dtype=torch.float64)
+    sigmas = [*torch.logspace(3, -3, 1000, dtype=torch.float64).tolist(), 0.0]
+    *_, ends = euler(
+        lambda x, sigma: guide(sigma * x / (1 + sigma**2), sigma * (x - 2) / (0.25 + sigma**2), 3),
+        sigmas[0] * noise / noise.std(),
+        sigmas,
+    )
+    return {
+        "guided": float(guide(without, with_words, 7.5)),
+        "w": 7.5 - 1,
+        "calls": len(way) + len(guided),
+        "width": float(ends.std()) / 0.5,
+        "pull": 0.1,
+    }
+
+
+# 13.2
+
+
+FORMS = {
+    "c + (s - 1) * (c - u)": lambda u, c, s: c + (s - 1) * (c - u),
+    "s * c + (1 - s) * u": lambda u, c, s: s * c + (1 - s) * u,
+    "c - s * (u - c)": lambda u, c, s: c - s * (u - c),
+    "u - s * (c - u)": lambda u, c, s: u - s * (c - u),
+    "s * c + (s - 1) * u": lambda u, c, s: s * c + (s - 1) * u,
+    "(u + c) / 2 + s * (c - u)": lambda u, c, s: (u + c) / 2 + s * (c - u),
+}
+
+
+@functools.cache
+def verdicts():
+    """What each form does, from the numbers that it makes."""
+    u, c = torch.randn(2, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64).unbind()
+    found = {}
+    for name, form in FORMS.items():
+        if not torch.allclose(form(c, c, 7.5), c):
+            found[name] = "wrong amount"
+        else:
+            acts_as = float(((form(u, c, 7.5) - u) / (c - u)).mean())
+            found[name] = "right" if abs(acts_as - 7.5) < 1e-6 else "away" if acts_as < 0 else "another scale"
+    return found
+
+
+# 13.3
+
+
+def two_pictures(x, a, s):
+    """The guided guess of the picture where the class is the picture +1 and the rest the picture -1."""
+    return 1 + (s - 1) * (1 - math.tanh(math.sqrt(a) * x / (1 - a)))
+
+
+# 13.4
+
+
+def by_classifier(noise, x_t, alpha_bar, logits_of, c, s):
+    with torch.enable_grad():
+        x = x_t.detach().requires_grad_(True)
+        total = logits_of(x).log_softmax(dim=1)[torch.arange(len(x)), c].sum()
+        (slope,) = torch.autograd.grad(total, x)
+    return noise - s * (1 - alpha_bar) ** 0.5 * slope
+
+
+def with_slope(of, factor=lambda alpha_bar: -((1 - alpha_bar) ** 0.5)):
+    def answer(noise, x_t, alpha_bar, logits_of, c, s):
+        with torch.enable_grad():
+            x = x_t.detach().requires_grad_(True)
+            (slope,) = torch.autograd.grad(of(logits_of(x), torch.arange(len(x)), c), x)
+        return noise + s * factor(alpha_bar) * slope
+
+    return answer
+
+
+def chosen(logits, rows, c):
+    return logits.log_softmax(dim=1)[rows, c].sum()
+
+
+def classifiers(rng):
+    def case(batch, classes, alpha_bar, s):
+        weights = torch.randn(classes, 6, generator=rng)
+        shift = torch.randn(classes, generator=rng)
+
+        def logits_of(x):
+            return torch.tanh(x) @ weights.T + shift
+
+        x, noise = torch.randn(2, batch, 6, generator=rng).unbind()
+        return noise, x, alpha_bar, logits_of, torch.randint(classes, (batch,), generator=rng), s
+
+    return [case(1, 3, 0.5, 1.0), case(4, 5, 0.1, 7.5), case(3, 2, 0.9, 3.0)]
+
+
+# 13.5
+
+
+def stopped_variance(v, V, s, g):
+    """The variance of walks in (13.10) that are guided down to the noise level g, and not below."""
+    return v * ((v + g**2) / (V + g**2)) ** (s - 1)
+
+
+# 13.6
+
+
+def predictor(unet, prompt, negative, s, share):
+    contexts = torch.cat([negative, prompt])
+
+    def predict(x, t):
+        without, with_words = unet(torch.cat([x, x]), t, contexts).chunk(2)
+        guided = without + s * (with_words - without)
+        axes = tuple(range(1, x.ndim))
+        ratio = with_words.std(axes, keepdim=True) / guided.std(axes, keepdim=True)
+        return share * ratio * guided + (1 - share) * guided
+
+    return predict
+
+
+def asked_once(build):
+    """An answer as a function of everything: the predictor that it builds, called once."""
+
+    def answer(unet, prompt, negative, s, share, x, t):
+        return build(unet, prompt, negative, s, share)(x, t)
+
+    return answer
+
+
+def given(unet, prompt, negative, s, share, x, t):
+    without, with_words = unet(torch.cat([x, x]), t, torch.cat([prompt, negative])).chunk(2)
+    guided = without + s * (with_words - without)
+    return share * with_words.std() / guided.std() * guided + (1 - share) * guided
+
+
+def order_mended(unet, prompt, negative, s, share, x, t):
+    without, with_words = unet(torch.cat([x, x]), t, torch.cat([negative, prompt])).chunk(2)
+    guided = without + s * (with_words - without)
+    return share * with_words.std() / guided.std() * guided + (1 - share) * guided
+
+
+def spread_mended(unet, prompt, negative, s, share, x, t):
+    return asked_once(predictor)(unet, negative, prompt, s, share, x, t)
+
+
+def of_each_channel(unet, prompt, negative, s, share, x, t):
+    without, with_words = unet(torch.cat([x, x]), t, torch.cat([negative, prompt])).chunk(2)
+    guided = without + s * (with_words - without)
+    ratio = with_words.std((2, 3), keepdim=True) / guided.std((2, 3), keepdim=True)
+    return share * ratio * guided + (1 - share) * guided
+
+
+def by_the_negative(unet, prompt, negative, s, share, x, t):
+    without, with_words = unet(torch.cat([x, x]), t, torch.cat([negative, prompt])).chunk(2)
+    guided = without + s * (with_words - without)
+    ratio = without.std((1, 2, 3), keepdim=True) / guided.std((1, 2, 3), keepdim=True)
+    return share * ratio * guided + (1 - share) * guided
+
+
+def stand_in(x, t, context):
+    """Looks like a U-Net from outside: (batch, 4, h, w), a timestep, (batch, 77, width)."""
+    tone = context.mean(dim=1)[:, :4, None, None]
+    return torch.tanh(x * (1 + tone)) + tone * math.cos(t) + 0.3 * x.roll(1, -1) * tone.flip(1)
+
+
+def paintings(rng):
+    def case(batch, size, s, share, t):
+        prompt, negative = torch.randn(2, batch, 7, 8, generator=rng).unbind()
+        return stand_in, prompt, negative, s, share, torch.randn(batch, 4, *size, generator=rng), t
+
+    return [case(3, (6, 6), 7.5, 0.7, 500), case(1, (4, 8), 3.0, 0.0, 1), case(2, (5, 5), 12.0, 1.0, 999)]
+
+
+# 13.7
+
+
+def sideways(without, with_words, s, share):
+    axes = tuple(range(1, with_words.ndim))
+    difference = with_words - without
+    along = (difference * with_words).sum(axes, keepdim=True) / with_words.square().sum(axes, keepdim=True)
+    parallel = along * with_words
+    return with_words + (s - 1) * (difference - parallel + share * parallel)
+
+
+def projected(onto=lambda u, c: c, axes=None, start=lambda u, c: c, times=lambda s: s - 1, root=False):
+    def answer(without, with_words, s, share):
+        line, difference = onto(without, with_words), with_words - without
+        over = tuple(range(1, line.ndim)) if axes is None else axes
+        length = line.square().sum(over, keepdim=True)
+        along = (difference * line).sum(over, keepdim=True) / (length**0.5 if root else length)
+        parallel = along * line
+        return start(without, with_words) + times(s) * (difference - parallel + share * parallel)
+
+    return answer
+
+
+def guesses(rng):
+    return [
+        (*torch.randn(2, *shape, generator=rng).unbind(), s, share)
+        for shape, s, share in (((1, 4, 8, 8), 7.5, 0.0), ((3, 4, 5, 6), 3.0, 0.3), ((2, 2, 3, 3), 1.0, 0.5))
+    ]
+
+
+# 13.8
+
+BARS = NoiseSchedule.scaled_linear().alphas_cumprod.double().tolist()
+CENTRES = torch.tensor([[-0.3, 0.5], [1.0, 0.4], [-1.0, 0.0], [0.1, -0.55], [-0.2, 1.5]], dtype=torch.float64)
+STD = 0.3
+ALL, OURS = [0, 1, 2, 3, 4], [0, 1]
+CHAIN = torch.linspace(999, 0, 51).round().long().tolist()
+
+
+def log_bells(x_t, bar, which):
+    variance = bar * STD**2 + 1 - bar
+    distance = (x_t[:, None] - bar**0.5 * CENTRES[which]).square().sum(-1)
+    return -distance / (2 * variance) - math.log(2 * math.pi * variance)
+
+
+def log_density(x_t, bar, which):
+    return log_bells(x_t, bar, which).logsumexp(1) - math.log(len(which))
+
+
+def exact_noise(x_t, bar, which):
+    variance = bar * STD**2 + 1 - bar
+    gap = x_t[:, None] - bar**0.5 * CENTRES[which]
+    belongs = log_bells(x_t, bar, which).softmax(1)
+    return (1 - bar) ** 0.5 * (belongs[:, :, None] * gap).sum(1) / variance
+
+
+@functools.cache
+def beginning():
+    return torch.randn(2000, 2, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+
+
+def ends_of(scale_at):
+    """Where 2,000 walks end whose guidance scale at timestep t is scale_at(t)."""
+    scales = {BARS[t]: scale_at(t) for t in CHAIN}
+    if not all(isinstance(s, (int, float)) and 0 <= s <= 30 for s in scales.values()):
+        raise RuleBroken("every scale should be a number from 0 to 30")
+
+    def noise_of(x, bar):
+        return guide(exact_noise(x, bar, ALL), exact_noise(x, bar, OURS), scales[bar])
+
+    *_, x = ddim(noise_of, beginning(), [BARS[t] for t in CHAIN])
+    return x
+
+
+def faults(scale_at):
+    """The share of walks that end in doubt, and how far the clouds' shares are from halves."""
+    x = ends_of(scale_at)
+    sure = log_density(x, 1.0, OURS) + math.log(0.4) - log_density(x, 1.0, ALL)
+    doubtful = float((sure.exp() < 0.5).double().mean())
+    apart = float((log_bells(x, 1.0, OURS).argmax(1) == 1).double().mean())
+    return doubtful, abs(apart - 0.5)
+
+
+def worst_fault(scale_at):
+    return sum(faults(scale_at))
+
+
+def late(t):
+    return 2.0 if t <= 200 else 1.0
+
+
+EXERCISES = [
+    Predict(
+        number="13.1",
+        name="guesses",
+        section="13.3",
+        minutes=10,
+        measure=measured,
+        within=0.04,
+        mistakes=(
+            Mistake(
+                lambda: {"guided": 0.3 + 7.5 * 0.1},
+                "You started from the guess with words. From which of the two does (13.6) start?",
+            ),
+            Mistake(lambda: {"w": 7.5}, "In the paper w = 0 is the guess with words, here that is s = 1."),
+            Mistake(lambda: {"w": 8.5}, "The other way round: what does the paper's form do at w = 0?"),
+            Mistake(lambda: {"calls": 100}, "That many, if all the steps were guided."),
+            Mistake(lambda: {"calls": 60}, "The steps outside the interval cost something, too."),
+            Mistake(
+                lambda: {"width": 0.25**2},
+                "That is the ratio of the variances. The question asks for the width, a standard deviation.",
+            ),
+            Mistake(lambda: {"width": 0.125}, "(13.11) has s - 1 in the exponent: at s = 1 nothing shrinks."),
+            Mistake(lambda: {"pull": 0.9}, "The pull goes with the doubt, not with the certainty."),
+        ),
+    ),
+    Predict(
+        number="13.2",
+        name="verdicts",
+        section="13.11",
+        minutes=10,
+        measure=verdicts,
+        within=0,
+        mistakes=(
+            Mistake(
+                lambda: {"c + (s - 1) * (c - u)": "another scale"},
+                "The first form: collect what stands before c, and before u, and compare with (13.6).",
+            ),
+            Mistake(
+                lambda: {"c - s * (u - c)": "right"},
+                "The third form: two minus signs make a plus. Where is it at s = 0?",
+            ),
+            Mistake(
+                lambda: {"c - s * (u - c)": "away"},
+                "The third form has two minus signs. Multiply out.",
+            ),
+            Mistake(
+                lambda: {"u - s * (c - u)": "right"},
+                "The fourth form: which way does it go from u?",
+            ),
+            Mistake(
+                lambda: {"s * c + (s - 1) * u": "another scale"},
+                "The fifth form: put the same guess into both places. Does it come back?",
+            ),
+            Mistake(
+                lambda: {"(u + c) / 2 + s * (c - u)": "wrong amount"},
+                "The last form: what do its two weights add up to?",
+            ),
+        ),
+    ),
+    Derive(
+        number="13.3",
+        name="guided",
+        section="13.4",
+        minutes=20,
+        right=two_pictures,
+        ranges={"x": (-1.5, 1.5), "a": (0.05, 0.8), "s": (0.5, 8.0)},
+        mistakes=(
+            Mistake(
+                lambda x, a, s: s + (1 - s) * math.tanh(x),
+                "Right for a = 1/2 up to a factor: how likely each picture is depends on the noise level.",
+            ),
+            Mistake(
+                lambda x, a, s: s * (1 - math.tanh(math.sqrt(a) * x / (1 - a))),
+                "That is the exaggerated difference. (13.7) adds it to something.",
+            ),
+            Mistake(
+                lambda x, a, s: 1 + s * (1 - math.tanh(math.sqrt(a) * x / (1 - a))),
+                "You started from the guess with the class; so s = 1 doesn't give +1.",
+            ),
+            Mistake(
+                lambda x, a, s: 1 + (s - 1) * (1 - math.tanh(math.sqrt(a) * x / (2 * (1 - a)))),
+                "The argument of tanh is half of what it should be: the two exponents differ by twice it.",
+            ),
+            Mistake(
+                lambda x, a, s: math.tanh(math.sqrt(a) * x / (1 - a)),
+                "This is the guess without the class.",
+            ),
+        ),
+    ),
+    Build(
+        number="13.4",
+        name="by_classifier",
+        section="13.2",
+        minutes=20,
+        right=by_classifier,
+        cases=classifiers,
+        tolerance=1e-4,
+        mistakes=(
+            Mistake(
+                with_slope(lambda logits, rows, c: logits[rows, c].sum()),
+                "That is the slope of a logit. ln P needs all the logits: the others must fall.",
+            ),
+            Mistake(
+                with_slope(lambda logits, rows, c: logits.softmax(1)[rows, c].sum()),
+                "That is the slope of P, not of its logarithm.",
+            ),
+            Mistake(
+                with_slope(chosen, lambda alpha_bar: (1 - alpha_bar) ** 0.5),
+                "The sign: noise points downhill, see (13.4).",
+            ),
+            Mistake(with_slope(chosen, lambda alpha_bar: -1.0), "A score and a noise differ by a root."),
+            Mistake(
+                with_slope(chosen, lambda alpha_bar: -(alpha_bar**0.5)),
+                "The root is of the noise's share of the variance, not of the picture's.",
+            ),
+            Mistake(
+                with_slope(lambda logits, rows, c: logits.log_softmax(1)[rows, c].mean()),
+                "Right for a single point, too weak for a batch: every point has a slope of its own.",
+            ),
+        ),
+    ),
+    Derive(
+        number="13.5",
+        name="variance",
+        section="13.5",
+        minutes=20,
+        right=stopped_variance,
+        ranges={"v": (0.1, 0.5), "V": (0.6, 2.0), "s": (1.5, 5.0), "g": (0.2, 2.0)},
+        mistakes=(
+            Mistake(
+                lambda v, V, s, g: v * (v / V) ** (s - 1),
+                "That is (13.11), for guidance all the way down. g must matter.",
+            ),
+            Mistake(
+                lambda v, V, s, g: (v + g**2) * ((v + g**2) / (V + g**2)) ** (s - 1),
+                "That is the spread at the level g, where guidance stops. The walks go on from there.",
+            ),
+            Mistake(
+                lambda v, V, s, g: v * (v * (V + g**2) / (V * (v + g**2))) ** (s - 1),
+                "That is guidance below g alone. What is wanted is guidance above it.",
+            ),
+            Mistake(
+                lambda v, V, s, g: v**0.5 * ((v + g**2) / (V + g**2)) ** ((s - 1) / 2),
+                "That is the standard deviation.",
+            ),
+        ),
+    ),
+    FindTheBug(
+        number="13.6",
+        name="predict",
+        section="13.9",
+        minutes=15,
+        right=asked_once(predictor),
+        cases=paintings,
+        given=given,
+        mistakes=(
+            Mistake(
+                order_mended,
+                "The direction is right now. In a batch of two, does one picture's rescaling use the other?",
+            ),
+            Mistake(
+                spread_mended,
+                "The rescaling is right now, picture by picture. Which context does the first half get?",
+            ),
+            Mistake(of_each_channel, "Of all the numbers of a picture's guess, not of each channel's."),
+            Mistake(
+                by_the_negative, "Rescaled to the spread of which guess? Look at the numerator of (13.16)."
+            ),
+        ),
+    ),
+    Build(
+        number="13.7",
+        name="sideways",
+        section="13.9",
+        minutes=20,
+        right=sideways,
+        cases=guesses,
+        mistakes=(
+            Mistake(projected(onto=lambda u, c: u), "Parallel to the guess with words, not to the other."),
+            Mistake(
+                projected(axes=(0, 1, 2, 3)),
+                "Right for a single picture: in a batch every picture has a projection of its own.",
+            ),
+            Mistake(projected(axes=(1,)), "You project at each place. A picture's guess is one long vector."),
+            Mistake(projected(times=lambda s: s), "Started at the guess with words, s = 1 must not move it."),
+            Mistake(
+                projected(start=lambda u, c: u), "From where do s - 1 differences lead to (13.6), share 1?"
+            ),
+            Mistake(projected(root=True), "Divide by the squared length: project, then take the part along."),
+        ),
+    ),
+    ReachTheMark(
+        number="13.8",
+        name="scale_at",
+        section="13.8",
+        minutes=25,
+        score=worst_fault,
+        what="share of doubtful ends plus the clouds' distance from halves:",
+        mark=0.02,
+        higher=False,
+        right=late,
+        mistakes=(
+            Mistake(
+                None,
+                "Balanced, but doubtful: as without guidance. Where would a little more scale do no harm?",
+                seen=lambda answer, cases: faults(answer)[0] > 0.02,
+            ),
+            Mistake(
+                None,
+                "Certain, but one cloud is forgotten. At which timesteps is the choice of a cloud made?",
+                seen=lambda answer, cases: faults(answer)[1] > 0.02,
+            ),
+        ),
+    ),
+]
