@@ -173,48 +173,36 @@ class StableDiffusion:
         context: Tensor,
         scale: float,
         beside: Tensor | None = None,
-<<<<<<< ours
         control: Tensor | None = None,
         control_scale: float = 1.0,
-=======
         rescale: float = 0.0,
         guided: tuple[float, float] = (-math.inf, math.inf),
->>>>>>> theirs
     ) -> PredictNoise:
         """The U-Net with its words and its guidance fixed: a function of latents and timestep.
 
         context: as `encode_prompt` reads it, all the negative prompts before all the prompts; at scale 1,
         where guidance changes nothing, the prompts alone. `beside`, (batch, 5, height, width), is what an
-<<<<<<< ours
         inpainting U-Net reads beside the latents: the mask and the masked image's latents. `control`, (batch,
         3, 8 height, 8 width) in [0, 1], is the picture that the ControlNet reads, for both halves alike.
-=======
-        inpainting U-Net reads beside the latents: the mask and the masked image's latents. rescale: see
-        `rescale_guidance`. guided: the smallest and the largest timestep with guidance; at the others the
-        network is asked once, with the prompts.
->>>>>>> theirs
+        rescale: see `rescale_guidance`. guided: the smallest and the largest timestep with guidance; at the
+        others the network is asked once, with the prompts.
         """
-        halves = 1 if scale == 1 else 2
 
         def predict(latents: Tensor, t: float) -> Tensor:
             seen = latents if beside is None else torch.cat([latents, beside], dim=1)
-<<<<<<< ours
+            guides = scale != 1 and guided[0] <= t <= guided[1]
+            halves = 2 if guides else 1
+            heard = context if guides else context[-len(seen) :]
             steered: tuple[Any, ...] = ()
             if self.controlnet is not None and control is not None:
                 z, picture = torch.cat([latents] * halves), torch.cat([control] * halves)
-                steered = self.controlnet(z, t, context, picture, control_scale)
-            noise = self.unet(torch.cat([seen] * halves), t, context, *steered)
-            if scale == 1:
+                steered = self.controlnet(z, t, heard, picture, control_scale)
+            noise = self.unet(torch.cat([seen] * halves), t, heard, *steered)
+            if not guides:
                 return noise
             unconditional, conditional = noise.chunk(2)
-            return guide(unconditional, conditional, scale)
-=======
-            if scale == 1 or not guided[0] <= t <= guided[1]:
-                return self.unet(seen, t, context[-len(seen) :])
-            unconditional, conditional = self.unet(torch.cat([seen, seen]), t, context).chunk(2)
             noise = guide(unconditional, conditional, scale)
             return rescale_guidance(noise, conditional, rescale) if rescale else noise
->>>>>>> theirs
 
         return predict
 
@@ -273,13 +261,10 @@ class StableDiffusion:
         use_karras_sigmas: bool | None = None,
         clip_skip: int | None = None,
         paste_back: bool = True,
-<<<<<<< ours
         control_image: Pictures | None = None,
         controlnet_conditioning_scale: float = 1.0,
-=======
         guidance_rescale: float = 0.0,
         guidance_interval: tuple[float, float] = (0.0, 1.0),
->>>>>>> theirs
     ) -> "Painting":
         """Read the prompt and plan a painting; iterate over it to paint, step by step.
 
@@ -348,13 +333,10 @@ class StableDiffusion:
             mask=mask,
             from_noise=from_noise,
             paste_back=paste_back,
-<<<<<<< ours
             control=control,
             control_scale=as_float("controlnet_conditioning_scale", controlnet_conditioning_scale),
-=======
             rescale=rescale,
             guided=guided,
->>>>>>> theirs
         )
 
     def _read(
@@ -482,13 +464,10 @@ class Painting:
     mask: Tensor | None  # (n, 1, height, width), 1 where it is repainted
     from_noise: bool  # or else from the noised image
     paste_back: bool
-<<<<<<< ours
-    control: Tensor | None = None  # (n, 3, height, width) in [0, 1]
-    control_scale: float = 1.0
-=======
     rescale: float  # of the guided noise
     guided: tuple[float, float]  # the smallest and the largest timestep with guidance
->>>>>>> theirs
+    control: Tensor | None = None  # (n, 3, height, width) in [0, 1]
+    control_scale: float = 1.0
 
     def __len__(self) -> int:
         return len(self.way)
@@ -512,14 +491,12 @@ class Painting:
                 beside = torch.cat([mask, kept], dim=1)
             elif x0 is not None:
                 keep = keep_outside(way, x0, noise, mask)
-<<<<<<< ours
         control = self.control
         if control is not None:
             control = control.to(noise).repeat_interleave(len(noise) // len(control), dim=0)
-        predict_noise = pipe.noise_predictor(self.context, self.scale, beside, control, self.control_scale)
-=======
-        predict_noise = pipe.noise_predictor(self.context, self.scale, beside, self.rescale, self.guided)
->>>>>>> theirs
+        predict_noise = pipe.noise_predictor(
+            self.context, self.scale, beside, control, self.control_scale, self.rescale, self.guided
+        )
         yield from way.walk(predict_noise, start, draw, keep)
 
     def decode(self, latents: Tensor) -> np.ndarray:
