@@ -5,6 +5,7 @@ from importlib import import_module
 TYPE_CHECKING = False  # to type checkers it is True; importing typing would delay `minisd --help`
 if TYPE_CHECKING:
     from .clip import CLIP, ImageEncoder, TextEncoder
+    from .controlnet import ControlNet
     from .pipeline import StableDiffusion
     from .samplers import SAMPLERS
     from .schedule import NoiseSchedule
@@ -18,6 +19,7 @@ __all__ = [
     "SAMPLERS",
     "SD15",
     "AutoencoderKL",
+    "ControlNet",
     "ImageEncoder",
     "NoiseSchedule",
     "StableDiffusion",
@@ -31,6 +33,7 @@ _HOMES = {
     "CLIP": "clip",
     "ImageEncoder": "clip",
     "TextEncoder": "clip",
+    "ControlNet": "controlnet",
     "StableDiffusion": "pipeline",
     "SAMPLERS": "samplers",
     "NoiseSchedule": "schedule",

@@ -33,6 +33,7 @@ class Config:
     """What every network's config shares: reading, checking, writing."""
 
     NAME: ClassVar[str]  # in errors
+    KIND: ClassVar[str] = "a Stable Diffusion 1.x model"  # what a config is not that asks for more
     CLASS: ClassVar[str | None] = None  # the network's in diffusers, where its configs name it
     FIXED: ClassVar[Mapping[str, Any]] = {}  # keys whose value our code computes; another is refused
     UNUSED: ClassVar[frozenset[str]] = frozenset()  # keys that a forward pass does not depend on
@@ -76,12 +77,12 @@ class Config:
             if not all(type(one) in (type(a) for a in allowed) and one in allowed for one in listed(value)):
                 raise ValueError(
                     f"{cls.NAME}: the config asks for {key}={shown(value)}, but minisd builds only "
-                    f"{' or '.join(map(repr, allowed))}; this is not a Stable Diffusion 1.x model"
+                    f"{' or '.join(map(repr, allowed))}; this is not {cls.KIND}"
                 )
         elif not all(one is None or one is False for one in listed(value)):
             raise ValueError(
                 f"{cls.NAME}: the config has {printed(key)}={shown(value)}, which minisd does not know; this "
-                "is not a Stable Diffusion 1.x model"
+                f"is not {cls.KIND}"
             )
 
     @classmethod
@@ -151,26 +152,22 @@ def check_heads(name: str, width: int, heads: int) -> None:
 
 
 @dataclass(frozen=True)
-class UNetConfig(Config):
-    """unet/config.json (diffusers' UNet2DConditionModel); the defaults are the reference implementation's.
+class DownPathConfig(Config):
+    """What the configs of the U-Net and of a ControlNet share: the way down and the middle.
 
     `attention_head_dim` is the number of heads, at each level or at all of them, whatever its name says.
     """
 
-    sample_size: int = 64
     in_channels: int = 4
-    out_channels: int = 4
     block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
     layers_per_block: int = 2
     down_block_types: tuple[str, ...] = (*["CrossAttnDownBlock2D"] * 3, "DownBlock2D")
-    up_block_types: tuple[str, ...] = ("UpBlock2D", *["CrossAttnUpBlock2D"] * 3)
     cross_attention_dim: int = 1280
     attention_head_dim: int | tuple[int, ...] = 8
     norm_num_groups: int = 32
     norm_eps: float = 1e-5
 
-    NAME = "U-Net"
-    CLASS = "UNet2DConditionModel"
+    PATHS: ClassVar[tuple[str, ...]] = ("down",)
     FIXED: ClassVar[Mapping[str, Any]] = {
         "act_fn": ("silu", "swish"),
         "flip_sin_to_cos": True,
@@ -199,25 +196,30 @@ class UNetConfig(Config):
 
     def __post_init__(self) -> None:
         levels = len(self.block_out_channels)
-        for way in ("down", "up"):
-            kinds = (f"CrossAttn{way.title()}Block2D", f"{way.title()}Block2D")
-            types = getattr(self, f"{way}_block_types")
+        for path in self.PATHS:
+            kinds = (f"CrossAttn{path.title()}Block2D", f"{path.title()}Block2D")
+            types = getattr(self, f"{path}_block_types")
             if len(types) != levels or not set(types) <= set(kinds):
                 raise ValueError(
-                    f"U-Net: {way}_block_types must be {levels} out of {kinds[0]!r} and {kinds[1]!r}, "
+                    f"{self.NAME}: {path}_block_types must be {levels} out of {kinds[0]!r} and {kinds[1]!r}, "
                     f"got {shown(types)}"
                 )
         if isinstance(self.attention_head_dim, tuple) and len(self.attention_head_dim) != levels:
-            raise ValueError(f"U-Net: {len(self.attention_head_dim)} numbers of heads for {levels} levels")
-        check_groups("U-Net", self.block_out_channels, self.norm_num_groups)
+            raise ValueError(
+                f"{self.NAME}: {len(self.attention_head_dim)} numbers of heads for {levels} levels"
+            )
+        check_groups(self.NAME, self.block_out_channels, self.norm_num_groups)
         if self.block_out_channels[0] % 2:
             raise ValueError(
-                f"U-Net: the first of block_out_channels must be even, got {self.block_out_channels[0]}"
+                f"{self.NAME}: the first of block_out_channels must be even, got {self.block_out_channels[0]}"
             )
         for i, (width, heads) in enumerate(zip(self.block_out_channels, self.heads, strict=True)):
-            attends = "CrossAttn" in self.down_block_types[i] or "CrossAttn" in self.up_block_types[-1 - i]
-            if attends or i == levels - 1:  # the middle block attends whatever the lowest level does
-                check_heads("U-Net", width, heads)
+            if self.attends(i) or i == levels - 1:  # the middle block attends whatever the lowest level does
+                check_heads(self.NAME, width, heads)
+
+    def attends(self, level: int) -> bool:
+        """Whether there is a transformer at this level, counted from the picture down."""
+        return "CrossAttn" in self.down_block_types[level]
 
     @property
     def heads(self) -> tuple[int, ...]:
@@ -225,6 +227,45 @@ class UNetConfig(Config):
         if isinstance(self.attention_head_dim, tuple):
             return self.attention_head_dim
         return (self.attention_head_dim,) * len(self.block_out_channels)
+
+
+@dataclass(frozen=True)
+class UNetConfig(DownPathConfig):
+    """unet/config.json (diffusers' UNet2DConditionModel); the defaults are the reference implementation's."""
+
+    sample_size: int = 64
+    out_channels: int = 4
+    up_block_types: tuple[str, ...] = ("UpBlock2D", *["CrossAttnUpBlock2D"] * 3)
+
+    NAME = "U-Net"
+    CLASS = "UNet2DConditionModel"
+    PATHS = ("down", "up")
+
+    def attends(self, level: int) -> bool:
+        return super().attends(level) or "CrossAttn" in self.up_block_types[-1 - level]
+
+
+@dataclass(frozen=True)
+class ControlNetConfig(DownPathConfig):
+    """A ControlNet's config.json (diffusers' ControlNetModel); the defaults are the reference
+    implementation's.
+    """
+
+    conditioning_channels: int = 3
+    conditioning_embedding_out_channels: tuple[int, ...] = (16, 32, 96, 256)
+
+    NAME = "ControlNet"
+    CLASS = "ControlNetModel"
+    KIND = "a plain ControlNet for Stable Diffusion 1.x"
+    FIXED: ClassVar[Mapping[str, Any]] = {
+        **DownPathConfig.FIXED,
+        "controlnet_conditioning_channel_order": "rgb",
+    }
+
+    @property
+    def downsampling(self) -> int:
+        """How many times smaller each side of the latents is than the condition's picture."""
+        return 2 ** (len(self.conditioning_embedding_out_channels) - 1)
 
 
 @dataclass(frozen=True)

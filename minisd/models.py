@@ -12,8 +12,9 @@ import torch
 from .checkpoint import TEXT_WEIGHTS, WEIGHTS, load_model, read_json, save_model, write_json
 from .clip import TextEncoder
 from .config import GUIDANCE_SCALE, shown
+from .controlnet import ControlNet
 from .sd15 import SD15
-from .single_file import load_single_file, load_vae, read_settings, save_single_file
+from .single_file import load_controlnet, load_single_file, load_vae, read_settings, save_single_file
 from .tokenizer import BPE
 from .unet import UNet
 from .vae import AutoencoderKL
@@ -37,6 +38,7 @@ class Parts(NamedTuple):
     vae: AutoencoderKL
     scheduler_config: Mapping[str, Any]
     guidance_scale: float = GUIDANCE_SCALE
+    controlnet: ControlNet | None = None
 
 
 def locate(model: str | Path) -> Path:
@@ -83,6 +85,7 @@ def load(
     dtype: torch.dtype | None = None,
     tokenizer: str | Path | None = None,
     vae: str | Path | None = None,
+    controlnet: str | Path | ControlNet | None = None,
 ) -> Parts:
     """All parts of a model; the arguments and errors are those of StableDiffusion.from_pretrained."""
     place, dtype = locate(model), dtype or torch.float32
@@ -93,6 +96,29 @@ def load(
     vae = vae and Path(vae).expanduser()
     if vae and not Path(vae).exists():
         raise FileNotFoundError(f"no VAE at {vae}: give its folder or its file")
+    parts = load_parts(place, chosen, dtype, tokenizer, vae)
+    if isinstance(controlnet, ControlNet):
+        return parts._replace(controlnet=controlnet.to(chosen, dtype))
+    if controlnet or has_controlnet(place):
+        source = Path(controlnet or place).expanduser()
+        return parts._replace(controlnet=load_controlnet(source, chosen, dtype))
+    return parts
+
+
+def has_controlnet(place: Path) -> bool:
+    """Whether a model is a folder with a ControlNet of its own, by its index."""
+    named = (place / "controlnet").is_dir() and read_json(place / "model_index.json").get("controlnet")
+    return bool(named)
+
+
+def load_parts(
+    place: Path,
+    chosen: torch.device,
+    dtype: torch.dtype,
+    tokenizer: str | Path | None,
+    vae: str | Path | None,
+) -> Parts:
+    """All parts of a folder or of one file."""
     if place.is_dir():
         return load_folder(place, chosen, dtype, tokenizer, vae)
     words = Path(tokenizer or place.parent / "tokenizer")
@@ -147,8 +173,13 @@ def save_folder(parts: Parts, folder: Path, dtype: torch.dtype) -> None:
         save_model(getattr(parts, name), folder / name, weights, class_name, dtype)
     write_json(parts.scheduler_config, folder / "scheduler" / "scheduler_config.json")
     inpaints = parts.unet.config.in_channels != parts.unet.config.out_channels
+    control = {}
+    if parts.controlnet is not None:
+        save_model(parts.controlnet, folder / "controlnet", WEIGHTS, "ControlNetModel", dtype)
+        control = {"controlnet": ["diffusers", "ControlNetModel"]}
     index = {
-        "_class_name": f"StableDiffusion{'Inpaint' if inpaints else ''}Pipeline",
+        "_class_name": f"StableDiffusion{'ControlNet' if control else ''}{'Inpaint' if inpaints else ''}"
+        "Pipeline",
         "_diffusers_version": "0.42.1",  # diffusers opens no inpainting model that does not name one
         "_guidance_scale": parts.guidance_scale,
         "requires_safety_checker": False,
@@ -160,11 +191,20 @@ def save_folder(parts: Parts, folder: Path, dtype: torch.dtype) -> None:
         "tokenizer": ["transformers", "CLIPTokenizer"],
         "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", "AutoencoderKL"],
+        **control,
     }
     write_json(index, folder / "model_index.json")
 
 
 def save_file(parts: Parts, path: Path, dtype: torch.dtype) -> None:
-    """Write one file in the layout of the original code, which other programs open; it holds no tokenizer."""
+    """Write one file in the layout of the original code, which other programs open; it holds no tokenizer.
+
+    ValueError for a model with a ControlNet, which has a file of its own there.
+    """
+    if parts.controlnet is not None:
+        raise ValueError(
+            f"{path} can't hold the model's ControlNet: give the name of a folder, or take the ControlNet "
+            "off first (pipe.controlnet = None)"
+        )
     networks = parts.text_encoder, parts.unet, parts.vae
     save_single_file(*networks, path, dtype, parts.scheduler_config, parts.guidance_scale)

@@ -19,7 +19,8 @@ Pictures = Image.Image | Sequence[Image.Image] | np.ndarray | Tensor
 # What Pillow may open here. Left out are formats that start other programs (EPS, PDF) or that nobody paints
 # over.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "TGA", "ICO", "AVIF", "JPEG2000", "MPO", "QOI")
-BEHIND = {"image": "white", "mask_image": "black"}  # what transparent pixels are laid upon
+# What transparent pixels are laid upon.
+BEHIND = {"image": "white", "mask_image": "black", "control_image": "black"}
 MOST_PIXELS = 4096 * 4096  # larger pictures are refused: they would need tens of gigabytes
 LARGE = 4  # times the pixels that a model was trained on: from here on a picture gets a note
 
@@ -64,8 +65,8 @@ def known_formats() -> set[str]:
 def as_bytes(picture: Image.Image, name: str) -> Image.Image:
     """A picture of any mode in 8 bits: RGB for an "image", L for a "mask_image".
 
-    Deep pixels (16 bits, whole numbers, floats) are scaled, transparent ones laid on white, in a mask on
-    black. Raises ValueError for pixels that are no numbers.
+    Deep pixels (16 bits, whole numbers, floats) are scaled, transparent ones laid on white, in a mask or
+    a control_image on black. Raises ValueError for pixels that are no numbers.
     """
     target = "L" if name == "mask_image" else "RGB"
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
@@ -134,15 +135,15 @@ def from_array(pixels: np.ndarray, name: str) -> np.ndarray:
 def prepare(
     pictures: Pictures, name: str, prompts: int, height: int | None, width: int | None, factor: int
 ) -> Tensor:
-    """The `image` or `mask_image` of `StableDiffusion.stream`, read and resized as diffusers does it.
+    """A picture given to `StableDiffusion.stream`, by its name there, read and resized as diffusers does it.
 
     PIL images are resized with Lanczos' filter, arrays and tensors take the nearest pixel. height or width
     None: the (first) picture's own, rounded down to a multiple of `factor`. Returns (n, 3, height, width) in
-    [-1, 1] for an image, (n, 1, height, width) of zeros and ones for a mask. Raises ValueError, in one line,
-    for anything else.
+    [-1, 1] for an image and in [0, 1] for a control_image, (n, 1, height, width) of zeros and ones for a
+    mask. Raises ValueError, in one line, for anything else.
     """
     mask = name == "mask_image"
-    channels, low = (1, 0) if mask else (3, -1)
+    channels, low = 1 if mask else 3, -1 if name == "image" else 0
     given: object = pictures
     if isinstance(given, Image.Image):
         given = [given]
@@ -150,7 +151,7 @@ def prepare(
         given = from_pil(given, name, height, width, factor)
     if isinstance(given, np.ndarray):
         given = torch.from_numpy(from_array(given, name)).movedim(-1, 1) if given.ndim > 1 else given
-        given = 2 * given - 1 if isinstance(given, Tensor) and not mask else given
+        given = 2 * given - 1 if isinstance(given, Tensor) and name == "image" else given
     described = getattr(pictures, "shape", type(pictures).__name__)
     if not isinstance(given, Tensor) or given.ndim != 4 or given.shape[1] != channels or not given.numel():
         raise ValueError(

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from .clip import TextEncoder
 from .config import GUIDANCE_SCALE, LARGEST_SEED, STRENGTH
+from .controlnet import ControlNet
 from .models import Parts, load, save_file, save_folder
 from .notes import note
 from .pictures import Pictures, note_size, prepare, to_pil
@@ -46,11 +47,12 @@ class StableDiffusion:
         vae: AutoencoderKL,
         scheduler_config: Mapping[str, Any],
         guidance_scale: float = GUIDANCE_SCALE,
+        controlnet: ControlNet | None = None,
     ):
         self.tokenizer, self.text_encoder = tokenizer, text_encoder.eval()
         self.unet, self.vae = unet.eval(), vae.eval()
         self.scheduler_config, self.schedule = dict(scheduler_config), schedule_of(scheduler_config)
-        self.guidance_scale = guidance_scale
+        self.guidance_scale, self.controlnet = guidance_scale, controlnet
         if len(tokenizer) != text_encoder.config.vocab_size:
             raise ValueError(
                 f"the tokenizer has {len(tokenizer)} tokens, the text encoder knows "
@@ -73,6 +75,9 @@ class StableDiffusion:
                 f"the U-Net reads {reads} channels and predicts {unet.config.out_channels}, the VAE's "
                 f"latents have {channels}: no text-to-image or inpainting model"
             )
+        if controlnet is not None:
+            check_controlnet(controlnet, unet, vae)
+            controlnet.eval()
 
     @classmethod
     def from_pretrained(
@@ -82,6 +87,7 @@ class StableDiffusion:
         dtype: torch.dtype | None = None,
         tokenizer: str | Path | None = None,
         vae: str | Path | None = None,
+        controlnet: str | Path | ControlNet | None = None,
     ) -> "StableDiffusion":
         """Load "tiny", a folder in diffusers layout, a .safetensors or .ckpt file, or a model of the hub.
 
@@ -89,9 +95,11 @@ class StableDiffusion:
         device: "cpu", "cuda", "mps"; by default CUDA where there is one, else the CPU. dtype: float32 by
         default. tokenizer: a folder with merges.txt; by default the folder `tokenizer` of the model, or
         beside the one file. vae: the folder or file of another VAE, for a model that has none or a poor one.
+        controlnet: a ControlNet, or the folder or file of one; by default the model's own. Later,
+        `pipe.controlnet = net` puts in another, and None takes it out.
         Raises FileNotFoundError or ValueError, in one line, for what is not a whole model.
         """
-        return cls(**load(model, device, dtype, tokenizer, vae)._asdict())
+        return cls(**load(model, device, dtype, tokenizer, vae, controlnet)._asdict())
 
     def save_pretrained(self, path: str | Path, dtype: torch.dtype = torch.float32) -> None:
         """Write a folder in diffusers layout, or one file if the name ends in .safetensors."""
@@ -102,6 +110,7 @@ class StableDiffusion:
             self.vae,
             self.scheduler_config,
             self.guidance_scale,
+            self.controlnet,
         )
         save = save_file if Path(path).suffix == ".safetensors" else save_folder
         save(parts, Path(path), dtype)
@@ -149,19 +158,33 @@ class StableDiffusion:
             learned.setdefault(ids[0], word)
         return [word for i, word in learned.items() if i not in said]
 
-    def noise_predictor(self, context: Tensor, scale: float, beside: Tensor | None = None) -> PredictNoise:
+    def noise_predictor(
+        self,
+        context: Tensor,
+        scale: float,
+        beside: Tensor | None = None,
+        control: Tensor | None = None,
+        control_scale: float = 1.0,
+    ) -> PredictNoise:
         """The U-Net with its words and its guidance fixed: a function of latents and timestep.
 
         context: as `encode_prompt` reads it, all the negative prompts before all the prompts; at scale 1,
         where guidance changes nothing, the prompts alone. `beside`, (batch, 5, height, width), is what an
-        inpainting U-Net reads beside the latents: the mask and the masked image's latents.
+        inpainting U-Net reads beside the latents: the mask and the masked image's latents. `control`, (batch,
+        3, 8 height, 8 width) in [0, 1], is the picture that the ControlNet reads, for both halves alike.
         """
+        halves = 1 if scale == 1 else 2
 
         def predict(latents: Tensor, t: float) -> Tensor:
             seen = latents if beside is None else torch.cat([latents, beside], dim=1)
+            steered: tuple[Any, ...] = ()
+            if self.controlnet is not None and control is not None:
+                z, picture = torch.cat([latents] * halves), torch.cat([control] * halves)
+                steered = self.controlnet(z, t, context, picture, control_scale)
+            noise = self.unet(torch.cat([seen] * halves), t, context, *steered)
             if scale == 1:
-                return self.unet(seen, t, context)
-            unconditional, conditional = self.unet(torch.cat([seen, seen]), t, context).chunk(2)
+                return noise
+            unconditional, conditional = noise.chunk(2)
             return guide(unconditional, conditional, scale)
 
         return predict
@@ -221,6 +244,8 @@ class StableDiffusion:
         use_karras_sigmas: bool | None = None,
         clip_skip: int | None = None,
         paste_back: bool = True,
+        control_image: Pictures | None = None,
+        controlnet_conditioning_scale: float = 1.0,
     ) -> "Painting":
         """Read the prompt and plan a painting; iterate over it to paint, step by step.
 
@@ -245,8 +270,12 @@ class StableDiffusion:
         for inpainting, it begins from noise alone. paste_back: put the kept pixels back as they were at the
         end; diffusers leaves them as the VAE returns them.
 
+        control_image: what the ControlNet reads at every step, an outline or a map. Like `image`, but tensors
+        are in [0, 1], and it is resized to the image where there is one. controlnet_conditioning_scale: how
+        much of what the ControlNet says is added, 0 for nothing.
+
         Raises ValueError for what can't be painted: a size, sampler, number of steps, batch, strength, image
-        or mask.
+        or mask, a control_image without a ControlNet.
         """
         way = self.way(
             num_inference_steps, sampler, 1.0 if image is None else strength, eta, use_karras_sigmas
@@ -257,6 +286,8 @@ class StableDiffusion:
         seed = pick_seed(seed, batch)
         picture, mask = self._pictures(image, mask_image, len(prompts), height, width)
         size = (height, width) if picture is None else picture.shape[2:]
+        control = self._control(control_image, len(prompts), *size)
+        size = size if control is None else control.shape[2:]
         shape = self._latent_shape(batch, *size)
         if latents is not None and tuple(latents.shape) != shape:
             raise ValueError(f"latents have shape {tuple(latents.shape)}, expected {shape}")
@@ -274,6 +305,8 @@ class StableDiffusion:
             mask=mask,
             from_noise=from_noise,
             paste_back=paste_back,
+            control=control,
+            control_scale=as_float("controlnet_conditioning_scale", controlnet_conditioning_scale),
         )
 
     def _read(
@@ -314,6 +347,20 @@ class StableDiffusion:
         if not mask.any():
             note("the mask is black everywhere: nothing is repainted; white marks what to paint anew")
         return picture, mask
+
+    def _control(
+        self, control_image: Pictures | None, prompts: int, height: int | None, width: int | None
+    ) -> Tensor | None:
+        """The picture for the ControlNet as `prepare` makes it; ValueError where there is no ControlNet."""
+        if control_image is None:
+            return None
+        if self.controlnet is None:
+            raise ValueError(
+                "control_image is for a ControlNet, and this model has none: load one with controlnet=FOLDER "
+                "(--controlnet), or set pipe.controlnet"
+            )
+        check_controlnet(self.controlnet, self.unet, self.vae)
+        return prepare(control_image, "control_image", prompts, height, width, self.vae.config.downsampling)
 
     def _latent_shape(self, batch: int, height: int | None, width: int | None) -> tuple[int, int, int, int]:
         self._check_size(height, width)
@@ -387,6 +434,8 @@ class Painting:
     mask: Tensor | None  # (n, 1, height, width), 1 where it is repainted
     from_noise: bool  # or else from the noised image
     paste_back: bool
+    control: Tensor | None = None  # (n, 3, height, width) in [0, 1]
+    control_scale: float = 1.0
 
     def __len__(self) -> int:
         return len(self.way)
@@ -410,7 +459,10 @@ class Painting:
                 beside = torch.cat([mask, kept], dim=1)
             elif x0 is not None:
                 keep = keep_outside(way, x0, noise, mask)
-        predict_noise = pipe.noise_predictor(self.context, self.scale, beside)
+        control = self.control
+        if control is not None:
+            control = control.to(noise).repeat_interleave(len(noise) // len(control), dim=0)
+        predict_noise = pipe.noise_predictor(self.context, self.scale, beside, control, self.control_scale)
         yield from way.walk(predict_noise, start, draw, keep)
 
     def decode(self, latents: Tensor) -> np.ndarray:
@@ -455,6 +507,27 @@ def keep_outside(way: Way, x0: Tensor, noise: Tensor, mask: Tensor) -> Keep:
 
 
 # ---- what users give, checked
+
+
+def check_controlnet(controlnet: ControlNet, unet: UNet, vae: AutoencoderKL) -> None:
+    """ValueError, in one line, for a ControlNet that was made for another kind of model."""
+    if not isinstance(controlnet, ControlNet):
+        raise ValueError(f"controlnet must be a minisd.ControlNet, got a {type(controlnet).__name__}")
+    own, theirs = controlnet.config, unet.config
+    facts = {
+        "latents of {} channels": (own.in_channels, vae.config.latent_channels),
+        "pictures of {} channels": (own.conditioning_channels, 3),
+        "latents {} times smaller than the picture": (own.downsampling, vae.config.downsampling),
+        "words of {} numbers": (own.cross_attention_dim, theirs.cross_attention_dim),
+        "levels of {} channels": (own.block_out_channels, theirs.block_out_channels),
+        "levels of {} layers": (own.layers_per_block, theirs.layers_per_block),
+    }
+    for what, (made_for, here) in facts.items():
+        if made_for != here:
+            raise ValueError(
+                f"the ControlNet is made for {what.format(made_for)}, this model has {here}: take a "
+                "ControlNet that was trained for this kind of model"
+            )
 
 
 def as_int(name: str, value: Any, least: int | None = None) -> int:

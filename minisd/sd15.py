@@ -75,6 +75,15 @@ SD15 = {
     },
 }
 
+# ControlNet 1.0 and 1.1 for Stable Diffusion 1.5 (Zhang et al. 2023): its way down is the U-Net's.
+OF_THE_UNET_ALONE = ("sample_size", "out_channels", "center_input_sample", "up_block_types")
+CONTROLNET = {
+    **{key: value for key, value in SD15["unet"].items() if key not in OF_THE_UNET_ALONE},
+    "conditioning_channels": 3,
+    "conditioning_embedding_out_channels": [16, 32, 96, 256],
+    "controlnet_conditioning_channel_order": "rgb",
+}
+
 
 def published_shapes(name: str) -> dict[str, tuple[int, ...]]:
     """Every tensor's shape in a published file: "unet", "vae", "text_encoder" or "single-file"."""

@@ -3,8 +3,10 @@
     model.diffusion_model.*           the U-Net
     first_stage_model.*               the VAE
     cond_stage_model.transformer.*    the text encoder, whose names are the folder layout's
+    control_model.*                   a ControlNet, in files of its own or beside the others
 
-The tensors are the folder layout's too; so `unet_name` and `vae_name` say under which name the file has each.
+The tensors are the folder layout's too; so `unet_name`, `vae_name` and `control_name` say under which name
+the file has each.
 Files of other tools have other words for the three parts (`PLACES`), and some have the folder layout's names.
 """
 
@@ -30,14 +32,16 @@ from .checkpoint import (
     save_tensors,
 )
 from .clip import TextEncoder
-from .config import Config, UNetConfig, VAEConfig, printed
-from .sd15 import SD15
-from .sizes import fitting, text_sizes, unet_sizes, vae_sizes
+from .config import Config, ControlNetConfig, UNetConfig, VAEConfig, printed
+from .controlnet import ControlNet
+from .sd15 import CONTROLNET, SD15
+from .sizes import control_sizes, fitting, text_sizes, unet_sizes, vae_sizes
 from .tensors import WRAPPERS, read_metadata, read_tensors, some
 from .unet import UNet
 from .vae import AutoencoderKL
 
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
+CONTROL = "control_model."
 # The three parts' names in the files of other tools; the text encoder's may begin with no word at all.
 PLACES = {
     UNET: r"(model\.diffusion_model|diffusion_model|unet)\.",
@@ -60,7 +64,7 @@ LEFTOVERS = re.compile(
 # What a file is that has a name with this in it; the first that fits.
 SIGNS = {
     r"lora[_.]": "a LoRA, which is added to a model",
-    r"control_model\.|controlnet_|input_hint_block": "a ControlNet, which is added to a model",
+    r"control_model\.|controlnet_|input_hint_block": "a ControlNet, which is added to a model (--controlnet)",
     r"emb_params|string_to_param": "an embedding from textual inversion, which is added to a model",
     r"conditioner\.embedders\.|add_embedding\.|text_encoder_2\.|clip_g\.": "SDXL",
     r"cond_stage_model\.model\.": "Stable Diffusion 2",
@@ -145,6 +149,25 @@ def vae_name(name: str, config: VAEConfig = VAE_15) -> str:
         case [place, *rest]:
             pass
     return ".".join([place, *(VAE_PARTS.get(part, part) for part in rest)])
+
+
+def control_name(name: str, config: ControlNetConfig) -> str:
+    """A tensor of a ControlNet in the file: controlnet_down_blocks.3.bias -> zero_convs.3.0.bias.
+
+    Its way down and middle are the U-Net's. Of the picture's convolutions every second number is a SiLU.
+    """
+    match name.split("."):
+        case ["controlnet_cond_embedding", "conv_in", kind]:
+            return f"input_hint_block.0.{kind}"
+        case ["controlnet_cond_embedding", "blocks", i, kind]:
+            return f"input_hint_block.{2 * int(i) + 2}.{kind}"
+        case ["controlnet_cond_embedding", "conv_out", kind]:
+            return f"input_hint_block.{4 * len(config.conditioning_embedding_out_channels) - 2}.{kind}"
+        case ["controlnet_down_blocks", i, kind]:
+            return f"zero_convs.{i}.0.{kind}"
+        case ["controlnet_mid_block", kind]:
+            return f"middle_block_out.0.{kind}"
+    return unet_name(name, UNetConfig(layers_per_block=config.layers_per_block))
 
 
 # ---- reading
@@ -258,6 +281,8 @@ def read_part(
             rename = partial(unet_name, config=network.config)
         if isinstance(network, AutoencoderKL):
             rename = partial(vae_name, config=network.config)
+        if isinstance(network, ControlNet):
+            rename = partial(control_name, config=network.config)
     own = {rename(name) for name in network.state_dict()}
     fill(network, own_names(part, own, source), source, device, dtype, rename)
     return network
@@ -281,13 +306,46 @@ def load_vae(
     part = {
         place_of(name)[1]: tensor for name, tensor in tensors.items() if place_of(name)[0] == VAE
     } or tensors
-    beside = path.with_name("config.json")
-    config = config or read_settings(path).get("vae")
-    if config is None and beside.is_file() and read_json(beside).get("_class_name") == VAEConfig.CLASS:
-        config = read_json(beside)
+    config = config or read_settings(path).get("vae") or config_beside(path, VAEConfig)
     if config is None:
         config = fitting(SD15["vae"], vae_sizes(part), f"{path}")
     return read_part(AutoencoderKL, config, part, f"{path}", device, dtype)
+
+
+def load_controlnet(path: Path, device: str | torch.device, dtype: torch.dtype) -> ControlNet:
+    """A ControlNet from its folder, a folder of a model that has one, or its own file, in either layout.
+
+    Its config is the folder's config.json, also of a file beside one, else ControlNet 1.x's with the sizes
+    that the tensors have. Raises FileNotFoundError or ValueError, in one line.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"no ControlNet at {path}: give its folder or its file")
+    if path.is_dir():
+        folder = path / "controlnet" if (path / "controlnet").is_dir() else path
+        if (path / "controlnet_1").exists():
+            raise ValueError(f"{path} has several ControlNets; give the folder of one, such as {folder}")
+        if not (folder / "config.json").exists():
+            raise FileNotFoundError(f"{folder} has no config.json: it is no ControlNet in diffusers layout")
+        return load_model(ControlNet, folder, WEIGHTS, device, dtype)
+    tensors = read_tensors(path)
+    places = {name: re.match(rf"{OUTER}(control_model|controlnet)\.", name) for name in tensors}
+    part = {name[place.end() :]: tensors[name] for name, place in places.items() if place} or dict(tensors)
+    if any(name.startswith(("label_emb.", "add_embedding.")) for name in part):
+        raise ValueError(f"{path} is a ControlNet for SDXL; give one for Stable Diffusion 1.x")
+    if not any(name.startswith(("input_hint_block.", "controlnet_cond_embedding.")) for name in part):
+        raise ValueError(
+            f"{path} holds no ControlNet: it has {some(sorted(part))}; give the file or folder of a "
+            "ControlNet for Stable Diffusion 1.x"
+        )
+    config = config_beside(path, ControlNetConfig) or fitting(CONTROLNET, control_sizes(part), f"{path}")
+    return read_part(ControlNet, config, part, f"{path}", device, dtype)
+
+
+def config_beside(path: Path, kind: type[Config]) -> dict[str, Any] | None:
+    """What a config.json beside a file says, if it is of this kind of network."""
+    beside = path.with_name("config.json")
+    config = read_json(beside) if beside.is_file() else {}
+    return config if config.get("_class_name") == kind.CLASS else None
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -27,24 +27,46 @@ def numbers(pattern: str, names: Iterable[str]) -> list[int]:
     return sorted({int(found[1]) for name in names if (found := re.match(pattern, name))})
 
 
-def unet_sizes(part: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The U-Net's config as its shapes tell it; {} if a tensor that would tell is not there."""
-    shapes = shapes_of(part)
+def down_sizes(shapes: Shapes) -> dict[str, Any]:
+    """What the shapes tell of the way down; KeyError or IndexError if one that would tell is not there."""
     halvings = numbers(r"input_blocks\.(\d{1,3})\.0\.op\.", shapes)
     layers = (halvings or numbers(r"input_blocks\.(\d{1,3})\.0\.in_layers", shapes) or [0])[-1]
     each = halvings[0] if halvings else layers + 1  # numbers that a level takes
     downs = [f"input_blocks.{each * i + 1}" for i in range(len(halvings) + 1)]
-    ups = [f"output_blocks.{each * i}" for i in range(len(downs))]
     words = [name for name in shapes if name.endswith("attn2.to_k.weight")]
+    return {
+        "in_channels": shapes["input_blocks.0.0.weight"][1],
+        "block_out_channels": [shapes[f"{down}.0.out_layers.3.weight"][0] for down in downs],
+        "layers_per_block": each - 1,
+        "down_block_types": [f"{attends(down, shapes)}DownBlock2D" for down in downs],
+        "cross_attention_dim": shapes[words[0]][1],
+    }
+
+
+def unet_sizes(part: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The U-Net's config as its shapes tell it; {} if a tensor that would tell is not there."""
+    shapes = shapes_of(part)
     try:
-        return {
-            "in_channels": shapes["input_blocks.0.0.weight"][1],
+        sizes = down_sizes(shapes)
+        each, levels = sizes["layers_per_block"] + 1, len(sizes["block_out_channels"])
+        ups = [f"output_blocks.{each * i}" for i in range(levels)]
+        return sizes | {
             "out_channels": shapes["out.2.weight"][0],
-            "block_out_channels": [shapes[f"{down}.0.out_layers.3.weight"][0] for down in downs],
-            "layers_per_block": each - 1,
-            "down_block_types": [f"{attends(down, shapes)}DownBlock2D" for down in downs],
             "up_block_types": [f"{attends(up, shapes)}UpBlock2D" for up in ups],
-            "cross_attention_dim": shapes[words[0]][1],
+        }
+    except (KeyError, IndexError):
+        return {}
+
+
+def control_sizes(part: Mapping[str, Tensor]) -> dict[str, Any]:
+    """A ControlNet's config as its shapes tell it; {} if a tensor that would tell is not there."""
+    shapes = shapes_of(part)
+    hints = numbers(r"input_hint_block\.(\d{1,2})\.weight", shapes)  # 0; 2, 4 for each halving; the last
+    try:
+        widths = [shapes[f"input_hint_block.{i}.weight"][0] for i in hints]
+        return down_sizes(shapes) | {
+            "conditioning_channels": shapes["input_hint_block.0.weight"][1],
+            "conditioning_embedding_out_channels": [widths[0], *widths[2:-1:2]],
         }
     except (KeyError, IndexError):
         return {}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .attention import PictureTransformer
 from .blocks import Downsample, ResnetBlock, Upsample, timestep_embedding
-from .config import UNetConfig
+from .config import DownPathConfig, UNetConfig
 
 
 class Level(nn.Module):
@@ -21,7 +21,7 @@ class Level(nn.Module):
     `inputs` are the numbers of channels that the ResNet blocks read; all make `width` channels.
     """
 
-    def __init__(self, c: UNetConfig, inputs: Sequence[int], width: int, heads: int | None):
+    def __init__(self, c: DownPathConfig, inputs: Sequence[int], width: int, heads: int | None):
         super().__init__()
         time_dim, groups, eps = 4 * c.block_out_channels[0], c.norm_num_groups, c.norm_eps
         self.resnets = nn.ModuleList(
@@ -44,7 +44,7 @@ class DownLevel(Level):
     Returns the features and the list of what every layer made: the way up takes them as skips.
     """
 
-    def __init__(self, c: UNetConfig, above: int, width: int, heads: int | None, lowest: bool):
+    def __init__(self, c: DownPathConfig, above: int, width: int, heads: int | None, lowest: bool):
         super().__init__(c, [above] + [width] * (c.layers_per_block - 1), width, heads)
         self.downsamplers = None if lowest else nn.ModuleList([Downsample(width)])
 
@@ -62,7 +62,7 @@ class DownLevel(Level):
 class MidLevel(nn.Module):
     """ResNet block, transformer, ResNet block at the lowest resolution."""
 
-    def __init__(self, c: UNetConfig, width: int, heads: int):
+    def __init__(self, c: DownPathConfig, width: int, heads: int):
         super().__init__()
         time_dim, groups, eps = 4 * c.block_out_channels[0], c.norm_num_groups, c.norm_eps
         self.attentions = nn.ModuleList([PictureTransformer(width, c.cross_attention_dim, heads, groups)])
@@ -94,7 +94,44 @@ class UpLevel(Level):
         return x
 
 
-class UNet(nn.Module):
+class DownPath(nn.Module):
+    """The way down and the middle, with what tells them the time: what the U-Net and a ControlNet share."""
+
+    def __init__(self, c: DownPathConfig):
+        super().__init__()
+        widths, lowest = c.block_out_channels, len(c.block_out_channels) - 1
+        time_dim = 4 * widths[0]
+
+        self.conv_in = nn.Conv2d(c.in_channels, widths[0], 3, padding=1)
+        self.time_embedding = nn.Sequential(
+            OrderedDict(
+                linear_1=nn.Linear(widths[0], time_dim),
+                act=nn.SiLU(),
+                linear_2=nn.Linear(time_dim, time_dim),
+            )
+        )
+        self.down_blocks = nn.ModuleList()
+        for i, width in enumerate(widths):
+            above = widths[max(i - 1, 0)]
+            heads = c.heads[i] if c.down_block_types[i] == "CrossAttnDownBlock2D" else None
+            self.down_blocks.append(DownLevel(c, above, width, heads, lowest=i == lowest))
+        self.mid_block = MidLevel(c, widths[-1], c.heads[-1])
+
+    def embed_time(self, t: Tensor | float, z: Tensor) -> Tensor:
+        """What tells every ResNet block the timestep: (batch, 4 * block_out_channels[0])."""
+        t = torch.as_tensor(t, device=z.device).expand(z.shape[0])
+        return self.time_embedding(timestep_embedding(t, self.conv_in.out_channels).to(z.dtype))
+
+    def down(self, h: Tensor, emb: Tensor, context: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The way down from `conv_in`'s features: those at the lowest level, and the skips in order."""
+        skips = [h]
+        for level in self.down_blocks:
+            h, new = level(h, emb, context)
+            skips += new
+        return h, skips
+
+
+class UNet(DownPath):
     """epsilon_theta(z_t, t, c): the noise predictor (Rombach et al. 2022, eq. 3 and app. E.2).
 
     z (batch, 4, height, width), t an int or (batch,), context (batch, tokens, cross_attention_dim)
@@ -113,25 +150,12 @@ class UNet(nn.Module):
     """
 
     def __init__(self, config: Mapping | UNetConfig):
-        super().__init__()
-        c = self.config = UNetConfig.from_dict(config)
+        c = UNetConfig.from_dict(config)
+        super().__init__(c)
+        self.config = c
         widths, lowest = c.block_out_channels, len(c.block_out_channels) - 1
-        time_dim = 4 * widths[0]
 
-        self.conv_in = nn.Conv2d(c.in_channels, widths[0], 3, padding=1)
-        self.time_embedding = nn.Sequential(
-            OrderedDict(
-                linear_1=nn.Linear(widths[0], time_dim),
-                act=nn.SiLU(),
-                linear_2=nn.Linear(time_dim, time_dim),
-            )
-        )
-        self.down_blocks, self.up_blocks = nn.ModuleList(), nn.ModuleList()
-        for i, width in enumerate(widths):
-            above = widths[max(i - 1, 0)]
-            heads = c.heads[i] if c.down_block_types[i] == "CrossAttnDownBlock2D" else None
-            self.down_blocks.append(DownLevel(c, above, width, heads, lowest=i == lowest))
-        self.mid_block = MidLevel(c, widths[-1], c.heads[-1])
+        self.up_blocks = nn.ModuleList()
         for i, width in reversed(list(enumerate(widths))):
             below, above = widths[min(i + 1, lowest)], widths[max(i - 1, 0)]
             heads = c.heads[i] if c.up_block_types[lowest - i] == "CrossAttnUpBlock2D" else None
@@ -139,24 +163,25 @@ class UNet(nn.Module):
         self.conv_norm_out = nn.GroupNorm(c.norm_num_groups, widths[0], eps=c.norm_eps)
         self.conv_out = nn.Conv2d(widths[0], c.out_channels, 3, padding=1)
 
-    def forward(self, z: Tensor, t: Tensor | float, context: Tensor) -> Tensor:
+    def forward(
+        self,
+        z: Tensor,
+        t: Tensor | float,
+        context: Tensor,
+        down_block_additional_residuals: Sequence[Tensor] | None = None,
+        mid_block_additional_residual: Tensor | None = None,
+    ) -> Tensor:
+        """The predicted noise. What a ControlNet returns, where given, is added to the skips and the middle;
+        ValueError if it is of other shapes.
+        """
         emb = self.embed_time(t, z)
         h, skips = self.down(self.conv_in(z), emb, context)
-        h = self.mid_block(h, emb, context)  # a ControlNet adds its own to h and to each of the skips
+        h = self.mid_block(h, emb, context)
+        if down_block_additional_residuals is not None:
+            skips = added(skips, down_block_additional_residuals)
+        if mid_block_additional_residual is not None:
+            [h] = added([h], [mid_block_additional_residual])
         return self.up(h, emb, context, skips)
-
-    def embed_time(self, t: Tensor | float, z: Tensor) -> Tensor:
-        """What tells every ResNet block the timestep: (batch, 4 * block_out_channels[0])."""
-        t = torch.as_tensor(t, device=z.device).expand(z.shape[0])
-        return self.time_embedding(timestep_embedding(t, self.config.block_out_channels[0]).to(z.dtype))
-
-    def down(self, h: Tensor, emb: Tensor, context: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The way down from `conv_in`'s features: those at the lowest level, and the skips in order."""
-        skips = [h]
-        for level in self.down_blocks:
-            h, new = level(h, emb, context)
-            skips += new
-        return h, skips
 
     def up(self, h: Tensor, emb: Tensor, context: Tensor, skips: Sequence[Tensor]) -> Tensor:
         """The way up, from the middle block's features and the skips of `down`: the predicted noise."""
@@ -164,3 +189,14 @@ class UNet(nn.Module):
         for level in self.up_blocks:
             h = level(h, emb, context, left)
         return self.conv_out(F.silu(self.conv_norm_out(h)))
+
+
+def added(features: Sequence[Tensor], residuals: Sequence[Tensor]) -> list[Tensor]:
+    """Each of the features with its residual from a ControlNet; ValueError if their shapes differ."""
+    own, given = ([tuple(x.shape) for x in tensors] for tensors in (features, residuals))
+    if own != given:
+        raise ValueError(
+            f"the U-Net's features have the shapes {own}, the residuals {given}: the ControlNet was made for "
+            "another U-Net, or saw latents of another size"
+        )
+    return [x + residual for x, residual in zip(features, residuals, strict=True)]

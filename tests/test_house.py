@@ -14,7 +14,7 @@ PACKAGE = ROOT / "minisd"
 FLOORS = {
     0: "notes files sd15",  # notes to the user, whole files, Stable Diffusion 1.5 in names and numbers
     1: "config attention blocks schedule samplers prompts tokenizer_files tokenizer pictures sheets scenes",
-    2: "clip vae unet",
+    2: "clip vae unet controlnet",
     3: "tensors checkpoint sizes single_file transfer hub lora_files embeddings lora",
     4: "models",
     5: "pipeline verify training teaching",

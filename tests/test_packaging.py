@@ -188,7 +188,7 @@ def test_every_file_and_name_in_contributing_exists():
     sources = MAKEFILE + "".join(
         (ROOT / name).read_text(encoding="utf-8") for name in files if name[-3:] == ".py"
     )
-    to_be_written = {"minisd/controlnet.py", "heun", "diffusers.ControlNetModel"}
+    to_be_written = {"heun"}
     quoted = set(re.findall(r"`([^`\s]+)`", page)) - to_be_written
     for path in (text for text in quoted if re.fullmatch(r"[\w/.]+\.(py|md|toml)", text)):
         pattern = re.sub("NN(_slug)?", "00.*", path)

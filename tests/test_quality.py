@@ -83,7 +83,8 @@ def test_a_drawing_is_found_where_the_thing_stands():
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for kind, names in anatomy.PARTS.items() for name in set(names.values())]
+    ("kind", "name"),
+    [(kind, name) for kind, names in anatomy.PARTS.items() for name in sorted(set(names.values()))],
 )
 def test_a_part_painted_over_is_missing(kind, name):
     scene = replace(HOUSE, things=(Thing(kind, "red", "big"),), ground="sand", hour="day")

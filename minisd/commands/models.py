@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, console
+from ..notes import note
 from .hints import ASTRONAUT, command_line
 from .options import DTYPES, checked_device, chosen_dtype, computing, load_torch, number, reporting
 
@@ -154,6 +155,9 @@ def export(args: argparse.Namespace, notes: list[str]) -> int:
     from ..pipeline import StableDiffusion
 
     pipe = StableDiffusion.from_pretrained(args.model, device="cpu", tokenizer=args.tokenizer, vae=args.vae)
+    if pipe.controlnet is not None:
+        note("the model's ControlNet is left out: in this layout it has a file of its own")
+        pipe.controlnet = None
     pipe.save_pretrained(path, chosen_dtype(args))
     console.say(f"the model  {path.absolute()}, {path.stat().st_size:,} bytes")
     return 0

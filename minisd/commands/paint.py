@@ -68,6 +68,7 @@ def add_parser(commands: Any) -> None:
     add_options_of_the_model(parser.add_argument_group("the model").add_argument)
     add_options_of_the_painting(parser.add_argument_group("the painting").add_argument)
     add_options_of_painting_over(parser.add_argument_group("painting over a picture").add_argument)
+    add_options_of_control(parser.add_argument_group("painting by a plan").add_argument)
     add_options_of_the_file(parser.add_argument_group("the file").add_argument)
     parser.set_defaults(run=paint, stopped="no picture was written")
 
@@ -168,6 +169,23 @@ def add_options_of_painting_over(add: Callable[..., Any]) -> None:
     )
 
 
+def add_options_of_control(add: Callable[..., Any]) -> None:
+    """A picture that says where things go."""
+    add(
+        "--controlnet",
+        type=Path,
+        metavar="FOLDER|FILE",
+        help="a ControlNet 1.x, which reads --control-image (default: the model's own, where it has one)",
+    )
+    add(
+        "--control-image",
+        type=Path,
+        metavar="FILE",
+        help="the outlines, map, pose ... that the ControlNet was trained on, as a picture",
+    )
+    add("--control-scale", type=number, metavar="X", help="how much of what the ControlNet says is added (1)")
+
+
 def add_options_of_the_file(add: Callable[..., Any]) -> None:
     """What is written."""
     add(
@@ -253,23 +271,35 @@ def check_options(args: argparse.Namespace) -> None:
     for option in ("strength", "mask"):
         if getattr(args, option) is not None and args.image is None:
             raise ValueError(f"--{option} has no meaning without --image; name the picture to paint over")
+    for option in ("controlnet", "control_scale"):
+        if getattr(args, option) is not None and args.control_image is None:
+            raise ValueError(
+                f"--{option.replace('_', '-')} has no meaning without --control-image; name the picture that "
+                "the ControlNet is to read"
+            )
     if args.no_paste and args.mask is None:
         raise ValueError("--no-paste has no meaning without --mask; name the part to repaint")
 
 
 def given_pictures(args: argparse.Namespace) -> dict[str, Any]:
-    """The options of `StableDiffusion.stream` that --image, --strength, --mask and --no-paste stand for."""
+    """The options of `StableDiffusion.stream` that --image, --mask, --control-image and theirs stand for."""
     from ..pictures import open_picture
 
-    if args.image is None:
-        return {}
-    given = {
-        "image": open_picture(args.image, "--image"),
-        "strength": STRENGTH if args.strength is None else args.strength,
-    }
+    given: dict[str, Any] = {}
+    if args.image is not None:
+        given["image"] = open_picture(args.image, "--image")
+        given["strength"] = STRENGTH if args.strength is None else args.strength
     if args.mask is not None:
         given |= {"mask_image": open_picture(args.mask, "--mask"), "paste_back": not args.no_paste}
+    if args.control_image is not None:
+        given["control_image"] = open_picture(args.control_image, "--control-image")
+        given["controlnet_conditioning_scale"] = control_scale(args)
     return given
+
+
+def control_scale(args: argparse.Namespace) -> float:
+    """What the ControlNet's part is multiplied by."""
+    return 1.0 if args.control_scale is None else float(args.control_scale)
 
 
 def loaded(args: argparse.Namespace) -> tuple["StableDiffusion", list[str]]:
@@ -283,6 +313,7 @@ def loaded(args: argparse.Namespace) -> tuple["StableDiffusion", list[str]]:
         dtype=chosen_dtype(args),
         tokenizer=args.tokenizer,
         vae=args.vae,
+        **({} if args.controlnet is None else {"controlnet": args.controlnet}),
     )
     for path, scale in args.lora:
         LoRA.from_file(path).merge(pipe, scale)
@@ -392,6 +423,7 @@ def suspects(args: argparse.Namespace) -> str:
     given = [f"--model {args.model}", f"--dtype {args.dtype}"]
     given += [f"--guidance {args.guidance:g}"] if args.guidance is not None else []
     given += [f"--vae {args.vae}"] if args.vae else []
+    given += [f"--controlnet {args.controlnet}"] if args.controlnet else []
     given += [f"--lora {path}:{scale:g}" for path, scale in args.lora]
     return " ".join(given + [f"--embedding {path}" for path in args.embedding])
 
@@ -446,6 +478,9 @@ def settled(
         eta=args.eta,
         clip_skip=args.clip_skip,
         vae=args.vae,
+        control_image=args.control_image,
+        controlnet=args.controlnet,
+        control_scale=control_scale(args),
         loras=tuple(args.lora),
         embeddings=tuple(args.embedding),
     )

@@ -32,7 +32,8 @@ class Settings:
     """What a picture is painted with, once every default is known.
 
     negative: "" where it has no effect. karras: whether the noise levels are Karras'. size: (width, height)
-    in pixels. strength: None where no picture is painted over. loras: files and their scales.
+    in pixels. strength: None where no picture is painted over. controlnet: None for the model's own, where
+    there is a control_image. loras: files and their scales.
     """
 
     prompts: tuple[str, ...]
@@ -48,6 +49,9 @@ class Settings:
     eta: float = 0.0
     clip_skip: int = 0
     vae: Path | None = None
+    control_image: Path | None = None
+    controlnet: Path | None = None
+    control_scale: float = 1.0
     loras: tuple[tuple[Path, float], ...] = ()
     embeddings: tuple[Path, ...] = ()
 
@@ -66,6 +70,7 @@ class Settings:
     def facts(self) -> dict[str, object]:
         """The last line of `parameters`, by the web UI's names; what is as always is left out."""
         loras = (f"{path.stem} at {scale:g}" for path, scale in self.loras)
+        controlnet = self.controlnet.resolve().stem if self.controlnet else self.model
         facts = {
             "Steps": self.steps,
             "Sampler": SAMPLERS_ELSEWHERE[self.sampler],
@@ -78,6 +83,7 @@ class Settings:
             "Denoising strength": "" if self.strength is None else f"{self.strength:g}",
             "Clip skip": self.clip_skip + 1 if self.clip_skip else "",  # the web UI counts the last layer
             "Eta DDIM": f"{self.eta:g}" if self.eta else "",
+            "ControlNet": f"{controlnet} at {self.control_scale:g}" if self.control_image else "",
             "LoRA": ", ".join(loras),
             "Embeddings": ", ".join(path.stem for path in self.embeddings),
             "Seeds": ", ".join(map(str, self.seeds)) if len(self.seeds) > 1 else "",
@@ -102,6 +108,9 @@ class Settings:
             "strength": self.strength,
             "clip_skip": self.clip_skip,
             "vae": self.vae and str(self.vae),
+            "controlnet": self.controlnet and str(self.controlnet),
+            "control_image": self.control_image and str(self.control_image),
+            "controlnet_conditioning_scale": self.control_scale if self.control_image else None,
             "loras": [{"file": str(path), "scale": scale} for path, scale in self.loras],
             "embeddings": [str(path) for path in self.embeddings],
             "version": __version__,

@@ -20,10 +20,11 @@ from multiprocessing.process import BaseProcess
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from .world import Scene, Thing
+from .world import KINDS, Scene, Thing
 
 Colour = tuple[float, float, float]
 
+PARTS = ("sky", "hills", "ground", *KINDS)  # of a picture, as `parts_of_picture` numbers them
 FRAME = 128  # the picture's side, in our units of length
 FINER = 4  # things are drawn this much finer, then averaged down
 
@@ -86,12 +87,17 @@ class Canvas:
         place = ((np.arange(size) + 0.5) * self.pixel).astype(np.float32)
         self.x, self.y = place[None, :], place[:, None]
         self.rgb = np.zeros((3, size, size), np.float32)
+        self.labels = np.full((size, size), PARTS.index("sky"), np.uint8)  # what each pixel is part of
 
     def paint(self, mask: np.ndarray, colour: Colour | np.ndarray) -> None:
         """Lay a colour (3,), or one for each row (3, size, 1), over the picture."""
         if isinstance(colour, tuple):
             colour = np.array(colour, np.float32)[:, None, None]
         self.rgb += mask.astype(np.float32) * (colour - self.rgb)
+
+    def label(self, mask: np.ndarray, part: str) -> None:
+        """Say that the pixels of a mask are part of something, from here on until something covers them."""
+        self.labels[mask] = PARTS.index(part)
 
     def inside(self, depth: np.ndarray, soft: float = 1.0) -> np.ndarray:
         """The mask of `depth > 0`, its edge `soft` pixels wide."""
@@ -174,6 +180,7 @@ def draw_hills(canvas: Canvas, ground: str, hour: str, rng: np.random.Generator,
         phase, length = rng.uniform(0, 2 * np.pi), rng.uniform(40, 64)
         ridge = horizon - rise - swing * np.sin(2 * np.pi * canvas.x / length + phase)
         canvas.paint(canvas.inside(canvas.y - ridge), mix(dark, SKY[hour][2], haze))
+        canvas.label(canvas.y > ridge, "hills")
 
 
 def draw_ground(canvas: Canvas, ground: str, hour: str, rng: np.random.Generator, horizon: float) -> None:
@@ -182,6 +189,7 @@ def draw_ground(canvas: Canvas, ground: str, hour: str, rng: np.random.Generator
     crest = rng.uniform(30, 98)
     edge = horizon + 0.0012 * (canvas.x - crest) ** 2
     canvas.paint(canvas.inside(canvas.y - edge), canvas.blend_rows(horizon, FRAME, (far, near)))
+    canvas.label(canvas.y > edge, "ground")
     swell = 112 + 4 * np.sin(2 * np.pi * canvas.x / 150 + rng.uniform(0, 2 * np.pi))
     canvas.paint(0.5 * canvas.inside(canvas.y - swell, soft=2.0), mix(near, DUSK_BLUE, 0.12))
 
@@ -453,7 +461,7 @@ def draw_thing(canvas: Canvas, placed: Placed, ground: str, hour: str, rng: np.r
     origin = (placed.x * scale - left) * FINER, (foot * scale - top) * FINER
     pen = Pen(ImageDraw.Draw(fine), origin, side * scale * FINER)
     form.draw(pen, look, vary)
-    lay(canvas, fine.reduce(FINER), left, top, shade)
+    lay(canvas, fine.reduce(FINER), left, top, shade, placed.thing.kind)
     if hour == "night" and pen.lamps:
         glows = [
             canvas.distance(placed.x + x * side, foot - y * side) / (reach * side)
@@ -462,7 +470,7 @@ def draw_thing(canvas: Canvas, placed: Placed, ground: str, hour: str, rng: np.r
         canvas.paint(0.36 * np.exp(-(np.min(glows, axis=0) ** 2)), LAMPLIGHT)
 
 
-def lay(canvas: Canvas, sprite: Image.Image, left: int, top: int, shade: Colour) -> None:
+def lay(canvas: Canvas, sprite: Image.Image, left: int, top: int, shade: Colour, kind: str) -> None:
     """Lay a thing's square picture on the canvas at this pixel, in a soft rim, lit from the upper left."""
     cells = sprite.width
     rim = (
@@ -479,6 +487,7 @@ def lay(canvas: Canvas, sprite: Image.Image, left: int, top: int, shade: Colour)
     window = canvas.rgb[:, rows, columns]
     window += 0.35 * rim[part] * (np.array(shade, np.float32)[:, None, None] - window)
     window += pixels[3][part] / 255 * (pixels[:3][part] * light[part] - window)
+    canvas.labels[rows, columns][pixels[3][part] >= 128] = PARTS.index(kind)
 
 
 # ---------------------------------------------------------------- whole pictures
@@ -496,6 +505,17 @@ def render(scene: Scene, seed: int, size: int = FRAME) -> np.ndarray:
 
     What the scene leaves open is filled by `scene.complete(np.random.default_rng(seed))`.
     """
+    canvas = draw(scene, seed, size)
+    return np.clip(canvas.rgb + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0).copy()
+
+
+def parts_of_picture(scene: Scene, seed: int, size: int = FRAME) -> np.ndarray:
+    """What each pixel of `render(scene, seed, size)` is part of: uint8 (size, size), numbers of PARTS."""
+    return draw(scene, seed, size).labels
+
+
+def draw(scene: Scene, seed: int, size: int) -> Canvas:
+    """The canvas with a scene painted on it."""
     if size < 1:
         raise ValueError(f"a picture's size is {size}: give the pixels of its side, 1 or more")
     scene = scene.complete(np.random.default_rng(seed))
@@ -509,7 +529,7 @@ def render(scene: Scene, seed: int, size: int = FRAME) -> np.ndarray:
     draw_ground(canvas, ground, hour, rng, horizon)
     for placed in place(scene.things, rng):
         draw_thing(canvas, placed, ground, hour, rng)
-    return np.clip(canvas.rgb + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0).copy()
+    return canvas
 
 
 def render_many(
@@ -519,11 +539,11 @@ def render_many(
     if len(scenes) != len(seeds):
         raise ValueError(f"each scene needs a seed: got {len(scenes)} scenes and {len(seeds)} seeds")
     workers = workers or os.cpu_count() or 1
-    draw = partial(render, size=size)
+    one = partial(render, size=size)
     if workers == 1 or len(scenes) < 64:
-        return np.stack([draw(scene, seed) for scene, seed in zip(scenes, seeds)])
+        return np.stack([one(scene, seed) for scene, seed in zip(scenes, seeds)])
     with ProcessPoolExecutor(workers, initializer=end_with_parent) as pool:
-        return np.stack(list(pool.map(draw, scenes, seeds, chunksize=32)))
+        return np.stack(list(pool.map(one, scenes, seeds, chunksize=32)))
 
 
 def end_with_parent() -> None:

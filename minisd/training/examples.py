@@ -107,9 +107,18 @@ def latents_to_paint(pictures: np.ndarray, latents: Latents) -> Batch:
 
 
 def latents_to_denoise(
-    scenes: Sequence[Scene], latents: Latents, tokenizer: BPE, caption_dropout: float, timesteps: int
+    scenes: Sequence[Scene],
+    latents: Latents,
+    tokenizer: BPE,
+    caption_dropout: float,
+    timesteps: int,
+    plans: np.ndarray | None = None,
 ) -> Batch:
-    """What the U-Net is trained on, as `UNetObjective` takes it; a share of the captions is left empty."""
+    """What the U-Net is trained on, as `UNetObjective` takes it; a share of the captions is left empty.
+
+    plans: uint8 (pictures, height, width, 3), what a ControlNet is to read beside each picture's latents, for
+    `ControlNetObjective`.
+    """
 
     def batch(rng: np.random.Generator, n: int) -> tuple[Tensor, ...]:
         chosen = rng.integers(len(scenes), size=n)
@@ -120,6 +129,7 @@ def latents_to_denoise(
         latent_noise, noise = (rng.standard_normal(shape, dtype=np.float32) for _ in range(2))
         t = torch.from_numpy(rng.integers(timesteps, size=n))
         mean, std = (torch.from_numpy(x[chosen]).float() for x in (latents.mean, latents.std))
-        return ids, mean, std, torch.from_numpy(latent_noise), torch.from_numpy(noise), t
+        drawn = ids, mean, std, torch.from_numpy(latent_noise), torch.from_numpy(noise), t
+        return drawn if plans is None else (*drawn, to_tensor(plans[chosen]) / 2 + 0.5)
 
     return batch

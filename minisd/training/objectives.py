@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..clip import CLIP, TextEncoder, contrastive_loss
+from ..controlnet import ControlNet
 from ..schedule import NoiseSchedule
 from ..unet import UNet
 from ..vae import AutoencoderKL
@@ -84,11 +85,10 @@ class UNetObjective(Objective):
     little is left to decide, don't take most of the training (Hang et al. 2023, section 3.4).
     """
 
-    net: UNet
     weight: Tensor
 
     def __init__(
-        self, net: UNet, text_encoder: TextEncoder, schedule: NoiseSchedule, scale: float, gamma: float
+        self, net: nn.Module, text_encoder: TextEncoder, schedule: NoiseSchedule, scale: float, gamma: float
     ):
         super().__init__()
         self.net, self.schedule, self.scale = net, schedule, scale
@@ -97,11 +97,43 @@ class UNetObjective(Objective):
         self.register_buffer("weight", snr.clamp(max=gamma) / snr)
 
     def forward(
-        self, ids: Tensor, mean: Tensor, std: Tensor, latent_noise: Tensor, noise: Tensor, t: Tensor
+        self,
+        ids: Tensor,
+        mean: Tensor,
+        std: Tensor,
+        latent_noise: Tensor,
+        noise: Tensor,
+        t: Tensor,
+        *plan: Tensor,
     ) -> Tensor:
-        """`latent_noise` draws the latents from their mean and std, `noise` is what the U-Net has to find."""
+        """`latent_noise` draws the latents from their mean and std, `noise` is what has to be found."""
         with torch.no_grad():
             context = self.text_encoder(ids)
         z0 = self.scale * (mean + std * latent_noise)
-        error = (self.net(self.schedule.add_noise(z0, noise, t), t, context) - noise).square()
+        error = (self.predict(self.schedule.add_noise(z0, noise, t), t, context, *plan) - noise).square()
         return (self.weight[t] * error.mean(dim=(1, 2, 3))).mean()
+
+    def predict(self, z: Tensor, t: Tensor, context: Tensor, *plan: Tensor) -> Tensor:
+        """The noise that is seen in noisy latents."""
+        return self.net(z, t, context)
+
+
+class ControlNetObjective(UNetObjective):
+    """The same loss of a U-Net that stays as it is, steered by a ControlNet (Zhang et al. 2023, eq. 5)."""
+
+    net: ControlNet
+
+    def __init__(
+        self,
+        net: ControlNet,
+        unet: UNet,
+        text_encoder: TextEncoder,
+        schedule: NoiseSchedule,
+        scale: float,
+        gamma: float,
+    ):
+        super().__init__(net, text_encoder, schedule, scale, gamma)
+        self.unet = unet.requires_grad_(False)
+
+    def predict(self, z: Tensor, t: Tensor, context: Tensor, *plan: Tensor) -> Tensor:
+        return self.unet(z, t, context, *self.net(z, t, context, *plan))
