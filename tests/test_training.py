@@ -4,7 +4,6 @@ import contextlib
 import json
 import math
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import diffusers
 import numpy as np
@@ -35,6 +35,7 @@ from minisd.training import data, examples, loop, stages
 from minisd.training.data import map_pictures, render_pictures, shrunk, to_tensor, training_scenes
 from minisd.training.examples import Latents
 from minisd.training.loop import fit, learning_rate
+from minisd.training.muon import Muon, orthogonal
 from minisd.training.objectives import (
     CLIPObjective,
     PaintingLoss,
@@ -362,21 +363,24 @@ def with_muon(tmp_path_factory):
     return checkpoint(out / "toy.pt")
 
 
-def test_matrices_move_by_muon_and_all_else_by_adamw(with_muon):
+def test_matrices_and_kernels_move_by_muon_and_all_else_by_adamw(with_muon):
     toy = Toy()
     conv, _, _, linear = toy.net
-    rest = [conv.weight, conv.bias, linear.bias]
+    kernel = kernel_as_matrix(conv.weight)
     both = {
-        0.01: torch.optim.AdamW(rest),
-        0.02: torch.optim.Muon([linear.weight], weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+        0.01: torch.optim.AdamW([conv.bias, linear.bias]),
+        0.02: torch.optim.Muon([kernel, linear.weight], weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
     }
     for step in range(8):
         toy.zero_grad()
         toy(*noise_batch(np.random.default_rng((0, step, 1)), 4)).backward()
         nn.utils.clip_grad_norm_(toy.parameters(), 1.0)
+        kernel.grad = conv.weight.grad.flatten(1)
         for peak, optimizer in both.items():
             optimizer.param_groups[0]["lr"] = learning_rate(step, 8, peak, 2)
             optimizer.step()
+        with torch.no_grad():
+            conv.weight.copy_(kernel.view_as(conv.weight))
     for name, x in toy.state_dict().items():
         torch.testing.assert_close(with_muon["objective"][name], x, rtol=1e-4, atol=1e-6)
 
@@ -438,12 +442,53 @@ def test_without_a_peak_for_muon_all_goes_to_adamw():
     assert sum(len(group["params"]) for group in adamw.param_groups) == 4
 
 
-def test_a_torch_without_muon_is_told_in_one_line(monkeypatch):
-    monkeypatch.delattr(torch.optim, "Muon")
-    said = f"^muon_peak needs torch 2.9 or newer, this is {re.escape(torch.__version__)}; set it to 0$"
-    with pytest.raises(ValueError, match=said):
-        loop.optimizers(Toy(), WITH_MUON)
-    assert len(loop.optimizers(Toy(), replace(WITH_MUON, muon_peak=0.0))) == 1
+def kernel_as_matrix(kernel):
+    """A kernel, (out, in, height, width), as the matrix (out, in height width), with its gradient."""
+    matrix = nn.Parameter(kernel.detach().flatten(1).clone())
+    matrix.grad = None if kernel.grad is None else kernel.grad.flatten(1).clone()
+    return matrix
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5, 3, 3, 3), (48, 2, 3, 3), (4, 8, 1, 1)], ids=str)
+@pytest.mark.parametrize(
+    "form", [torch.contiguous_format, torch.channels_last], ids=["plain", "channels_last"]
+)
+def test_muon_moves_a_kernel_as_torchs_muon_moves_its_matrix(shape, form):
+    torch.manual_seed(0)
+    weight = torch.randn(shape)
+    weight = nn.Parameter(weight.to(memory_format=form) if weight.ndim == 4 else weight)
+    theirs = kernel_as_matrix(weight)
+    optimizers = (
+        Muon([weight], lr=0.02),
+        torch.optim.Muon([theirs], lr=0.02, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+    )
+    for _ in range(4):
+        weight.grad = torch.randn_like(weight)
+        theirs.grad = weight.grad.flatten(1).clone()
+        for optimizer in optimizers:
+            optimizer.step()
+        torch.testing.assert_close(weight.detach().flatten(1), theirs.detach(), rtol=0, atol=1e-6)
+
+
+def test_muons_step_is_about_equally_large_in_all_directions():
+    torch.manual_seed(0)
+    for shape in ((32, 32), (32, 288), (288, 32)):
+        sizes = torch.linalg.svdvals(orthogonal(torch.randn(shape)))
+        assert sizes.min() > 0.6 and sizes.max() < 1.3, shape
+
+
+def test_muon_leaves_a_weight_without_a_gradient():
+    weight = nn.Parameter(torch.ones(2, 2))
+    Muon([weight], lr=0.02).step()
+    assert torch.equal(weight, torch.ones(2, 2))
+
+
+@pytest.mark.parametrize("precision, fused", [("bf16", False), ("no", True)])
+def test_in_bfloat16_on_a_cpu_attention_is_not_torchs_fused_one(precision, fused):
+    half = SimpleNamespace(device=torch.device("cpu"), mixed_precision=precision)
+    with loop.Loop.attention(SimpleNamespace(accelerator=half)):
+        assert torch.backends.cuda.flash_sdp_enabled() == fused  # the switch has no name of its own for CPUs
+    assert torch.backends.cuda.flash_sdp_enabled()
 
 
 # ---- all the stages, small

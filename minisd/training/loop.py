@@ -8,6 +8,7 @@ the same weights.
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from .machine import machine
+from .muon import Muon
 from .objectives import Objective
 from .recipe import DTYPES, Phase
 from .store import check_settings, newest_checkpoint, read_checkpoint, write_checkpoint
@@ -161,7 +164,8 @@ class Loop:
         for optimizer, peak in zip(self.optimizers, (phase.learning_rate_peak, phase.muon_peak)):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(self.step, phase.steps, peak, warmup)
-        loss = self.objective(*(x.to(self.accelerator.device) for x in batch(rng, self.share)))
+        with self.attention():
+            loss = self.objective(*(x.to(self.accelerator.device) for x in batch(rng, self.share)))
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         self.accelerator.backward(loss)
@@ -173,6 +177,11 @@ class Loop:
         if not math.isfinite(self.recent[-1]):
             raise diverged(self.path, f"the loss is {self.recent[-1]}", self.step)
         self.step += 1
+
+    def attention(self) -> AbstractContextManager[None]:
+        """How attention is computed: torch's fused one has a slow gradient in bfloat16 on CPUs (torch 2.13)."""
+        half = self.accelerator.device.type == "cpu" and self.accelerator.mixed_precision == "bf16"
+        return sdpa_kernel(SDPBackend.MATH) if half else nullcontext()
 
     def save(self) -> None:
         """Write the checkpoint, unless the weights are no numbers any more."""
@@ -204,22 +213,18 @@ class Loop:
 
 
 def optimizers(objective: Objective, phase: Phase) -> list[torch.optim.Optimizer]:
-    """AdamW for all that is trained; if the phase says so, Muon for the matrices, and AdamW for the rest.
+    """AdamW for all that is trained; if the phase says so, Muon for matrices and kernels, AdamW for the rest.
 
-    Muon makes the change of a matrix about equally large in all its directions. Embeddings (tables of vectors
-    for tokens, places) are no matrices in this sense. Raises ValueError where torch has no Muon (2.9 is the
-    first to have it).
+    Embeddings (tables of vectors for tokens, places) are no matrices in this sense.
     """
     trained = [(name, p) for name, p in objective.named_parameters() if p.requires_grad]
     if not phase.muon_peak:
         return [torch.optim.AdamW([p for _, p in trained], lr=phase.learning_rate_peak)]
-    if not hasattr(torch.optim, "Muon"):
-        raise ValueError(f"muon_peak needs torch 2.9 or newer, this is {torch.__version__}; set it to 0")
-    matrices = [p for name, p in trained if p.ndim == 2 and not name.endswith("embedding.weight")]
+    matrices = [p for name, p in trained if p.ndim in (2, 4) and not name.endswith("embedding.weight")]
     chosen = {id(p) for p in matrices}
     return [
         torch.optim.AdamW([p for _, p in trained if id(p) not in chosen], lr=phase.learning_rate_peak),
-        torch.optim.Muon(matrices, lr=phase.muon_peak, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices, lr=phase.muon_peak),
     ]
 
 

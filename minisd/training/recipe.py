@@ -56,7 +56,7 @@ class TokenizerSection(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Phase(Section):
-    """One run of the training loop, by AdamW; with `muon_peak` above 0, matrices by Muon (Jordan 2024)."""
+    """One run of the training loop, by AdamW; with `muon_peak` above 0, matrices and kernels by Muon."""
 
     steps: int = number(1, 100_000_000)
     batch_size: int = number(1, 4096)
