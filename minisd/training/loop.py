@@ -179,7 +179,7 @@ class Loop:
         self.step += 1
 
     def attention(self) -> AbstractContextManager[None]:
-        """How attention is computed: torch's fused one has a slow gradient in bfloat16 on CPUs (torch 2.13)."""
+        """How attention is computed: torch's fused one is slow to train in bfloat16 on CPUs (2.13)."""
         half = self.accelerator.device.type == "cpu" and self.accelerator.mixed_precision == "bf16"
         return sdpa_kernel(SDPBackend.MATH) if half else nullcontext()
 
