@@ -134,7 +134,10 @@ BANK["13.3"] = {
         1 + (s - 1) * (1 - without),
         s - (s - 1) * (2 * of_plus - 1),
         1 + 2 * (s - 1) * (1 - of_plus),
-        s + (1 - s) * (sympy.exp(2 * sympy.sqrt(a) * x / (1 - a)) - 1) / (sympy.exp(2 * sympy.sqrt(a) * x / (1 - a)) + 1),
+        s
+        + (1 - s)
+        * (sympy.exp(2 * sympy.sqrt(a) * x / (1 - a)) - 1)
+        / (sympy.exp(2 * sympy.sqrt(a) * x / (1 - a)) + 1),
         s + (1 - s) * sympy.sinh(sympy.sqrt(a) * x / (1 - a)) / sympy.cosh(sympy.sqrt(a) * x / (1 - a)),
     ],
 }
@@ -318,7 +321,9 @@ BANK["13.5"] = {
 def predictor(order=lambda p, n: (n, p), mix=None, ratio=None, blend=None):
     """An answer, with any of its four lines exchanged. The first and the second half are u and c."""
     mix = mix or (lambda u, c, s: u + s * (c - u))
-    ratio = ratio or (lambda u, c, guided: c.std((1, 2, 3), keepdim=True) / guided.std((1, 2, 3), keepdim=True))
+    ratio = ratio or (
+        lambda u, c, guided: c.std((1, 2, 3), keepdim=True) / guided.std((1, 2, 3), keepdim=True)
+    )
     blend = blend or (lambda guided, by, share: share * by * guided + (1 - share) * guided)
 
     def predict(unet, prompt, negative, s, share, x, t):
@@ -387,7 +392,6 @@ def blended_by_lerp(unet, prompt, negative, s, share, x, t):
 
 BANK["13.6"] = {
     "wrong": [
-        predictor(given_order, ratio=whole_batch),  # as given
         predictor(ratio=whole_batch),  # the order alone
         predictor(given_order),  # the spread alone
         predictor(both_prompt),
@@ -397,7 +401,9 @@ BANK["13.6"] = {
         predictor(ratio=over((0, 2, 3))),  # each channel, over the batch
         predictor(ratio=over((1, 2))),  # each column
         predictor(ratio=over((1, 2, 3), lambda u, c: u)),  # by the guess without
-        predictor(ratio=lambda u, c, guided: guided.std((1, 2, 3), keepdim=True) / c.std((1, 2, 3), keepdim=True)),
+        predictor(
+            ratio=lambda u, c, guided: guided.std((1, 2, 3), keepdim=True) / c.std((1, 2, 3), keepdim=True)
+        ),
         predictor(
             ratio=lambda u, c, guided: c.var((1, 2, 3), keepdim=True) / guided.var((1, 2, 3), keepdim=True)
         ),
