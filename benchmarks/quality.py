@@ -12,9 +12,9 @@ and depends on the model, so that neither a floor nor an interval can be read fr
 is right on average for every n, and its error can be told. Because both samples show the same scenes, a
 picture is never compared with the render of its own scene.
 
-The slips are those of anatomy.py, among the pictures that the judge passes: what is wrong with the others
-adherence.md tells. Two floors are beside every figure: other renders of the same scenes, and these through
-the VAE, which show what encoding and decoding cost by themselves.
+The slips are those of minisd/scenes/anatomy.py, among the pictures that the judge passes: what is wrong
+with the others adherence.md tells. Two floors are beside every figure: other renders of the same scenes, and
+these through the VAE, which show what encoding and decoding cost by themselves.
 """
 
 import argparse
@@ -26,7 +26,6 @@ import torch
 from tqdm import tqdm
 
 from adherence import GROUPS, ROOM, SAMPLER, Prompt, model_painter, prompts
-from anatomy import MISSING, PARTS, SMEARED, Examination, examine
 from common import (
     HERE,
     SEED,
@@ -46,6 +45,7 @@ from minisd.checkpoint import read_json, write_json
 from minisd.files import whole
 from minisd.pictures import to_pil
 from minisd.scenes import render_many
+from minisd.scenes.anatomy import MISSING, PARTS, SMEARED, Examination, examine
 from minisd.scenes.judge import Judge, as_pictures
 from minisd.sheets import labelled_sheet
 from parts import reconstruct

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from minisd import StableDiffusion
 from minisd.models import TINY
-from minisd.scenes import Scene, Thing, render, sample
+from minisd.scenes import Scene, Thing, anatomy, render, sample
 from minisd.scenes.judge import Judge
 from minisd.scenes.render import FRAME, MOON, Canvas, Placed, draw_sky, draw_thing
 
@@ -19,7 +19,6 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import adherence  # noqa: E402
-import anatomy  # noqa: E402
 import common  # noqa: E402
 import quality  # noqa: E402
 

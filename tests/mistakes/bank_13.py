@@ -55,6 +55,18 @@ S = sympy.symbols("s", positive=True)
 # 13.6
 
 
+def repaired(mix=torch.lerp, power=1, turn=lambda share: share):
+    """Both bugs repaired, and something else spoiled."""
+
+    def predict(unet, prompt, negative, s, share, x, t):
+        u, c = unet(x.repeat(2, 1, 1, 1), t, torch.cat([negative, prompt])).chunk(2)
+        guided, share = mix(u, c, s), turn(share)
+        spreads = [guess.flatten(1).std(1)[:, None, None, None] for guess in (c, guided)]
+        return guided * (1 - share + share * (spreads[0] / spreads[1]) ** power)
+
+    return predict
+
+
 def context_of(first, second):
     return torch.cat([first, second])
 
@@ -199,6 +211,8 @@ BANK = {
             (1 + s * doubt, "started from the guess with the class"),
             (1 + (s - 1) * (1 - sympy.tanh(sympy.sqrt(a) * x / (2 - 2 * a))), "half of what it should be"),
             (1 - doubt, "without the class"),
+            (s + 1 - doubt, "one picture in the class"),
+            (s + (1 - s) * sympy.tanh(sympy.sqrt(a) * x), "how wide is the noise"),
         ],
         "right": [
             s - (s - 1) * sympy.tanh(sympy.sqrt(a) * x / (1 - a)),
@@ -222,6 +236,9 @@ BANK = {
             ((v + g**2) ** S / (V + g**2) ** (S - 1), "The walks go on from there"),
             (v * (v / V * (V + g**2) / (v + g**2)) ** (S - 1), "guidance below g alone"),
             (sympy.sqrt(v * ((v + g**2) / (V + g**2)) ** (S - 1)), "standard deviation"),
+            (v * ((v + g**2) / (V + g**2)) ** S, "as wide as the class is"),
+            (v**S / (V + g**2) ** (S - 1), "can't have changed anything"),
+            (v * ((v + g**2) / (V + g**2)) ** (2 * S - 2), "that must give (13.11)"),
         ],
         "right": [
             sympy.exp(sympy.log(v) + (S - 1) * (sympy.log(v + g**2) - sympy.log(V + g**2))),
@@ -234,6 +251,13 @@ BANK = {
             (spread_alone, "Which context does the first half get"),
             (by_channels, "not of each channel's"),
             (to_the_negative, "spread of which guess"),
+            (repaired(mix=lambda u, c, s: (1 + s) * c - s * u), "starts from the other guess"),
+            (repaired(mix=lambda u, c, s: u + s * c), "It should be that guess"),
+            (repaired(power=2), "not variances"),
+            (repaired(power=-1), "upside down"),
+            (repaired(turn=lambda share: 1 - share), "which gets the share"),
+            (repaired(turn=lambda share: 1.0), "where is the share"),
+            (repaired(turn=lambda share: 0.0), "Nothing is rescaled"),
         ],
         "right": [two_calls, halves_exchanged],
     },

@@ -165,6 +165,21 @@ def of_each_channel(unet, prompt, negative, s, share, x, t):
     return share * ratio * guided + (1 - share) * guided
 
 
+def with_other(mix=None, ratio=None, blend=None):
+    """The right function, but for how it guides, compares the spreads, or blends."""
+    mix = mix or (lambda u, c, s: u + s * (c - u))
+    ratio = ratio or (lambda c, guided: c / guided)
+    blend = blend or (lambda share, rescaled, guided: share * rescaled + (1 - share) * guided)
+
+    def answer(unet, prompt, negative, s, share, x, t):
+        without, with_words = unet(torch.cat([x, x]), t, torch.cat([negative, prompt])).chunk(2)
+        guided = mix(without, with_words, s)
+        spreads = (guess.std((1, 2, 3), keepdim=True) for guess in (with_words, guided))
+        return blend(share, ratio(*spreads) * guided, guided)
+
+    return answer
+
+
 def by_the_negative(unet, prompt, negative, s, share, x, t):
     without, with_words = unet(torch.cat([x, x]), t, torch.cat([negative, prompt])).chunk(2)
     guided = without + s * (with_words - without)
@@ -364,6 +379,19 @@ EXERCISES = [
                 lambda x, a, s: math.tanh(math.sqrt(a) * x / (1 - a)),
                 "This is the guess without the class.",
             ),
+            Mistake(
+                None,
+                "At s = 1 a guided guess is the guess with the class, and there is one picture in the class.",
+                seen=lambda answer, cases: any(abs(answer(x, a, 1.0) - 1) > 1e-6 for x, a, _ in cases),
+            ),
+            Mistake(
+                None,
+                "At s = 0 yours is not the average of +1 and -1, each weighted by how likely it is under x. "
+                "How far from x do the two pictures lie once they are noised, and how wide is the noise?",
+                seen=lambda answer, cases: any(
+                    abs(answer(x, a, 0.0) - two_pictures(x, a, 0.0)) > 1e-6 for x, a, _ in cases
+                ),
+            ),
         ),
     ),
     Build(
@@ -422,6 +450,23 @@ EXERCISES = [
                 lambda v, V, s, g: v**0.5 * ((v + g**2) / (V + g**2)) ** ((s - 1) / 2),
                 "That is the standard deviation.",
             ),
+            Mistake(
+                None,
+                "With s = 1 nothing is guided: then the walks end as wide as the class is.",
+                seen=lambda answer, cases: any(abs(answer(v, V, 1.0, g) - v) > 1e-6 for v, V, _, g in cases),
+            ),
+            Mistake(
+                None,
+                "If guidance stops very far out already, at a huge g, it can't have changed anything.",
+                seen=lambda answer, cases: any(abs(answer(v, V, s, 1e6) - v) > 1e-3 for v, V, s, _ in cases),
+            ),
+            Mistake(
+                None,
+                "With g = 0 the walks are guided all the way, so that must give (13.11).",
+                seen=lambda answer, cases: any(
+                    abs(answer(v, V, s, 1e-6) - stopped_variance(v, V, s, 0)) > 1e-4 for v, V, s, _ in cases
+                ),
+            ),
         ),
     ),
     FindTheBug(
@@ -442,6 +487,33 @@ EXERCISES = [
                 "The rescaling is right now, picture by picture. Which context does the first half get?",
             ),
             Mistake(of_each_channel, "Of all the numbers of a picture's guess, not of each channel's."),
+            Mistake(
+                with_other(mix=lambda u, c, s: c + s * (c - u)),
+                "The order and the spread are right; (13.6) starts from the other guess.",
+            ),
+            Mistake(
+                with_other(mix=lambda u, c, s: u + s * c),
+                "What is left of (13.6) if both guesses are the same? It should be that guess.",
+            ),
+            Mistake(
+                with_other(ratio=lambda c, guided: (c / guided) ** 2),
+                "(13.16) compares standard deviations, not variances.",
+            ),
+            Mistake(
+                with_other(ratio=lambda c, guided: guided / c),
+                "The ratio is upside down: a guess that is too wide must shrink.",
+            ),
+            Mistake(
+                with_other(blend=lambda share, rescaled, guided: (1 - share) * rescaled + share * guided),
+                "Of the two that are blended in (13.16), which gets the share, and which the rest?",
+            ),
+            Mistake(
+                with_other(blend=lambda share, rescaled, guided: rescaled),
+                "That is rescaled all the way: where is the share?",
+            ),
+            Mistake(
+                with_other(blend=lambda share, rescaled, guided: guided), "Nothing is rescaled any more."
+            ),
             Mistake(
                 by_the_negative, "Rescaled to the spread of which guess? Look at the numerator of (13.16)."
             ),
