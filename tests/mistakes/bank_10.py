@@ -15,9 +15,9 @@ RIGHT = {
     "likeness to itself": 160,
     "skips": 9,
     "parameters": 1_843_840,
-    "growth of the work": 1,
-    "channels read": 960,
-    "error of the level": 2 / 9,
+    "growth by the skip": 1.5,
+    "numbers in the skips": 6_635_520,
+    "error of the brightness": 2 / 9,
 }
 
 # 10.2
@@ -175,17 +175,33 @@ def columns_first(network, height, width):
 
 a, b, D = sympy.symbols("a b D", positive=True)
 
+# 10.9
+
+SLIPS = {
+    "taken from the beginning": "crashes",
+    "two layers exchanged": "silent",
+    "skip before features": "silent",
+    "added": "crashes",
+    "a halving's input": "crashes",
+    "without the transformer block": "silent",
+    "conv_in not stored": "crashes",
+}
+
+# 10.10
+
+C, H = sympy.symbols("C H", positive=True)
+
 BANK = {
     "10.1": {
         "wrong": [
             (RIGHT | {"skips": 6}, "Layers are not all"),
             (RIGHT | {"skips": 7}, "One kind of part"),
             (RIGHT | {"skips": 8}, "before the first level"),
-            (RIGHT | {"growth of the work": 4}, "How many places"),
+            (RIGHT | {"growth by the skip": 2}, "half as many channels"),
             (RIGHT | {"likeness to itself": 320}, "make 1 together"),
-            (RIGHT | {"channels read": 640}, "channels read"),
+            (RIGHT | {"numbers in the skips": 9600}, "a number for every place"),
         ],
-        "right": [RIGHT, RIGHT | {"error of the level": 0.222, "parameters": 1_843_200}],
+        "right": [RIGHT, RIGHT | {"error of the brightness": 0.222, "parameters": 1_843_200}],
     },
     "10.2": {
         "wrong": [
@@ -260,5 +276,23 @@ BANK = {
             10 * a * b + 9 * b**2 + D * b + 2 * a + 6 * b,
             b * (10 * a + 9 * b + D + 6) + 2 * a,
         ],
+    },
+    "10.9": {
+        "wrong": [
+            (SLIPS | {"skip before features": "crashes"}, "as many as b + a"),
+            (SLIPS | {"added": "silent"}, "how many channels"),
+            (SLIPS | {"without the transformer block": "crashes"}, "change the shape"),
+            (SLIPS | {"conv_in not stored": "silent"}, "skips that are left"),
+        ],
+        "right": [SLIPS, list(SLIPS.values())],
+    },
+    "10.10": {
+        "wrong": [
+            (1 - C / (4 * 2**H), "height and the width"),
+            (C / 4 ** (H + 1), "what can be kept"),
+            (1 - C / 4**H, "more than one channel"),
+            (1 - 4 ** (H + 1) / C, "exchanged"),
+        ],
+        "right": [1 - C / 4 ** (H + 1), 1 - C / (4 * 2**H * 2**H)],
     },
 }
