@@ -255,9 +255,8 @@ def block_parameters(a, b, D):
 # 10.9
 
 
-@functools.cache
-def slips():
-    """Which slips stop the forward pass of a U-Net of three levels, by trying them."""
+def three_levels():
+    """A U-Net as in 10.9, fresh, and what its way up is called with."""
     blocks = {
         "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
         "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
@@ -269,40 +268,33 @@ def slips():
     z, context = torch.randn(1, 4, 16, 16), torch.zeros(1, 1, 8)
     emb = unet.embed_time(500, z)
     h, skips = unet.down(unet.conv_in(z), emb, context)
-    first = unet.up_blocks[0]
+    return unet, h, emb, context, skips
 
-    def outcome(run):
+
+@functools.cache
+def slips():
+    """Which slips stop the forward pass of a U-Net of three levels, by trying them."""
+    unet, h, emb, context, skips = three_levels()
+
+    def outcome(together=lambda h, skip: torch.cat([h, skip], dim=1), left=skips):
+        x, left = h, list(left)
         try:
-            run()
+            for level in unet.up_blocks:
+                for i in range(len(level.resnets)):
+                    x = level.layer(i, together(x, left.pop()), emb, context)
+                x = x if level.upsamplers is None else level.upsamplers[0](x, size=left[-1].shape[2:])
         except (RuntimeError, IndexError):
             return "crashes"
         return "silent"
 
-    def up(some):
-        return lambda: unet.up(h, emb, context, some)
-
-    def layer(together):
-        return lambda: first.layer(0, together(h, skips[-1]), emb, context)
-
-    def other_way():
-        x, left = h, list(skips)
-        for level in unet.up_blocks:
-            for i in range(len(level.resnets)):
-                x = level.layer(i, torch.cat([left.pop(), x], dim=1), emb, context)
-            x = x if level.upsamplers is None else level.upsamplers[0](x, size=left[-1].shape[2:])
-
-    def short(some):
-        """The layers' skips as the ResNet blocks made them: of the same shapes."""
-        return [skip.clone() for skip in some]
-
     return {
-        "taken from the beginning": outcome(up(skips[::-1])),
-        "two layers exchanged": outcome(up([skips[0], skips[2], skips[1], *skips[3:]])),
-        "skip before features": outcome(other_way),
-        "added": outcome(layer(torch.add)),
-        "a halving's input": outcome(up([*skips[:3], skips[2], *skips[4:]])),
-        "without the transformer block": outcome(up(short(skips))),
-        "conv_in not stored": outcome(up(skips[1:])),
+        "taken from the beginning": outcome(left=skips[::-1]),
+        "two layers exchanged": outcome(left=[skips[0], skips[2], skips[1], *skips[3:]]),
+        "skip before features": outcome(lambda h, skip: torch.cat([skip, h], dim=1)),
+        "added": outcome(torch.add),
+        "a halving's input": outcome(left=[*skips[:3], skips[2], *skips[4:]]),
+        "without the transformer block": outcome(left=[torch.randn_like(skip) for skip in skips]),
+        "conv_in not stored": outcome(left=skips[1:]),
     }
 
 
