@@ -85,10 +85,7 @@ def u_shape(unet: UNet, *inputs: Any, axes: Axes | None = None) -> Axes:
     """
     down, up, middle = watch(unet, inputs)
     sizes = sorted({one.shape[1] for one in down}, reverse=True)
-    rows, y = (
-        [],
-        0.0,
-    )  # the row of each box of the way down; that of the way up which reads it stands beside it
+    rows, y = [], 0.0  # of each box of the way down; that of the way up which reads it is beside it
     for before, one in zip([down[0], *down], down):
         y -= GAP if before.shape[1] != one.shape[1] else 0
         rows.append(y)
