@@ -201,6 +201,8 @@ BANK = {
             (RIGHT | {"skips": 8}, "before the first level"),
             (RIGHT | {"growth by the skip": 2}, "half as many channels"),
             (RIGHT | {"growth by the skip": 13.5}, "drops out"),
+            (RIGHT | {"skips": 5}, "Count what is stored"),
+            (RIGHT | {"error of the brightness": 0.9}, "again"),
             (RIGHT | {"numbers in the skips": 4096 * 9600}, "not all of one size"),
             (RIGHT | {"likeness to itself": 320}, "make 1 together"),
             (RIGHT | {"numbers in the skips": 9600}, "a number for every place"),
