@@ -158,7 +158,7 @@ def ends(axes: Axes, unet: UNet, inputs: tuple[Any, ...]) -> None:
 
 def resnet_block(axes: Axes | None = None) -> Axes:
     """Draw a ResNet block: its parts in a row, the time from below, the input around them."""
-    words, wide, high = ["h", "norm", "SiLU", "conv", "+", "norm", "SiLU", "conv", "+"], 0.72, 0.34
+    words, wide, high = ["h", "norm₁", "SiLU", "conv₁", "+", "norm₂", "SiLU", "conv₂", "+"], 0.72, 0.34
     axes = canvas(PAGE, 2.0, axes)
     axes.set(ylim=(-0.25, 1.75))
     look: dict[str, Any] = {"ha": "center", "va": "center", "color": INK, "fontsize": 10, "zorder": 4}
@@ -172,8 +172,13 @@ def resnet_block(axes: Axes | None = None) -> Axes:
         arrow(axes, [(centres[i] + beside[i], y), (centres[i + 1] - beside[i + 1], y)])
     arrow(axes, [(centres[-1] + 0.14, y), (PAGE - 0.1, y)])
     arrow(axes, [(centres[0], y + 0.16), (centres[0], 1.6), (centres[-1], 1.6), (centres[-1], y + 0.16)])
+    middle = (centres[0] + centres[-1]) / 2
+    look_in = {"facecolor": "white", "edgecolor": INK, "linestyle": "--", "zorder": 3}
+    axes.add_patch(Rectangle((middle - 2.0, 1.43), 4.0, high, **look_in))
     box(axes, (centres[4] - 1.5, 0.0), (3.0, high), "")
     axes.text(centres[4], high / 2, "$e_t$ → SiLU → linear", **look)
+    axes.text(middle, 1.6, "1 × 1 conv, where the channels change", **look)
+    axes.text(PAGE - 0.1, y - 0.24, "block(h)", **(look | {"ha": "right"}))
     arrow(axes, [(centres[4], high), (centres[4], y - 0.16)])
     return axes
 
