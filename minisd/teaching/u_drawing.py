@@ -174,7 +174,7 @@ def resnet_block(axes: Axes | None = None) -> Axes:
     arrow(axes, [(centres[0], y + 0.16), (centres[0], 1.6), (centres[-1], 1.6), (centres[-1], y + 0.16)])
     middle = (centres[0] + centres[-1]) / 2
     look_in = {"facecolor": "white", "edgecolor": INK, "linestyle": "--", "zorder": 3}
-    axes.add_patch(Rectangle((middle - 2.0, 1.43), 4.0, high, **look_in))
+    axes.add_patch(Rectangle((middle - 2.0, 1.46), 4.0, 0.28, **look_in))
     box(axes, (centres[4] - 1.5, 0.0), (3.0, high), "")
     axes.text(centres[4], high / 2, "$e_t$ → SiLU → linear", **look)
     axes.text(middle, 1.6, "1 × 1 conv, where the channels change", **look)
