@@ -1,9 +1,10 @@
 """The U-Net on one page: what a forward pass showed is what is drawn."""
 
 import torch
+from matplotlib import pyplot as plt
 
 from minisd import UNet
-from minisd.teaching.u_drawing import u_shape, watch
+from minisd.teaching.u_drawing import fields, resnet_block, u_shape, watch
 
 CONFIG = {
     "in_channels": 4,
@@ -51,3 +52,15 @@ def test_nothing_of_the_watching_stays():
     unet, inputs = small()
     watch(unet, inputs)
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in unet.modules())
+
+
+def test_a_block_is_drawn_in_the_order_of_its_parts():
+    words = [text.get_text() for text in resnet_block().texts if text.get_text()]
+    assert words[:9] == ["h", "norm₁", "SiLU", "conv₁", "+", "norm₂", "SiLU", "conv₂", "+"]
+    assert "$e_t$" in words[9]
+
+
+def test_fields_are_drawn_to_scale():
+    fields(8, {"first": (5, 3), "second": (12, 5)})
+    for axes, widths in zip(plt.gcf().axes, ((8, 5, 3), (8, 12, 5)), strict=True):
+        assert tuple(patch.get_width() for patch in axes.patches) == widths

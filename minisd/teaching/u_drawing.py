@@ -1,10 +1,13 @@
 """The U-Net on one page, in the shape of its letter, with what a forward pass showed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from ..unet import UNet
@@ -82,10 +85,7 @@ def u_shape(unet: UNet, *inputs: Any, axes: Axes | None = None) -> Axes:
     """
     down, up, middle = watch(unet, inputs)
     sizes = sorted({one.shape[1] for one in down}, reverse=True)
-    rows, y = (
-        [],
-        0.0,
-    )  # the row of each box of the way down; that of the way up which reads it stands beside it
+    rows, y = [], 0.0  # of each box of the way down; that of the way up which reads it is beside it
     for before, one in zip([down[0], *down], down):
         y -= GAP if before.shape[1] != one.shape[1] else 0
         rows.append(y)
@@ -154,3 +154,47 @@ def ends(axes: Axes, unet: UNet, inputs: tuple[Any, ...]) -> None:
     time = unet.time_embedding.linear_2.out_features  # type: ignore[union-attr]
     note = f"t → {time:,} numbers, read by every ResNet;\nthe context is read by every “words”"
     axes.text(PAGE / 2, top - 0.02, note, ha="center", **words)
+
+
+def resnet_block(axes: Axes | None = None) -> Axes:
+    """Draw a ResNet block: its parts in a row, the time from below, the input around them."""
+    words, wide, high = ["h", "norm₁", "SiLU", "conv₁", "+", "norm₂", "SiLU", "conv₂", "+"], 0.72, 0.34
+    axes = canvas(PAGE, 2.0, axes)
+    axes.set(ylim=(-0.25, 1.75))
+    look: dict[str, Any] = {"ha": "center", "va": "center", "color": INK, "fontsize": 10, "zorder": 4}
+    y, centres = 0.95, [0.4 + 1.05 * i for i in range(len(words))]
+    for x, word in zip(centres, words):
+        axes.text(x, y, word, **look)
+        if word not in ("h", "+"):
+            box(axes, (x - wide / 2, y - high / 2), (wide, high), "")
+    beside = [wide / 2 if word not in ("h", "+") else 0.14 for word in words]
+    for i in range(len(words) - 1):
+        arrow(axes, [(centres[i] + beside[i], y), (centres[i + 1] - beside[i + 1], y)])
+    arrow(axes, [(centres[-1] + 0.14, y), (PAGE - 0.1, y)])
+    arrow(axes, [(centres[0], y + 0.16), (centres[0], 1.6), (centres[-1], 1.6), (centres[-1], y + 0.16)])
+    middle = (centres[0] + centres[-1]) / 2
+    look_in = {"facecolor": "white", "edgecolor": INK, "linestyle": "--", "zorder": 3}
+    axes.add_patch(Rectangle((middle - 2.0, 1.46), 4.0, 0.28, **look_in))
+    box(axes, (centres[4] - 1.5, 0.0), (3.0, high), "")
+    axes.text(centres[4], high / 2, "$e_t$ → SiLU → linear", **look)
+    axes.text(middle, 1.6, "1 × 1 conv, where the channels change", **look)
+    axes.text(PAGE - 0.1, y - 0.24, "block(h)", **(look | {"ha": "right"}))
+    arrow(axes, [(centres[4], high), (centres[4], y - 0.16)])
+    return axes
+
+
+def fields(side: int, widths: Mapping[str, tuple[int, int]]) -> None:
+    """Draw squares around the middle of a square of `side`, a panel each: {title: (shaded, dashed)}."""
+    _, panels = plt.subplots(1, len(widths), figsize=(PAGE, 2.8))
+    most = max(side, *(max(pair) for pair in widths.values()))
+    for axes, (title, (shaded, dashed)) in zip(panels, widths.items()):
+        axes.add_patch(Rectangle((-side / 2, -side / 2), side, side, facecolor="white", edgecolor=INK))
+        for width, look in (
+            (shaded, {"facecolor": "#9dbbd6", "alpha": 0.6, "edgecolor": INK}),
+            (dashed, {"fill": False, "edgecolor": INK, "linestyle": "--"}),
+        ):
+            axes.add_patch(Rectangle((-width / 2, -width / 2), width, width, **look))
+        axes.plot(0, 0, "o", color=INK, markersize=3)
+        axes.set(xlim=(-most / 2 - 3, most / 2 + 3), ylim=(-most / 2 - 3, most / 2 + 3), aspect="equal")
+        axes.set_title(f"{title}: {shaded} (without: {dashed})", fontsize=9)
+        axes.set(xticks=[], yticks=[], facecolor="#ececec")

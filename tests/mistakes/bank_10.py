@@ -4,6 +4,8 @@ ones.
 
 import copy
 import math
+import runpy
+from pathlib import Path
 
 import sympy
 import torch
@@ -15,9 +17,9 @@ RIGHT = {
     "likeness to itself": 160,
     "skips": 9,
     "parameters": 1_843_840,
-    "growth of the work": 1,
-    "channels read": 960,
-    "error of the level": 2 / 9,
+    "growth by the skip": 1.5,
+    "numbers in the skips": 6_635_520,
+    "error of the brightness": 2 / 9,
 }
 
 # 10.2
@@ -175,17 +177,37 @@ def columns_first(network, height, width):
 
 a, b, D = sympy.symbols("a b D", positive=True)
 
+# 10.9
+
+SLIPS = {
+    "taken from the beginning": "crashes",
+    "two layers exchanged": "silent",
+    "skip before features": "silent",
+    "added": "crashes",
+    "a halving's input": "crashes",
+    "without the transformer block": "silent",
+    "conv_in not stored": "crashes",
+}
+
+# 10.10
+
+C, H = sympy.symbols("C H", positive=True)
+
 BANK = {
     "10.1": {
         "wrong": [
             (RIGHT | {"skips": 6}, "Layers are not all"),
             (RIGHT | {"skips": 7}, "One kind of part"),
             (RIGHT | {"skips": 8}, "before the first level"),
-            (RIGHT | {"growth of the work": 4}, "How many places"),
+            (RIGHT | {"growth by the skip": 2}, "half as many channels"),
+            (RIGHT | {"growth by the skip": 13.5}, "drops out"),
+            (RIGHT | {"skips": 5}, "Count what is stored"),
+            (RIGHT | {"error of the brightness": 0.9}, "again"),
+            (RIGHT | {"numbers in the skips": 4096 * 9600}, "not all of one size"),
             (RIGHT | {"likeness to itself": 320}, "make 1 together"),
-            (RIGHT | {"channels read": 640}, "channels read"),
+            (RIGHT | {"numbers in the skips": 9600}, "a number for every place"),
         ],
-        "right": [RIGHT, RIGHT | {"error of the level": 0.222, "parameters": 1_843_200}],
+        "right": [RIGHT, RIGHT | {"error of the brightness": 0.222, "parameters": 1_843_200}],
     },
     "10.2": {
         "wrong": [
@@ -261,4 +283,37 @@ BANK = {
             b * (10 * a + 9 * b + D + 6) + 2 * a,
         ],
     },
+    "10.9": {
+        "wrong": [
+            (SLIPS | {"skip before features": "crashes"}, "as many as b + a"),
+            (SLIPS | {"added": "silent"}, "how many channels"),
+            (SLIPS | {"without the transformer block": "crashes"}, "change the shape"),
+            (SLIPS | {"conv_in not stored": "silent"}, "skips that are left"),
+        ],
+        "right": [SLIPS, list(SLIPS.values())],
+    },
+    "10.10": {
+        "wrong": [
+            (1 - C / (4 * 2**H), "height and the width"),
+            (C / 4 ** (H + 1), "what can be kept"),
+            (1 - C / 4**H, "more than one channel"),
+            (1 - 4 ** (H + 1) / C, "exchanged"),
+        ],
+        "right": [1 - C / 4 ** (H + 1), 1 - C / (4 * 2**H * 2**H)],
+    },
 }
+
+# From the blind bank one wrong answer for each message that none above hears.
+UNHEARD = {
+    "10.1": (1, 2, 3, 7, 8, 9, 11, 13, 14, 16, 22, 23, 24),
+    "10.2": (5, 6, 7, 8, 9),
+    "10.3": (5, 10, 13),
+    "10.4": (4, 6, 7, 10, 11),
+    "10.7": (5, 7),
+    "10.8": (2, 5, 6, 7, 8, 9, 10, 12),
+    "10.9": (0, 1, 4),
+    "10.10": (3, 5, 6, 8),
+}
+BLIND = runpy.run_path(str(Path(__file__).parent.parent / "blind" / "bank_10.py"))["BANK"]
+for number, places in UNHEARD.items():
+    BANK[number]["wrong"] += [(BLIND[number]["wrong"][place], "") for place in places]

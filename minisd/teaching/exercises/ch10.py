@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...blocks import timestep_embedding
+from ...sd15 import SD15
+from ...unet import UNet
 from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken
 
 # 10.1
@@ -16,19 +18,29 @@ from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, R
 @functools.cache
 def measured():
     big = torch.device("meta")
+    with big:
+        unet, z = UNet(SD15["unet"]), torch.empty(1, 4, 64, 64)
+        _, skips = unet.down(unet.conv_in(z), unet.embed_time(0, z), torch.empty(1, 77, 768))
     code = timestep_embedding(torch.tensor([500]), 320)[0]
     conv = nn.Conv2d(320, 640, 3, device=big)
     y = torch.randn(100_000, 8, generator=torch.Generator().manual_seed(0))
-    level, seen = y[:, :1], y[:, :1] + 2**0.5 * y[:, 1:]
-    guess = seen @ torch.linalg.lstsq(seen, level).solution
+    brightness, seen = y[:, :1], y[:, :1] + 2**0.5 * y[:, 1:]
+    guess = seen @ torch.linalg.lstsq(seen, brightness).solution
     return {
         "likeness to itself": float(code @ code),
         "skips": 1 + 3 * 2 + 2,
         "parameters": sum(p.numel() for p in conv.parameters()),
-        "growth of the work": 16 * 16 * 2 * 2 / (32 * 32),
-        "channels read": 640 + 320,
-        "error of the level": float((guess - level).square().mean()),
+        "growth by the skip": (640 + 320) / 640,
+        "numbers in the skips": sum(skip.numel() for skip in skips),
+        "error of the brightness": float((guess - brightness).square().mean()),
     }
+
+
+def some_skips(guess):
+    """Whether a number of numbers comes from other parts than the twelve skips, each once."""
+    parts = [64**2 * 320] * 3 + [32**2 * 320] + [32**2 * 640] * 2 + [16**2 * 640] + [16**2 * 1280] * 2
+    right = sum(parts) + 3 * 8**2 * 1280
+    return abs(guess - right) > 0.02 * right
 
 
 # 10.2
@@ -47,6 +59,23 @@ def general_embedding(t, width, flip_sin_to_cos, freq_shift):
     angles = t[:, None].float() * torch.exp(-math.log(10000.0) * exponent)[None, :]
     parts = [angles.cos(), angles.sin()] if flip_sin_to_cos else [angles.sin(), angles.cos()]
     return torch.cat(parts, dim=1)
+
+
+def embedding_with(t, width, flip_sin_to_cos, exponent):
+    """With the speeds 10000 to the power of minus exponent(i)."""
+    angles = t[:, None].float() * 10000.0 ** -exponent(torch.arange(width // 2, dtype=torch.float32))
+    parts = [angles.cos(), angles.sin()] if flip_sin_to_cos else [angles.sin(), angles.cos()]
+    return torch.cat(parts, dim=1)
+
+
+def other_speeds(answer, cases):
+    """Whether the fastest clock is right in every case, and the second is not in any."""
+    ours, theirs = ([f(*case) for case in cases] for f in (answer, general_embedding))
+
+    def agree(i):
+        return [torch.allclose(a[:, i], b[:, i], atol=1e-3) for a, b in zip(ours, theirs)]
+
+    return all(agree(0)) and not any(agree(1))
 
 
 def embeddings(rng):
@@ -78,6 +107,18 @@ def broken_norm(x, groups, gain, shift, kappa, dealt=True, whole_batch=True):
     variance = parts.var(dim=over, keepdim=True, correction=0)
     normed = ((parts - mean) / (variance + kappa).sqrt()).reshape(x.shape)
     return normed * gain.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
+
+
+def varied_norm(
+    x, groups, gain, shift, kappa, over=(2, 3, 4), correction=0, power=0.5, centred=True, shift_first=False
+):
+    """The right norm, but for one thing."""
+    parts = x.reshape(len(x), groups, -1, *x.shape[2:])
+    mean = parts.mean(dim=over, keepdim=True) * centred
+    variance = parts.var(dim=over, keepdim=True, correction=correction)
+    normed = ((parts - mean) / (variance + kappa) ** power).reshape(x.shape)
+    gain, shift = gain.view(1, -1, 1, 1), shift.view(1, -1, 1, 1)
+    return (normed + shift) * gain if shift_first else normed * gain + shift
 
 
 def pictures(rng):
@@ -211,6 +252,59 @@ def block_parameters(a, b, D):
     return 9 * a * b + 9 * b**2 + a * b + D * b + 2 * a + 6 * b
 
 
+# 10.9
+
+
+def three_levels():
+    """A U-Net as in 10.9, fresh, and what its way up is called with."""
+    blocks = {
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+        "block_out_channels": [32, 64, 64],
+        "attention_head_dim": 4,
+        "cross_attention_dim": 8,
+    }
+    unet = UNet(SD15["unet"] | blocks).requires_grad_(False)
+    z, context = torch.randn(1, 4, 16, 16), torch.zeros(1, 1, 8)
+    emb = unet.embed_time(500, z)
+    h, skips = unet.down(unet.conv_in(z), emb, context)
+    return unet, h, emb, context, skips
+
+
+@functools.cache
+def slips():
+    """Which slips stop the forward pass of a U-Net of three levels, by trying them."""
+    unet, h, emb, context, skips = three_levels()
+
+    def outcome(together=lambda h, skip: torch.cat([h, skip], dim=1), left=skips):
+        x, left = h, list(left)
+        try:
+            for level in unet.up_blocks:
+                for i in range(len(level.resnets)):
+                    x = level.layer(i, together(x, left.pop()), emb, context)
+                x = x if level.upsamplers is None else level.upsamplers[0](x, size=left[-1].shape[2:])
+        except (RuntimeError, IndexError):
+            return "crashes"
+        return "silent"
+
+    return {
+        "taken from the beginning": outcome(left=skips[::-1]),
+        "two layers exchanged": outcome(left=[skips[0], skips[2], skips[1], *skips[3:]]),
+        "skip before features": outcome(lambda h, skip: torch.cat([skip, h], dim=1)),
+        "added": outcome(torch.add),
+        "a halving's input": outcome(left=[*skips[:3], skips[2], *skips[4:]]),
+        "without the transformer block": outcome(left=[torch.randn_like(skip) for skip in skips]),
+        "conv_in not stored": outcome(left=skips[1:]),
+    }
+
+
+# 10.10
+
+
+def narrow(C, H):
+    return 1 - C / 4 ** (H + 1)
+
+
 EXERCISES = [
     Predict(
         number="10.1",
@@ -224,8 +318,83 @@ EXERCISES = [
             Mistake(lambda: {"skips": 7}, "One kind of part that stores its output is still missing."),
             Mistake(lambda: {"skips": 8}, "Something is stored before the first level begins."),
             Mistake(
-                lambda: {"growth of the work": 4},
-                "That is the parameters. How many places are left to visit?",
+                lambda: {"growth by the skip": 2},
+                "The skip has half as many channels as come from below. How many are read in all?",
+            ),
+            Mistake(
+                lambda: {"growth by the skip": 0.5},
+                "That is what the skip adds. How many times the old work is the new?",
+            ),
+            Mistake(
+                lambda: {"growth by the skip": 9 * 1.5},
+                "The kernel is the same before and after, and so drops out of the factor.",
+            ),
+            Mistake(
+                lambda: {"growth by the skip": 2.25},
+                "Only the channels that are read grow; those that are made do not.",
+            ),
+            Mistake(
+                lambda: {"numbers in the skips": 64**2 * (4 * 320 + 3 * 640 + 5 * 1280)},
+                "The skips are not all of one size: what is stored below has fewer places.",
+            ),
+            Mistake(
+                lambda: {"numbers in the skips": 4 * 320 + 3 * 640 + 5 * 1280},
+                "Those are the channels. Each channel holds a number for every place.",
+            ),
+            Mistake(
+                None,
+                "Some skips are left out, or counted twice: the list holds what conv_in makes, "
+                "each layer and each halving, all in the size in which they are made.",
+                seen=lambda guesses, cases: some_skips(guesses["numbers in the skips"]),
+            ),
+            Mistake(
+                lambda: {"parameters": 320 * 640 + 640},
+                "A kernel of 3 × 3 has nine weights for every pair of channels.",
+            ),
+            Mistake(
+                lambda: {"parameters": 3 * 320 * 640 + 640},
+                "A kernel of 3 × 3 has nine weights for every pair of channels.",
+            ),
+            Mistake(
+                lambda: {"parameters": 9 * 640 * 640 + 640},
+                "One side of each kernel is the channels that are read, the other those that are made.",
+            ),
+            Mistake(
+                lambda: {"parameters": 9 * 320 * 320 + 320},
+                "One side of each kernel is the channels that are read, the other those that are made.",
+            ),
+            Mistake(lambda: {"likeness to itself": 1}, "It is the sum of (10.4), not divided by anything."),
+            Mistake(
+                lambda: {"likeness to itself": math.sqrt(160)},
+                "That is the length; the dot product is its square.",
+            ),
+            Mistake(
+                lambda: {"likeness to itself": 0},
+                "No angle lies between a vector and itself: every cosine is 1.",
+            ),
+            Mistake(lambda: {"skips": 12}, "That is a network of four levels."),
+            Mistake(lambda: {"skips": 10}, "The lowest level has no halving, and the middle stores nothing."),
+            Mistake(
+                None,
+                "Count what is stored: the first convolution's output, each layer's, each halving's.",
+                seen=lambda guesses, cases: abs(guesses["skips"] - 9) > 0.18,
+            ),
+            Mistake(
+                lambda: {"error of the brightness": 1 / 8},
+                "What hides the brightness has variance 2 here, not 1.",
+            ),
+            Mistake(
+                lambda: {"error of the brightness": 2 / 7},
+                "That is the error of the plain average. The best multiple of it does better.",
+            ),
+            Mistake(
+                lambda: {"error of the brightness": 7 / 9},
+                "That is the best multiple of the average, or what is known; the error is the rest.",
+            ),
+            Mistake(
+                None,
+                "Look at (10.1) again: what is n here, and what the variance of what hides the brightness?",
+                seen=lambda guesses, cases: abs(guesses["error of the brightness"] - 2 / 9) > 0.005,
             ),
             Mistake(lambda: {"likeness to itself": 320}, "A cosine and a sine of one angle make 1 together."),
         ),
@@ -254,6 +423,26 @@ EXERCISES = [
                 lambda N, L: 1 + 2 * N * (2**L - 1) + 4 * (2 ** (L - 1) - 1),
                 "A halving reads the level that it leaves, not the one to which it leads.",
             ),
+            Mistake(
+                lambda N, L: 1 + N * (2**L - 1) + (2 ** (L - 1) - 1),
+                "A kernel of three looks one place to each side.",
+            ),
+            Mistake(
+                lambda N, L: 1 + 3 * N * (2**L - 1) + 3 * (2 ** (L - 1) - 1),
+                "A convolution adds k - 1, not k: the number in the middle was seen already.",
+            ),
+            Mistake(
+                lambda N, L: 1 + 2 * N * 2**L + 2 * 2 ** (L - 1),
+                "1 + 2 + 4 + ... is one less than the next power of 2.",
+            ),
+            Mistake(
+                lambda N, L: 1 + 2 * N * (2 ** (L - 1) - 1) + 2 * (2 ** (L - 1) - 1),
+                "The lowest level has its N convolutions, too.",
+            ),
+            Mistake(
+                lambda N, L: 1 + 2 * N * 2 ** (L - 1),
+                "That is the lowest level alone; those above it have their part.",
+            ),
         ),
     ),
     Build(
@@ -277,6 +466,26 @@ EXERCISES = [
                 lambda t, width, flip, shift: general_embedding(t, width, flip, 2 * shift),
                 "The shift is taken from a number of pairs, not from a number of entries.",
             ),
+            Mistake(
+                lambda t, width, flip, shift: embedding_with(t, width, flip, lambda i: i / (width - shift)),
+                "i runs over the pairs; what it is divided by counts pairs too, not entries.",
+            ),
+            Mistake(
+                lambda t, width, flip, shift: embedding_with(
+                    t, width, flip, lambda i: (i + 1) / (width // 2 - shift)
+                ),
+                "The first clock has i = 0, and speed 1.",
+            ),
+            Mistake(
+                None,
+                "The first clock is right, the others turn at the wrong speeds. Is the base 10000?",
+                seen=lambda answer, cases: other_speeds(answer, cases),
+            ),
+            Mistake(
+                None,
+                "Both halves are the same: one should hold the cosines, the other the sines.",
+                seen=lambda answer, cases: all(torch.equal(*answer(*case).chunk(2, dim=1)) for case in cases),
+            ),
         ),
     ),
     FindTheBug(
@@ -295,6 +504,26 @@ EXERCISES = [
             Mistake(
                 functools.partial(broken_norm, dealt=False, whole_batch=True),
                 "The groups are right. Would a picture come out the same if it were alone in its batch?",
+            ),
+            Mistake(
+                functools.partial(varied_norm, correction=1),
+                "The variance is the mean of the squares: divide by how many there are, not by one less.",
+            ),
+            Mistake(
+                functools.partial(varied_norm, power=1),
+                "You divide by the variance; it should be the root of it.",
+            ),
+            Mistake(
+                functools.partial(varied_norm, over=(2,)),
+                "Mean and variance are taken over the whole picture as well, not place by place.",
+            ),
+            Mistake(
+                functools.partial(varied_norm, centred=False),
+                "The mean is not taken away.",
+            ),
+            Mistake(
+                functools.partial(varied_norm, shift_first=True),
+                "The shift comes after the factor (10.6), so it is not multiplied by it.",
             ),
         ),
     ),
@@ -350,6 +579,14 @@ EXERCISES = [
                 counted_field,
                 "You count the inputs that have a slope; with holes in between, the stretch is longer.",
             ),
+            Mistake(
+                lambda network, height, width: (height, width),
+                "That is the whole input: the sum of all outputs sees everything. Take one of them.",
+            ),
+            Mistake(
+                lambda network, height, width: tuple(one // 2 for one in field_of(network, height, width)),
+                "That is how far it sees to one side. From the first pixel to the last it is more.",
+            ),
         ),
     ),
     Derive(
@@ -371,6 +608,118 @@ EXERCISES = [
             Mistake(
                 lambda a, b, D: 9 * a * b + 9 * b**2 + a * b + D * b + 2 * a + 2 * b,
                 "A convolution and a linear layer have a bias for every channel that they make.",
+            ),
+            Mistake(
+                lambda a, b, D: block_parameters(a, b, D) - 2 * a - 2 * b,
+                "Each norm has a gain and a shift for every channel that it reads.",
+            ),
+            Mistake(
+                lambda a, b, D: block_parameters(a, b, D) - a - b,
+                "A norm learns two numbers for each channel, a factor and a shift.",
+            ),
+            Mistake(
+                lambda a, b, D: block_parameters(a, b, D) - b,
+                "One bias a channel is missing: three convolutions and the time's map have some.",
+            ),
+            Mistake(
+                lambda a, b, D: block_parameters(a, b, D) + 8 * a * b,
+                "What carries the input over looks at one place only: its kernel is 1 × 1.",
+            ),
+            Mistake(
+                lambda a, b, D: block_parameters(a, b, D) - 9 * b**2 + 9 * a * b,
+                "The second convolution reads what the first one made. How many channels is that?",
+            ),
+            Mistake(
+                lambda a, b, D: block_parameters(a, b, D) - 2 * b + 2 * a,
+                "The second norm comes after the first convolution. How many channels does it read?",
+            ),
+            Mistake(
+                lambda a, b, D: block_parameters(a, b, D) - 8 * a * b - 8 * b**2,
+                "A kernel of 3 × 3 has nine weights for every pair of channels.",
+            ),
+            Mistake(
+                lambda a, b, D: block_parameters(a, b, D) - 6 * (a * b + b**2),
+                "A kernel of 3 × 3 has nine weights for every pair of channels.",
+            ),
+            Mistake(
+                lambda a, b, D: block_parameters(a, b, D) - D * b + D * a,
+                "Where is the time added, before the first convolution or after it?",
+            ),
+            Mistake(
+                lambda a, b, D: block_parameters(a, b, D) - 9 * b**2 - b,
+                "There are two convolutions of 3 × 3 in the block.",
+            ),
+        ),
+    ),
+    Predict(
+        number="10.9",
+        name="slips",
+        section="10.4",
+        minutes=15,
+        measure=slips,
+        within=0,
+        mistakes=(
+            Mistake(
+                lambda: {"skip before features": "crashes"},
+                "a + b channels are as many as b + a. What else could the convolution notice?",
+            ),
+            Mistake(
+                lambda: {"added": "silent"},
+                "The shapes may be equal, but how many channels does the convolution after it expect?",
+            ),
+            Mistake(
+                lambda: {"two layers exchanged": "crashes"},
+                "Write down the shapes of the two layers of one level: do they differ?",
+            ),
+            Mistake(
+                lambda: {"taken from the beginning": "silent"},
+                "The first layer of the way up works at the smallest size. Which skip does it get?",
+            ),
+            Mistake(
+                lambda: {"a halving's input": "silent"},
+                "What is the size of a halving's input, and that of the features it is stacked with?",
+            ),
+            Mistake(
+                lambda: {"without the transformer block": "crashes"},
+                "Does a transformer block change the shape of a picture?",
+            ),
+            Mistake(
+                lambda: {"conv_in not stored": "silent"},
+                "Count the layers of the way up, and the skips that are left for them.",
+            ),
+        ),
+    ),
+    Derive(
+        number="10.10",
+        name="lost",
+        section="10.1",
+        minutes=10,
+        right=narrow,
+        ranges={"C": (1, 9), "H": (1, 4)},
+        mistakes=(
+            Mistake(
+                lambda C, H: 1 - C / (4 * 2**H),
+                "A halving halves the height and the width. How many places are left?",
+            ),
+            Mistake(lambda C, H: C / 4 ** (H + 1), "That is what can be kept. What is lost is the rest."),
+            Mistake(lambda C, H: 1 - C / 4**H, "The latents have more than one channel."),
+            Mistake(
+                lambda C, H: 1 - C / 4,
+                "Those are the channels alone. The lowest level has fewer places than the latents, too.",
+            ),
+            Mistake(lambda C, H: 1 - 4 ** (H + 1) / C, "m and n are exchanged: m is the narrow place."),
+            Mistake(lambda C, H: 1 - 4 * C / 4**H, "The latents' channels belong to n, which divides."),
+            Mistake(
+                lambda C, H: 1 - C / (4 * 4 ** (H + 1)),
+                "H counts the halvings; one too many is in your formula.",
+            ),
+            Mistake(
+                lambda C, H: 1 - C / (4 * H),
+                "A quarter of the places is left at each halving, again and again.",
+            ),
+            Mistake(
+                lambda C, H: 1 - C / (4 * 4 * H),
+                "A quarter of the places is left at each halving, again and again.",
             ),
         ),
     ),
