@@ -37,11 +37,37 @@ def raised(w, delta):
     return w * math.exp(delta) / (1 - w + w * math.exp(delta))
 
 
+def at(formula, delta):
+    """The new weight at some old ones, for one delta."""
+    return [formula(w, delta) for w in (0.1, 0.4, 0.8)]
+
+
+def moves_unasked(formula, cases):
+    return any(abs(new - w) > 1e-6 for new, w in zip(at(formula, 0.0), (0.1, 0.4, 0.8)))
+
+
+def never_takes_all(formula, cases):
+    return any(abs(new - 1) > 1e-3 for new in at(formula, 20.0))
+
+
+def never_gives_up(formula, cases):
+    return any(abs(new) > 1e-3 for new in at(formula, -20.0))
+
+
 # 11.3
 
 
 def inner_width(D):
     return (8 * D**2 + 4 * D) / (3 * D + 2)
+
+
+def matrices_amiss(formula, cases):
+    """Far out, where the biases do not matter, it is not two matrices against three."""
+    return abs(formula(1e7) / 1e7 - 8 / 3) > 1e-3
+
+
+def biases_amiss(formula, cases):
+    return not matrices_amiss(formula, cases)
 
 
 # 11.4
@@ -108,6 +134,49 @@ def scaled_to_one(weights):
     return maps / maps.amax(dim=(0, 1), keepdim=True)
 
 
+def one_hot(rows, columns, words, which, heads=1):
+    """Weights that give everything to one word."""
+    table = torch.zeros(heads, rows, columns, words)
+    table[..., which] = 1
+    return table
+
+
+def not_one(function, cases):
+    """The words' weights at a place do not add up to 1."""
+    return any((function(*case).sum(dim=-1) - 1).abs().max() > 1e-3 for case in cases)
+
+
+def a_head_unread(function, cases):
+    """Another second head changes nothing."""
+    weights = [torch.cat([one_hot(2, 2, 3, 0), one_hot(2, 2, 3, which)]) for which in (1, 2)]
+    return torch.equal(*(function([table, one_hot(2, 2, 3, 0)]) for table in weights))
+
+
+def a_layer_unread(function, cases):
+    """Another small layer changes nothing."""
+    answers = [function([one_hot(2, 2, 3, which), one_hot(4, 4, 3, 0)]) for which in (1, 2)]
+    return torch.equal(*answers)
+
+
+def layers_unequal(function, cases):
+    """One layer for each word: their shares are not the same."""
+    shares = function([one_hot(1, 1, 3, 0), one_hot(2, 2, 3, 1), one_hot(4, 4, 3, 2)])
+    return (shares - 1 / 3).abs().max() > 1e-3
+
+
+def blocks_uneven(function, cases):
+    """What one place of a small layer became is not the same everywhere in its block."""
+    small = torch.randn(1, 2, 2, 3, generator=torch.Generator().manual_seed(0)).softmax(dim=-1)
+    blocks = function([small, one_hot(4, 4, 3, 0)]).unflatten(1, (2, 2)).unflatten(0, (2, 2))
+    return (blocks - blocks[:, :1, :, :1]).abs().max() > 1e-3
+
+
+def a_layer_changed(function, cases):
+    """A layer alone, with one head, does not come back as it was."""
+    table = torch.randn(1, 2, 3, 4, generator=torch.Generator().manual_seed(0)).softmax(dim=-1)
+    return (function([table]) - table[0]).abs().max() > 1e-3
+
+
 # 11.5
 
 
@@ -146,6 +215,14 @@ def only_the_order(weights, prompts, each):
 
 def every_second(weights, prompts, each):
     return weights[1::2].mean(dim=1).unflatten(0, (prompts, each)).mean(dim=1)
+
+
+def other_half_read(function, cases):
+    """Other weights in the half without words change the result."""
+    weights, prompts, each = cases[0]
+    changed = weights.clone()
+    changed[: len(changed) // 2] = 0
+    return not torch.allclose(function(weights, prompts, each), function(changed, prompts, each))
 
 
 # 11.6
@@ -261,6 +338,42 @@ def zeros_outside(attention, h, left, right, columns):
     return attention(h * chosen, left) + attention(h * ~chosen, right)
 
 
+def who_reads_what(function, rows=3, columns=4, words=(3, 3)):
+    """(rows, columns): 0 where the left context was read, 1 where the right one was, by a mock attention."""
+    h, contexts = (
+        torch.randn(1, rows * columns, 2),
+        [torch.full((1, m, 2), float(i)) for i, m in enumerate(words)],
+    )
+    answer = function(lambda h, c: 0 * h + c.mean(), h, *contexts, columns)
+    return answer[0, :, 0].unflatten(0, (rows, columns))
+
+
+def table_added(function, cases):
+    """Where every answer is 0, something else comes back."""
+    h = torch.ones(1, 12, 2)
+    return function(lambda h, c: 0 * h, h, torch.zeros(1, 3, 2), torch.zeros(1, 3, 2), 4).abs().max() > 1e-3
+
+
+def read_in_part(function, cases):
+    found = who_reads_what(function)
+    return ((found - found.round()).abs() > 1e-3).any() or found.max() > 1.1
+
+
+def rows_matter(function, cases):
+    found = who_reads_what(function)
+    return (found != found[:1]).any()
+
+
+def border_amiss(function, cases):
+    return who_reads_what(function)[0].tolist() != [0, 0, 1, 1]
+
+
+def words_lost(function, cases):
+    """A mock attention answers with the number of words that it is given."""
+    h, contexts = torch.randn(1, 4, 2), [torch.zeros(1, m, 2) for m in (2, 5)]
+    return {*function(lambda h, c: 0 * h + c.shape[1], h, *contexts, 2).flatten().tolist()} != {2, 5}
+
+
 # 11.8
 
 MARK, REFERENCE = 3, [3, 8]
@@ -273,7 +386,10 @@ def kept_vectors(places) -> list[int]:
     """The places as whole numbers from 0 to 76, each once; else RuleBroken."""
     if isinstance(places, (str, bytes)) or not hasattr(places, "__iter__"):
         raise RuleBroken("give a list of places, whole numbers from 0 to 76")
-    chosen = [int(place) for place in places]
+    given = list(places)
+    chosen = [int(place) for place in given]
+    if any(place != number for place, number in zip(given, chosen, strict=True)):
+        raise RuleBroken("every place is a whole number from 0 to 76")
     if not all(0 <= place <= 76 for place in chosen) or len({*chosen}) != len(chosen):
         raise RuleBroken("every place is a whole number from 0 to 76 and comes once")
     return chosen
@@ -377,6 +493,21 @@ EXERCISES = [
                 lambda w, delta: w + delta * w * (1 - w),
                 "That is the slope of (8.7) times delta, right for a small delta alone.",
             ),
+            Mistake(
+                None,
+                "With delta = 0 nothing is changed, and your formula gives another weight than w.",
+                seen=moves_unasked,
+            ),
+            Mistake(
+                None,
+                "With a large delta this word should have nearly all the weight. Put 20 into your formula.",
+                seen=never_takes_all,
+            ),
+            Mistake(
+                None,
+                "With a very negative delta this word should have no weight. Put -20 into your formula.",
+                seen=never_gives_up,
+            ),
         ),
     ),
     Derive(
@@ -396,6 +527,16 @@ EXERCISES = [
             Mistake(
                 lambda D: (8 * D**2 + 4 * D) / (3 * D + 1),
                 "How many biases does the first, double layer have?",
+            ),
+            Mistake(
+                None,
+                "Count the matrices first: two of D × 4D on one side; how many of D × f on the other?",
+                seen=matrices_amiss,
+            ),
+            Mistake(
+                None,
+                "The matrices are right; the biases are not. Which layers have how many, on either side?",
+                seen=biases_amiss,
             ),
         ),
     ),
@@ -418,6 +559,36 @@ EXERCISES = [
             ),
             Mistake(smoothed, "You blend neighbouring places. Each place should keep its own weight."),
             Mistake(scaled_to_one, "Each map was scaled. Then the words at a place no longer add up to 1."),
+            Mistake(
+                None,
+                "At a place your words do not add up to 1: something is summed, scaled or picked.",
+                seen=not_one,
+            ),
+            Mistake(
+                None,
+                "Not every head is read: another second head changes nothing.",
+                seen=a_head_unread,
+            ),
+            Mistake(
+                None,
+                "A smaller layer is not read: another one changes nothing.",
+                seen=a_layer_unread,
+            ),
+            Mistake(
+                None,
+                "One layer with one head should come back as it is. Yours comes back changed.",
+                seen=a_layer_changed,
+            ),
+            Mistake(
+                None,
+                "A place of a small layer becomes a block of equal places. Yours differ within a block.",
+                seen=blocks_uneven,
+            ),
+            Mistake(
+                None,
+                "Three layers of different sizes do not count alike. Each should count once.",
+                seen=layers_unequal,
+            ),
         ),
     ),
     FindTheBug(
@@ -440,6 +611,16 @@ EXERCISES = [
             Mistake(
                 every_second,
                 "The two halves of guidance are one behind the other, not taking turns.",
+            ),
+            Mistake(
+                None,
+                "Your maps change with the weights of the half that reads no words.",
+                seen=other_half_read,
+            ),
+            Mistake(
+                None,
+                "At a place your words do not add up to 1: something is summed or scaled.",
+                seen=not_one,
             ),
         ),
     ),
@@ -484,6 +665,31 @@ EXERCISES = [
             Mistake(
                 zeros_outside,
                 "A place whose query is 0 still gets an answer, a plain mean. Choose between answers.",
+            ),
+            Mistake(
+                None,
+                "You add h itself. The block does that; here only the answer of the attention is asked for.",
+                seen=table_added,
+            ),
+            Mistake(
+                None,
+                "Some places read a little of both. Each should read one context, wholly.",
+                seen=read_in_part,
+            ),
+            Mistake(
+                None,
+                "Left or right is a matter of the column alone; in yours it differs from row to row.",
+                seen=rows_matter,
+            ),
+            Mistake(
+                None,
+                "The border between the halves is not in the middle of the picture.",
+                seen=border_amiss,
+            ),
+            Mistake(
+                None,
+                "With contexts of different lengths some words are lost.",
+                seen=words_lost,
             ),
         ),
     ),
