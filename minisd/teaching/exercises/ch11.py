@@ -70,6 +70,13 @@ def biases_amiss(formula, cases):
     return not matrices_amiss(formula, cases)
 
 
+def shaped(right, seen):
+    """A symptom of results that have the right shape; others are told about their shape."""
+    return lambda function, cases: (
+        all(function(*case).shape == right(*case).shape for case in cases) and seen(function, cases)
+    )
+
+
 # 11.4
 
 
@@ -562,32 +569,32 @@ EXERCISES = [
             Mistake(
                 None,
                 "At a place your words do not add up to 1: something is summed, scaled or picked.",
-                seen=not_one,
+                seen=shaped(word_maps, not_one),
             ),
             Mistake(
                 None,
                 "Not every head is read: another second head changes nothing.",
-                seen=a_head_unread,
+                seen=shaped(word_maps, a_head_unread),
             ),
             Mistake(
                 None,
                 "A smaller layer is not read: another one changes nothing.",
-                seen=a_layer_unread,
+                seen=shaped(word_maps, a_layer_unread),
             ),
             Mistake(
                 None,
                 "One layer with one head should come back as it is. Yours comes back changed.",
-                seen=a_layer_changed,
+                seen=shaped(word_maps, a_layer_changed),
             ),
             Mistake(
                 None,
                 "A place of a small layer becomes a block of equal places. Yours differ within a block.",
-                seen=blocks_uneven,
+                seen=shaped(word_maps, blocks_uneven),
             ),
             Mistake(
                 None,
                 "Three layers of different sizes do not count alike. Each should count once.",
-                seen=layers_unequal,
+                seen=shaped(word_maps, layers_unequal),
             ),
         ),
     ),
@@ -615,12 +622,12 @@ EXERCISES = [
             Mistake(
                 None,
                 "Your maps change with the weights of the half that reads no words.",
-                seen=other_half_read,
+                seen=shaped(mean_maps, other_half_read),
             ),
             Mistake(
                 None,
                 "At a place your words do not add up to 1: something is summed or scaled.",
-                seen=not_one,
+                seen=shaped(mean_maps, not_one),
             ),
         ),
     ),
@@ -669,27 +676,27 @@ EXERCISES = [
             Mistake(
                 None,
                 "You add h itself. The block does that; here only the answer of the attention is asked for.",
-                seen=table_added,
+                seen=shaped(two_sides, table_added),
             ),
             Mistake(
                 None,
                 "Some places read a little of both. Each should read one context, wholly.",
-                seen=read_in_part,
+                seen=shaped(two_sides, read_in_part),
             ),
             Mistake(
                 None,
                 "Left or right is a matter of the column alone; in yours it differs from row to row.",
-                seen=rows_matter,
+                seen=shaped(two_sides, rows_matter),
             ),
             Mistake(
                 None,
                 "The border between the halves is not in the middle of the picture.",
-                seen=border_amiss,
+                seen=shaped(two_sides, border_amiss),
             ),
             Mistake(
                 None,
                 "With contexts of different lengths some words are lost.",
-                seen=words_lost,
+                seen=shaped(two_sides, words_lost),
             ),
         ),
     ),
