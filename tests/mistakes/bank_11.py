@@ -21,7 +21,9 @@ EXPECTED = {
     "two vectors exchanged": False,
     "the context twice": False,
     "the padding cut off": True,
-    "size": "middle",
+    "map of house": True,
+    "house over red": False,
+    "size": "values",
 }
 
 # 11.4
@@ -258,8 +260,9 @@ BANK = {
             (EXPECTED | {"two vectors exchanged": True}, "in which row"),
             (EXPECTED | {"the context twice": True}, "occurs twice"),
             (EXPECTED | {"the padding cut off": False}, "first table"),
-            (EXPECTED | {"size": "down"}, "concerns the thing"),
-            (EXPECTED | {"size": "up 1"}, "size"),
+            (EXPECTED | {"map of house": False}, "denominator"),
+            (EXPECTED | {"house over red": True}, "causal"),
+            (EXPECTED | {"size": "keys"}, "no value of the sentence"),
         ],
         "right": [EXPECTED, dict(reversed(EXPECTED.items()))],
     },

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...attention import Attention, TransformerBlock
+from ...attention import Attention, TransformerBlock, watch_words
 from ...pipeline import StableDiffusion
 from ...scenes.judge import Judge
 from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken
@@ -240,35 +240,39 @@ def tiny():
     return StableDiffusion.from_pretrained("tiny"), Judge.load()
 
 
-def layers_of(unet):
-    return {
-        "down": unet.down_blocks[1].attentions[0],
-        "middle": unet.mid_block.attentions[0],
-        "up 1": unet.up_blocks[0].attentions[0],
-        "up 2": unet.up_blocks[0].attentions[1],
-    }
-
-
-def painted(text, other, layer, count=3, steps=10, seed=0):
-    """The judge's scenes for `text`, while one layer reads `other`."""
+def painted(text, other, half, count=3, steps=10, seed=0):
+    """The judge's scenes for `text`, while all keys, or all values, are made from `other`."""
     pipe, judge = tiny()
     noise = torch.randn(count, 4, 16, 16, generator=torch.Generator().manual_seed(seed))
     with torch.inference_mode():
         context = pipe.encode_prompt([""] * count + [other] * count)
-    part = layers_of(pipe.unet)[layer]
-    hook = part.register_forward_pre_hook(lambda net, given: (given[0], context))
+    part = {"keys": "attn2.to_k", "values": "attn2.to_v"}[half]
+    hooks = [
+        net.register_forward_pre_hook(lambda net, given: (context,))
+        for name, net in pipe.unet.named_modules()
+        if name.endswith(part)
+    ]
     try:
         images = pipe(
             [text] * count, num_inference_steps=steps, sampler="ddim", latents=noise, output_type="np"
         )
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
     return judge.read(images)
+
+
+def down_reads(text, noise):
+    """(heads, rows, columns, words): whom the layer on the way down reads in one call."""
+    pipe, _ = tiny()
+    with torch.inference_mode(), watch_words(pipe.unet) as seen:
+        pipe.unet(noise, 901, pipe.encode_prompt([text]))
+    return seen["down_blocks.1.attentions.0"][0][0]
 
 
 @functools.cache
 def watched():
-    """What happens to one guess of tiny, and which layer changes the size."""
+    """What happens to one guess of tiny and to one table, and which half brings the size."""
     pipe, _ = tiny()
     noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -285,10 +289,15 @@ def watched():
             "the context twice": changes(torch.cat([c, c], dim=1)),
             "the padding cut off": changes(c[:, : len(text.split()) + 2]),
         }
+    red, house = NAMES.index("red"), NAMES.index("house")
+    one, two = (down_reads(text, noise) for text in (WISH, WISH.replace("left", "right")))
+    changed = two / one
+    answers["map of house"] = bool((changed[..., house] - 1).abs().max() > 1e-3)
+    answers["house over red"] = bool((changed[..., house] / changed[..., red] - 1).abs().max() > 1e-3)
     small, big = (f"a {size} red car on the grass at day" for size in ("small", "big"))
-    sizes = {name: painted(small, big, name) for name in layers_of(pipe.unet)}
-    big_in = {name: sum(scene.things[0].size == "big" for scene in found) for name, found in sizes.items()}
-    answers["size"] = max(big_in, key=lambda name: big_in[name])
+    sizes = {half: painted(small, big, half) for half in ("keys", "values")}
+    big_in = {half: sum(scene.things[0].size == "big" for scene in found) for half, found in sizes.items()}
+    answers["size"] = max(big_in, key=lambda half: big_in[half])
     return answers
 
 
@@ -634,8 +643,8 @@ EXERCISES = [
     Predict(
         number="11.6",
         name="expected",
-        section="11.8",
-        minutes=15,
+        section="11.9",
+        minutes=20,
         measure=watched,
         within=0,
         mistakes=(
@@ -652,8 +661,16 @@ EXERCISES = [
                 "The first table of section 11.7 says how much weight the padding has.",
             ),
             Mistake(
-                lambda: {"size": "down"},
-                "How large a thing is concerns the thing. Does that follow the same layer as the ground?",
+                lambda: {"map of house": False},
+                "The score of \"house\" stays. And the sum in the denominator of (11.2), over all words?",
+            ),
+            Mistake(
+                lambda: {"house over red": True},
+                "Both words come before \"left\", and the encoder is causal. What is left of (11.2) in a ratio?",
+            ),
+            Mistake(
+                lambda: {"size": "keys"},
+                "Keys decide who reads whom. Can they bring a size that no value of the sentence knows?",
             ),
         ),
     ),
