@@ -662,11 +662,11 @@ EXERCISES = [
             ),
             Mistake(
                 lambda: {"map of house": False},
-                "The score of \"house\" stays. And the sum in the denominator of (11.2), over all words?",
+                'The score of "house" stays. And the sum in the denominator of (11.2), over all words?',
             ),
             Mistake(
                 lambda: {"house over red": True},
-                "Both words come before \"left\", and the encoder is causal. What is left of (11.2) in a ratio?",
+                'Both come before "left", and the encoder is causal. What is left of (11.2) in a ratio?',
             ),
             Mistake(
                 lambda: {"size": "keys"},
