@@ -21,7 +21,9 @@ EXPECTED = {
     "two vectors exchanged": False,
     "the context twice": False,
     "the padding cut off": True,
-    "size": "middle",
+    "map of house": True,
+    "house over red": False,
+    "size": "values",
 }
 
 # 11.4
@@ -78,6 +80,17 @@ def blended(weights):
 def brightest_is_one(weights):
     maps = by_einops(weights)
     return maps / maps.max(dim=0).values.max(dim=0).values
+
+
+def cubic(weights):
+    size = largest(weights)[:2]
+    parts = [F.interpolate(t.mean(0).permute(2, 0, 1)[None], size=size, mode="bicubic") for t in weights]
+    return torch.cat(parts).mean(0).permute(1, 2, 0)
+
+
+def more_places_count_more(weights):
+    parts = [by_einops([t, torch.zeros(1, *largest(weights))]) * 2 * t[0].numel() for t in weights]
+    return torch.stack(parts).sum(0) / sum(t[0].numel() for t in weights)
 
 
 # 11.5
@@ -155,6 +168,16 @@ def queries_silenced(attention, h, left, right, columns):
     return attention(h * mask, left) + attention(h * (1 - mask), right)
 
 
+def by_rows(attention, h, left, right, columns):
+    above = (torch.arange(h.shape[1]) // columns < columns // 2).view(1, -1, 1)
+    return torch.where(above, attention(h, left), attention(h, right))
+
+
+def as_many_words(attention, h, left, right, columns):
+    m = min(left.shape[1], right.shape[1])
+    return by_columns(attention, h, left[:, :m], right[:, :m], columns)
+
+
 BANK = {
     "11.1": {
         "wrong": [
@@ -176,6 +199,9 @@ BANK = {
             (w * sympy.exp(delta) / (1 + w * sympy.exp(delta)), "old share"),
             (w + delta, "A score is not a weight"),
             (w + w * (1 - w) * delta, "small delta"),
+            (w * sympy.exp(delta) / (1 - w + sympy.exp(delta)), "With delta = 0"),
+            (w * (1 + delta), "Put 20"),
+            (1 - (1 - w) * sympy.exp(-delta), "Put -20"),
         ],
         "right": [
             1 / (1 + (1 / w - 1) * sympy.exp(-delta)),
@@ -189,6 +215,8 @@ BANK = {
             (4 * D, "three matrices"),
             ((8 * D**2 + 5 * D) / (3 * D + 2), "it cancels"),
             ((8 * D**2 + 4 * D) / (3 * D + 1), "double layer"),
+            (2 * D, "Count the matrices first"),
+            (8 * D / 3 + 2, "the biases are not"),
         ],
         "right": [4 * D * (2 * D + 1) / (3 * D + 2), lambda D: 4 * D * (2 * D + 1) / (3 * D + 2)],
     },
@@ -199,6 +227,12 @@ BANK = {
             (like_tiles, "tiles"),
             (blended, "blend"),
             (brightest_is_one, "scaled"),
+            (cubic, "differ within a block"),
+            (more_places_count_more, "count once"),
+            (lambda weights: by_einops([t * len(t) for t in weights]), "do not add up to 1"),
+            (lambda weights: by_einops([t[:1] for t in weights]), "second head"),
+            (lambda weights: max(weights, key=lambda t: t[0].numel()).mean(0), "smaller layer"),
+            (lambda weights: by_einops(weights).softmax(-1), "comes back changed"),
         ],
         "right": [by_einops, by_nearest],
     },
@@ -207,6 +241,16 @@ BANK = {
             (order_still_wrong, "right half now"),
             (first_half_still, "with their prompts now"),
             (in_turns, "taking turns"),
+            (
+                lambda weights, prompts, each: (
+                    by_slices(weights + weights.roll(prompts * each, 0), prompts, each) / 2
+                ),
+                "no words",
+            ),
+            (
+                lambda weights, prompts, each: by_slices(weights, prompts, each) * each * 3,
+                "do not add up to 1",
+            ),
             (lambda weights, prompts, each: weights.mean(dim=1), "shape"),
         ],
         "right": [by_slices, by_one_pattern],
@@ -216,8 +260,9 @@ BANK = {
             (EXPECTED | {"two vectors exchanged": True}, "in which row"),
             (EXPECTED | {"the context twice": True}, "occurs twice"),
             (EXPECTED | {"the padding cut off": False}, "first table"),
-            (EXPECTED | {"size": "down"}, "concerns the thing"),
-            (EXPECTED | {"size": "up 1"}, "size"),
+            (EXPECTED | {"map of house": False}, "denominator"),
+            (EXPECTED | {"house over red": True}, "causal"),
+            (EXPECTED | {"size": "keys"}, "no value of the sentence"),
         ],
         "right": [EXPECTED, dict(reversed(EXPECTED.items()))],
     },
@@ -228,6 +273,19 @@ BANK = {
             (half_of_each, "half of each"),
             (mirrored, "exchanged"),
             (queries_silenced, "query is 0"),
+            (by_rows, "the column alone"),
+            (as_many_words, "words are lost"),
+            (lambda attention, h, *rest: h + by_columns(attention, h, *rest), "add h itself"),
+            (
+                lambda attention, h, left, right, columns: (
+                    attention(h, left) * 0.9 + attention(h, right) * 0.1
+                ),
+                "a little of both",
+            ),
+            (
+                lambda attention, h, *rest: by_columns(attention, h, *rest).roll(1, 1),
+                "The border",
+            ),
         ],
         "right": [by_columns, place_by_place],
     },
@@ -238,6 +296,7 @@ BANK = {
             ([*range(14, 77)], "of 6 pictures"),
             ([3, 8, *range(14, 77)], "padding is kept"),
             ([3, 3, 8], "comes once"),
+            ([3.5, 8], "whole number"),
             ("house tent", "a list of places"),
         ],
         "right": [[3, 8], [8, 4], [3, 4, 8]],

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...attention import Attention, TransformerBlock
+from ...attention import Attention, TransformerBlock, watch_words
 from ...pipeline import StableDiffusion
 from ...scenes.judge import Judge
 from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken
@@ -37,11 +37,44 @@ def raised(w, delta):
     return w * math.exp(delta) / (1 - w + w * math.exp(delta))
 
 
+def at(formula, delta):
+    """The new weight at some old ones, for one delta."""
+    return [formula(w, delta) for w in (0.1, 0.4, 0.8)]
+
+
+def moves_unasked(formula, cases):
+    return any(abs(new - w) > 1e-6 for new, w in zip(at(formula, 0.0), (0.1, 0.4, 0.8)))
+
+
+def never_takes_all(formula, cases):
+    return any(abs(new - 1) > 1e-3 for new in at(formula, 20.0))
+
+
+def never_gives_up(formula, cases):
+    return any(abs(new) > 1e-3 for new in at(formula, -20.0))
+
+
 # 11.3
 
 
 def inner_width(D):
     return (8 * D**2 + 4 * D) / (3 * D + 2)
+
+
+def matrices_amiss(formula, cases):
+    """Far out, where the biases do not matter, it is not two matrices against three."""
+    return abs(formula(1e7) / 1e7 - 8 / 3) > 1e-3
+
+
+def biases_amiss(formula, cases):
+    return not matrices_amiss(formula, cases)
+
+
+def shaped(right, seen):
+    """A symptom of results that have the right shape; others are told about their shape."""
+    return lambda function, cases: (
+        all(function(*case).shape == right(*case).shape for case in cases) and seen(function, cases)
+    )
 
 
 # 11.4
@@ -108,6 +141,49 @@ def scaled_to_one(weights):
     return maps / maps.amax(dim=(0, 1), keepdim=True)
 
 
+def one_hot(rows, columns, words, which, heads=1):
+    """Weights that give everything to one word."""
+    table = torch.zeros(heads, rows, columns, words)
+    table[..., which] = 1
+    return table
+
+
+def not_one(function, cases):
+    """The words' weights at a place do not add up to 1."""
+    return any((function(*case).sum(dim=-1) - 1).abs().max() > 1e-3 for case in cases)
+
+
+def a_head_unread(function, cases):
+    """Another second head changes nothing."""
+    weights = [torch.cat([one_hot(2, 2, 3, 0), one_hot(2, 2, 3, which)]) for which in (1, 2)]
+    return torch.equal(*(function([table, one_hot(2, 2, 3, 0)]) for table in weights))
+
+
+def a_layer_unread(function, cases):
+    """Another small layer changes nothing."""
+    answers = [function([one_hot(2, 2, 3, which), one_hot(4, 4, 3, 0)]) for which in (1, 2)]
+    return torch.equal(*answers)
+
+
+def layers_unequal(function, cases):
+    """One layer for each word: their shares are not the same."""
+    shares = function([one_hot(1, 1, 3, 0), one_hot(2, 2, 3, 1), one_hot(4, 4, 3, 2)])
+    return (shares - 1 / 3).abs().max() > 1e-3
+
+
+def blocks_uneven(function, cases):
+    """What one place of a small layer became is not the same everywhere in its block."""
+    small = torch.randn(1, 2, 2, 3, generator=torch.Generator().manual_seed(0)).softmax(dim=-1)
+    blocks = function([small, one_hot(4, 4, 3, 0)]).unflatten(1, (2, 2)).unflatten(0, (2, 2))
+    return (blocks - blocks[:, :1, :, :1]).abs().max() > 1e-3
+
+
+def a_layer_changed(function, cases):
+    """A layer alone, with one head, does not come back as it was."""
+    table = torch.randn(1, 2, 3, 4, generator=torch.Generator().manual_seed(0)).softmax(dim=-1)
+    return (function([table]) - table[0]).abs().max() > 1e-3
+
+
 # 11.5
 
 
@@ -148,6 +224,14 @@ def every_second(weights, prompts, each):
     return weights[1::2].mean(dim=1).unflatten(0, (prompts, each)).mean(dim=1)
 
 
+def other_half_read(function, cases):
+    """Other weights in the half without words change the result."""
+    weights, prompts, each = cases[0]
+    changed = weights.clone()
+    changed[: len(changed) // 2] = 0
+    return not torch.allclose(function(weights, prompts, each), function(changed, prompts, each))
+
+
 # 11.6
 
 
@@ -156,35 +240,39 @@ def tiny():
     return StableDiffusion.from_pretrained("tiny"), Judge.load()
 
 
-def layers_of(unet):
-    return {
-        "down": unet.down_blocks[1].attentions[0],
-        "middle": unet.mid_block.attentions[0],
-        "up 1": unet.up_blocks[0].attentions[0],
-        "up 2": unet.up_blocks[0].attentions[1],
-    }
-
-
-def painted(text, other, layer, count=3, steps=10, seed=0):
-    """The judge's scenes for `text`, while one layer reads `other`."""
+def painted(text, other, half, count=3, steps=10, seed=0):
+    """The judge's scenes for `text`, while all keys, or all values, are made from `other`."""
     pipe, judge = tiny()
     noise = torch.randn(count, 4, 16, 16, generator=torch.Generator().manual_seed(seed))
     with torch.inference_mode():
         context = pipe.encode_prompt([""] * count + [other] * count)
-    part = layers_of(pipe.unet)[layer]
-    hook = part.register_forward_pre_hook(lambda net, given: (given[0], context))
+    part = {"keys": "attn2.to_k", "values": "attn2.to_v"}[half]
+    hooks = [
+        net.register_forward_pre_hook(lambda net, given: (context,))
+        for name, net in pipe.unet.named_modules()
+        if name.endswith(part)
+    ]
     try:
         images = pipe(
             [text] * count, num_inference_steps=steps, sampler="ddim", latents=noise, output_type="np"
         )
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
     return judge.read(images)
+
+
+def down_reads(text, noise):
+    """(heads, rows, columns, words): whom the layer on the way down reads in one call."""
+    pipe, _ = tiny()
+    with torch.inference_mode(), watch_words(pipe.unet) as seen:
+        pipe.unet(noise, 901, pipe.encode_prompt([text]))
+    return seen["down_blocks.1.attentions.0"][0][0]
 
 
 @functools.cache
 def watched():
-    """What happens to one guess of tiny, and which layer changes the size."""
+    """What happens to one guess of tiny and to one table, and which half brings the size."""
     pipe, _ = tiny()
     noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -201,10 +289,15 @@ def watched():
             "the context twice": changes(torch.cat([c, c], dim=1)),
             "the padding cut off": changes(c[:, : len(text.split()) + 2]),
         }
+    red, house = NAMES.index("red"), NAMES.index("house")
+    one, two = (down_reads(text, noise) for text in (WISH, WISH.replace("left", "right")))
+    changed = two / one
+    answers["map of house"] = bool((changed[..., house] - 1).abs().max() > 1e-3)
+    answers["house over red"] = bool((changed[..., house] / changed[..., red] - 1).abs().max() > 1e-3)
     small, big = (f"a {size} red car on the grass at day" for size in ("small", "big"))
-    sizes = {name: painted(small, big, name) for name in layers_of(pipe.unet)}
-    big_in = {name: sum(scene.things[0].size == "big" for scene in found) for name, found in sizes.items()}
-    answers["size"] = max(big_in, key=lambda name: big_in[name])
+    sizes = {half: painted(small, big, half) for half in ("keys", "values")}
+    big_in = {half: sum(scene.things[0].size == "big" for scene in found) for half, found in sizes.items()}
+    answers["size"] = max(big_in, key=lambda half: big_in[half])
     return answers
 
 
@@ -261,6 +354,42 @@ def zeros_outside(attention, h, left, right, columns):
     return attention(h * chosen, left) + attention(h * ~chosen, right)
 
 
+def who_reads_what(function, rows=3, columns=4, words=(3, 3)):
+    """(rows, columns): 0 where the left context was read, 1 where the right one was, by a mock attention."""
+    h, contexts = (
+        torch.randn(1, rows * columns, 2),
+        [torch.full((1, m, 2), float(i)) for i, m in enumerate(words)],
+    )
+    answer = function(lambda h, c: 0 * h + c.mean(), h, *contexts, columns)
+    return answer[0, :, 0].unflatten(0, (rows, columns))
+
+
+def table_added(function, cases):
+    """Where every answer is 0, something else comes back."""
+    h = torch.ones(1, 12, 2)
+    return function(lambda h, c: 0 * h, h, torch.zeros(1, 3, 2), torch.zeros(1, 3, 2), 4).abs().max() > 1e-3
+
+
+def read_in_part(function, cases):
+    found = who_reads_what(function)
+    return ((found - found.round()).abs() > 1e-3).any() or found.max() > 1.1
+
+
+def rows_matter(function, cases):
+    found = who_reads_what(function)
+    return (found != found[:1]).any()
+
+
+def border_amiss(function, cases):
+    return who_reads_what(function)[0].tolist() != [0, 0, 1, 1]
+
+
+def words_lost(function, cases):
+    """A mock attention answers with the number of words that it is given."""
+    h, contexts = torch.randn(1, 4, 2), [torch.zeros(1, m, 2) for m in (2, 5)]
+    return {*function(lambda h, c: 0 * h + c.shape[1], h, *contexts, 2).flatten().tolist()} != {2, 5}
+
+
 # 11.8
 
 MARK, REFERENCE = 3, [3, 8]
@@ -273,7 +402,10 @@ def kept_vectors(places) -> list[int]:
     """The places as whole numbers from 0 to 76, each once; else RuleBroken."""
     if isinstance(places, (str, bytes)) or not hasattr(places, "__iter__"):
         raise RuleBroken("give a list of places, whole numbers from 0 to 76")
-    chosen = [int(place) for place in places]
+    given = list(places)
+    chosen = [int(place) for place in given]
+    if any(place != number for place, number in zip(given, chosen, strict=True)):
+        raise RuleBroken("every place is a whole number from 0 to 76")
     if not all(0 <= place <= 76 for place in chosen) or len({*chosen}) != len(chosen):
         raise RuleBroken("every place is a whole number from 0 to 76 and comes once")
     return chosen
@@ -377,6 +509,21 @@ EXERCISES = [
                 lambda w, delta: w + delta * w * (1 - w),
                 "That is the slope of (8.7) times delta, right for a small delta alone.",
             ),
+            Mistake(
+                None,
+                "With delta = 0 nothing is changed, and your formula gives another weight than w.",
+                seen=moves_unasked,
+            ),
+            Mistake(
+                None,
+                "With a large delta this word should have nearly all the weight. Put 20 into your formula.",
+                seen=never_takes_all,
+            ),
+            Mistake(
+                None,
+                "With a very negative delta this word should have no weight. Put -20 into your formula.",
+                seen=never_gives_up,
+            ),
         ),
     ),
     Derive(
@@ -396,6 +543,16 @@ EXERCISES = [
             Mistake(
                 lambda D: (8 * D**2 + 4 * D) / (3 * D + 1),
                 "How many biases does the first, double layer have?",
+            ),
+            Mistake(
+                None,
+                "Count the matrices first: two of D × 4D on one side; how many of D × f on the other?",
+                seen=matrices_amiss,
+            ),
+            Mistake(
+                None,
+                "The matrices are right; the biases are not. Which layers have how many, on either side?",
+                seen=biases_amiss,
             ),
         ),
     ),
@@ -418,6 +575,36 @@ EXERCISES = [
             ),
             Mistake(smoothed, "You blend neighbouring places. Each place should keep its own weight."),
             Mistake(scaled_to_one, "Each map was scaled. Then the words at a place no longer add up to 1."),
+            Mistake(
+                None,
+                "At a place your words do not add up to 1: something is summed, scaled or picked.",
+                seen=shaped(word_maps, not_one),
+            ),
+            Mistake(
+                None,
+                "Not every head is read: another second head changes nothing.",
+                seen=shaped(word_maps, a_head_unread),
+            ),
+            Mistake(
+                None,
+                "A smaller layer is not read: another one changes nothing.",
+                seen=shaped(word_maps, a_layer_unread),
+            ),
+            Mistake(
+                None,
+                "One layer with one head should come back as it is. Yours comes back changed.",
+                seen=shaped(word_maps, a_layer_changed),
+            ),
+            Mistake(
+                None,
+                "A place of a small layer becomes a block of equal places. Yours differ within a block.",
+                seen=shaped(word_maps, blocks_uneven),
+            ),
+            Mistake(
+                None,
+                "Three layers of different sizes do not count alike. Each should count once.",
+                seen=shaped(word_maps, layers_unequal),
+            ),
         ),
     ),
     FindTheBug(
@@ -441,13 +628,23 @@ EXERCISES = [
                 every_second,
                 "The two halves of guidance are one behind the other, not taking turns.",
             ),
+            Mistake(
+                None,
+                "Your maps change with the weights of the half that reads no words.",
+                seen=shaped(mean_maps, other_half_read),
+            ),
+            Mistake(
+                None,
+                "At a place your words do not add up to 1: something is summed or scaled.",
+                seen=shaped(mean_maps, not_one),
+            ),
         ),
     ),
     Predict(
         number="11.6",
         name="expected",
-        section="11.8",
-        minutes=15,
+        section="11.9",
+        minutes=20,
         measure=watched,
         within=0,
         mistakes=(
@@ -464,8 +661,16 @@ EXERCISES = [
                 "The first table of section 11.7 says how much weight the padding has.",
             ),
             Mistake(
-                lambda: {"size": "down"},
-                "How large a thing is concerns the thing. Does that follow the same layer as the ground?",
+                lambda: {"map of house": False},
+                'The score of "house" stays. And the sum in the denominator of (11.2), over all words?',
+            ),
+            Mistake(
+                lambda: {"house over red": True},
+                'Both come before "left", and the encoder is causal. What is left of (11.2) in a ratio?',
+            ),
+            Mistake(
+                lambda: {"size": "keys"},
+                "Keys decide who reads whom. Can they bring a size that no value of the sentence knows?",
             ),
         ),
     ),
@@ -484,6 +689,31 @@ EXERCISES = [
             Mistake(
                 zeros_outside,
                 "A place whose query is 0 still gets an answer, a plain mean. Choose between answers.",
+            ),
+            Mistake(
+                None,
+                "You add h itself. The block does that; here only the answer of the attention is asked for.",
+                seen=shaped(two_sides, table_added),
+            ),
+            Mistake(
+                None,
+                "Some places read a little of both. Each should read one context, wholly.",
+                seen=shaped(two_sides, read_in_part),
+            ),
+            Mistake(
+                None,
+                "Left or right is a matter of the column alone; in yours it differs from row to row.",
+                seen=shaped(two_sides, rows_matter),
+            ),
+            Mistake(
+                None,
+                "The border between the halves is not in the middle of the picture.",
+                seen=shaped(two_sides, border_amiss),
+            ),
+            Mistake(
+                None,
+                "With contexts of different lengths some words are lost.",
+                seen=shaped(two_sides, words_lost),
             ),
         ),
     ),
