@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 
 from minisd.teaching.book import load_book
 from minisd.teaching.checks import find
@@ -281,7 +282,7 @@ def test_the_exercises_are_made_from_the_solutions(path):
 @each(EXERCISES)
 def test_unanswered_exercises_run_to_the_end_and_ask_for_answers(path):
     names, said = {"__name__": "__main__"}, io.StringIO()
-    with contextlib.redirect_stdout(said):
+    with contextlib.redirect_stdout(said), torch.enable_grad():  # some notebooks switch it off for good
         for i, (source, _) in enumerate(cells(path, "code")):
             exec(compile(source, f"{path.name}, code cell {i + 1}", "exec"), names)
     numbers = re.findall(r"^## (\d+\.\d+) ", prose(path), re.M)
