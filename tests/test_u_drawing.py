@@ -57,7 +57,7 @@ def test_nothing_of_the_watching_stays():
 def test_a_block_is_drawn_in_the_order_of_its_parts():
     words = [text.get_text() for text in resnet_block().texts if text.get_text()]
     assert words[:9] == ["h", "norm₁", "SiLU", "conv₁", "+", "norm₂", "SiLU", "conv₂", "+"]
-    assert "$e_t$" in words[9]
+    assert r"$\tau$" in words[9]
 
 
 def test_fields_are_drawn_to_scale():

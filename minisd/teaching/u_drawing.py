@@ -176,7 +176,7 @@ def resnet_block(axes: Axes | None = None) -> Axes:
     look_in = {"facecolor": "white", "edgecolor": INK, "linestyle": "--", "zorder": 3}
     axes.add_patch(Rectangle((middle - 2.0, 1.46), 4.0, 0.28, **look_in))
     box(axes, (centres[4] - 1.5, 0.0), (3.0, high), "")
-    axes.text(centres[4], high / 2, "$e_t$ → SiLU → linear", **look)
+    axes.text(centres[4], high / 2, r"$\tau$ → SiLU → linear", **look)
     axes.text(middle, 1.6, "1 × 1 conv, where the channels change", **look)
     axes.text(PAGE - 0.1, y - 0.24, "block(h)", **(look | {"ha": "right"}))
     arrow(axes, [(centres[4], high), (centres[4], y - 0.16)])
