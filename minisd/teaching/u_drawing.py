@@ -173,8 +173,8 @@ def resnet_block(axes: Axes | None = None) -> Axes:
     arrow(axes, [(centres[-1] + 0.14, y), (PAGE - 0.1, y)])
     arrow(axes, [(centres[0], y + 0.16), (centres[0], 1.6), (centres[-1], 1.6), (centres[-1], y + 0.16)])
     middle = (centres[0] + centres[-1]) / 2
-    look_in = {"facecolor": "white", "edgecolor": INK, "linestyle": "--", "zorder": 3}
-    axes.add_patch(Rectangle((middle - 2.0, 1.46), 4.0, 0.28, **look_in))
+    corner = (middle - 2.0, 1.46)
+    axes.add_patch(Rectangle(corner, 4.0, 0.28, facecolor="white", edgecolor=INK, linestyle="--", zorder=3))
     box(axes, (centres[4] - 1.5, 0.0), (3.0, high), "")
     axes.text(centres[4], high / 2, r"$\tau$ → SiLU → linear", **look)
     axes.text(middle, 1.6, "1 × 1 conv, where the channels change", **look)
@@ -189,10 +189,11 @@ def fields(side: int, widths: Mapping[str, tuple[int, int]]) -> None:
     most = max(side, *(max(pair) for pair in widths.values()))
     for axes, (title, (shaded, dashed)) in zip(panels, widths.items()):
         axes.add_patch(Rectangle((-side / 2, -side / 2), side, side, facecolor="white", edgecolor=INK))
-        for width, look in (
-            (shaded, {"facecolor": "#9dbbd6", "alpha": 0.6, "edgecolor": INK}),
-            (dashed, {"fill": False, "edgecolor": INK, "linestyle": "--"}),
-        ):
+        looks: tuple[dict[str, Any], ...] = (
+            {"facecolor": "#9dbbd6", "alpha": 0.6, "edgecolor": INK},
+            {"fill": False, "edgecolor": INK, "linestyle": "--"},
+        )
+        for width, look in zip((shaded, dashed), looks):
             axes.add_patch(Rectangle((-width / 2, -width / 2), width, width, **look))
         axes.plot(0, 0, "o", color=INK, markersize=3)
         axes.set(xlim=(-most / 2 - 3, most / 2 + 3), ylim=(-most / 2 - 3, most / 2 + 3), aspect="equal")
