@@ -14,7 +14,7 @@ BANK = {}
 # ---- 10.1
 
 ALL = {
-    "likeness to itself": 160,
+    "dot product with itself": 160,
     "skips": 9,
     "parameters": 1_843_840,
     "growth by the skip": 1.5,

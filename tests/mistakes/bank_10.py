@@ -14,7 +14,7 @@ import torch.nn.functional as F
 # 10.1
 
 RIGHT = {
-    "likeness to itself": 160,
+    "dot product with itself": 160,
     "skips": 9,
     "parameters": 1_843_840,
     "growth by the skip": 1.5,
@@ -204,7 +204,7 @@ BANK = {
             (RIGHT | {"skips": 5}, "Count what is stored"),
             (RIGHT | {"error of the brightness": 0.9}, "again"),
             (RIGHT | {"numbers in the skips": 4096 * 9600}, "not all of one size"),
-            (RIGHT | {"likeness to itself": 320}, "make 1 together"),
+            (RIGHT | {"dot product with itself": 320}, "make 1 together"),
             (RIGHT | {"numbers in the skips": 9600}, "a number for every place"),
         ],
         "right": [RIGHT, RIGHT | {"error of the brightness": 0.222, "parameters": 1_843_200}],

@@ -27,7 +27,7 @@ def measured():
     brightness, seen = y[:, :1], y[:, :1] + 2**0.5 * y[:, 1:]
     guess = seen @ torch.linalg.lstsq(seen, brightness).solution
     return {
-        "likeness to itself": float(code @ code),
+        "dot product with itself": float(code @ code),
         "skips": 1 + 3 * 2 + 2,
         "parameters": sum(p.numel() for p in conv.parameters()),
         "growth by the skip": (640 + 320) / 640,
@@ -363,13 +363,15 @@ EXERCISES = [
                 lambda: {"parameters": 9 * 320 * 320 + 320},
                 "One side of each kernel is the channels that are read, the other those that are made.",
             ),
-            Mistake(lambda: {"likeness to itself": 1}, "It is the sum of (10.4), not divided by anything."),
             Mistake(
-                lambda: {"likeness to itself": math.sqrt(160)},
+                lambda: {"dot product with itself": 1}, "It is the sum of (10.4), not divided by anything."
+            ),
+            Mistake(
+                lambda: {"dot product with itself": math.sqrt(160)},
                 "That is the length; the dot product is its square.",
             ),
             Mistake(
-                lambda: {"likeness to itself": 0},
+                lambda: {"dot product with itself": 0},
                 "No angle lies between a vector and itself: every cosine is 1.",
             ),
             Mistake(lambda: {"skips": 12}, "That is a network of four levels."),
@@ -396,7 +398,9 @@ EXERCISES = [
                 "Look at (10.1) again: what is n here, and what the variance of what hides the brightness?",
                 seen=lambda guesses, cases: abs(guesses["error of the brightness"] - 2 / 9) > 0.005,
             ),
-            Mistake(lambda: {"likeness to itself": 320}, "A cosine and a sine of one angle make 1 together."),
+            Mistake(
+                lambda: {"dot product with itself": 320}, "A cosine and a sine of one angle make 1 together."
+            ),
         ),
     ),
     Derive(
