@@ -799,11 +799,11 @@ BANK["11.8"] = {
     "wrong": [
         [3],  # one thing
         [8],
-        [2, 7],  # the colours' own places
+        [2, 7],  # the colours' own positions
         [2, 3],  # one thing with its colour
         [3, 4],
         [0],
-        [0, 13],  # start and end
+        [0, 14],  # start and end
         [4, 8, 3, 2],  # one too many
         [2, 3, 7, 8],  # the words themselves
         [3, 8, 4, 5, 6],

@@ -297,7 +297,7 @@ BANK = {
             ([3, 8, *range(14, 77)], "padding is kept"),
             ([3, 3, 8], "comes once"),
             ([3.5, 8], "whole number"),
-            ("house tent", "a list of places"),
+            ("house tent", "a list of positions"),
         ],
         "right": [[3, 8], [8, 4], [3, 4, 8]],
     },

@@ -398,27 +398,27 @@ WISH = "a red house left of a yellow tent in the snow at night"
 NAMES = ["start", *WISH.split(), "end"]
 
 
-def kept_vectors(places) -> list[int]:
-    """The places as whole numbers from 0 to 76, each once; else RuleBroken."""
-    if isinstance(places, (str, bytes)) or not hasattr(places, "__iter__"):
-        raise RuleBroken("give a list of places, whole numbers from 0 to 76")
-    given = list(places)
-    chosen = [int(place) for place in given]
-    if any(place != number for place, number in zip(given, chosen, strict=True)):
-        raise RuleBroken("every place is a whole number from 0 to 76")
-    if not all(0 <= place <= 76 for place in chosen) or len({*chosen}) != len(chosen):
-        raise RuleBroken("every place is a whole number from 0 to 76 and comes once")
+def kept_vectors(positions) -> list[int]:
+    """The positions as whole numbers from 0 to 76, each once; else RuleBroken."""
+    if isinstance(positions, (str, bytes)) or not hasattr(positions, "__iter__"):
+        raise RuleBroken("give a list of positions, whole numbers from 0 to 76")
+    given = list(positions)
+    chosen = [int(position) for position in given]
+    if any(position != number for position, number in zip(given, chosen, strict=True)):
+        raise RuleBroken("every position is a whole number from 0 to 76")
+    if not all(0 <= position <= 76 for position in chosen) or len({*chosen}) != len(chosen):
+        raise RuleBroken("every position is a whole number from 0 to 76 and comes once")
     return chosen
 
 
-def told_by(places):
+def told_by(positions):
     """How many of six pictures are right when only these vectors are the sentence's."""
     pipe, judge = tiny()
     noise = torch.randn(6, 4, 16, 16, generator=torch.Generator().manual_seed(11))
     with torch.inference_mode():
         nothing, full = pipe.encode_prompt([""]), pipe.encode_prompt([WISH])
         mixed = nothing.clone()
-        mixed[:, places] = full[:, places]
+        mixed[:, positions] = full[:, positions]
         way = pipe.way(10, "ddim")
         predict = pipe.noise_predictor(torch.cat([nothing] * 6 + [mixed] * 6), pipe.guidance_scale)
         *_, last = way.walk(predict, way.start(noise))
@@ -428,8 +428,8 @@ def told_by(places):
     )
 
 
-def vectors_needed(places):
-    chosen = kept_vectors(places)
+def vectors_needed(positions):
+    chosen = kept_vectors(positions)
     right = told_by(chosen)
     if right < 4:
         raise RuleBroken(
@@ -737,7 +737,7 @@ EXERCISES = [
             Mistake(
                 None,
                 "The padding is kept. Try without it.",
-                seen=lambda answer, cases: len({*answer} & {*range(14, 77)}) > 3,
+                seen=lambda answer, cases: len({*answer} & {*range(15, 77)}) > 3,
             ),
         ),
     ),
