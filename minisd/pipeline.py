@@ -279,7 +279,7 @@ class StableDiffusion:
         guidance_rescale: from 0, none, to 1: how far guided noise is brought back to the spread of the noise
         guessed with words (Lin et al. 2024, section 3.4, who use 0.7). guidance_interval: the first and the
         last of the guided steps as shares of all steps; outside it the prompt is read without guidance
-        (Kynkaanniemi et al. 2024), and a step costs half. (0.2, 0.8) of 50 steps guides the 11th to the 40th.
+        (Kynkäänniemi et al. 2024), and a step costs half. (0.2, 0.8) of 50 steps guides the 11th to the 40th.
 
         image: paint over this one instead of from nothing. It is encoded, noised for the timestep at which
         the last int(num_inference_steps * strength) steps begin, and painted from there (SDEdit, Meng et al.

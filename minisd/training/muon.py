@@ -14,8 +14,8 @@ class Muon(torch.optim.Optimizer):
     """Muon for matrices and the kernels of convolutions; torch.optim.Muon takes matrices alone.
 
     Equal to that one with `adjust_lr_fn="match_rms_adamw"` and no weight decay. A kernel (out, in, height,
-    width) counts as the matrix (out, in height width). The rate is one for AdamW:
-    Liu et al. 2025 make a change by Muon as large as one by AdamW.
+    width) counts as the matrix (out, in height width). By the factor 0.2 sqrt(max(rows, columns)) a step at
+    rate lr moves a weight about as far as AdamW would (Liu et al. 2025), so that rates can be compared.
     """
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
@@ -30,9 +30,9 @@ class Muon(torch.optim.Optimizer):
                     continue
                 state = self.state[weight]
                 if not state:
-                    state["momentum"] = torch.zeros_like(weight)
-                state["momentum"].lerp_(weight.grad, 1 - group["momentum"])
-                step = orthogonal(weight.grad.lerp(state["momentum"], group["momentum"]).flatten(1))
+                    state["momentum_buffer"] = torch.zeros_like(weight)
+                state["momentum_buffer"].lerp_(weight.grad, 1 - group["momentum"])
+                step = orthogonal(weight.grad.lerp(state["momentum_buffer"], group["momentum"]).flatten(1))
                 weight.sub_(step.view(weight.shape), alpha=group["lr"] * 0.2 * max(step.shape) ** 0.5)
 
 
