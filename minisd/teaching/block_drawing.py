@@ -1,5 +1,7 @@
 """Where the words enter the small U-Net, and the transformer block in which they are read."""
 
+from itertools import pairwise
+
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 
@@ -28,7 +30,7 @@ def reading_points(side: int = 8, words: int = 77, axes: Axes | None = None) -> 
         arrow(axes, [(left + 0.78, 0.45), (left + 0.78, LOW)])
     height = LOW + HIGH / 2
     arrow(axes, [(0.7, TOP), (0.7, height), (lefts[0], height)])
-    for left, right in zip(lefts, lefts[1:], strict=False):
+    for left, right in pairwise(lefts):
         arrow(axes, [(left + wide + 0.3, height), (right, height)])
     arrow(axes, [(lefts[-1] + wide + 0.3, height), (8.7, height), (8.7, TOP)])
     arrow(axes, [(0.7, 2.68), (0.7, TOP + HIGH)])
