@@ -45,7 +45,7 @@ from minisd.training.objectives import (
 )
 from minisd.training.recipe import STAGES, Phase, read_recipe
 from minisd.training.stages import NEEDS, Training
-from minisd.training.store import read_snapshot
+from minisd.training.store import read_snapshot, seconds_taken
 from minisd.vae import Posterior
 
 RECIPE = Path(__file__).with_name("small.toml")  # pictures of 48x48, checkpoints after 2, 4 and 5 steps
@@ -622,6 +622,15 @@ def posterior(training):
     """What the trained encoder says of the pictures."""
     with torch.inference_mode():
         return training.open_vae().encode(to_tensor(training.open_pictures()))
+
+
+def test_the_seconds_of_every_stage_are_noted_and_added_up(training, finished):
+    before = seconds_taken(finished)
+    assert list(before) == STAGES["all"] and all(seconds > 0 for seconds in before.values())
+    training.train("tokenizer")
+    after = seconds_taken(finished)
+    assert before["tokenizer"] < after["tokenizer"] < before["tokenizer"] + 60
+    assert {**after, "tokenizer": before["tokenizer"]} == before
 
 
 def test_two_trainings_from_nothing_give_the_same_bits(finished, tmp_path):

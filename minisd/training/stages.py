@@ -3,6 +3,7 @@
 Training goes on from what is in the run's folder, opening never trains:
 
     out/pictures.npy, tokenizer/, latents.npz     made once; what they were made with stands in records/
+    out/records/seconds.json                      how long each stage took, in all runs that finished it
     out/checkpoints/NAME.pt                       of the networks, see loop.py and store.py
     out/checkpoints/NAME.STEP.safetensors         their weights on the way, where the recipe has snapshots
     out/NAME.json                                 a finished network's loss curve and seconds
@@ -44,6 +45,7 @@ from .examples import Latents
 from .loop import PRECISIONS, Batch, fit, use_average, use_raw
 from .recipe import STAGES, TINY_RECIPE, PaintingPhase, Phase, Recipe
 from .store import (
+    add_seconds,
     check_files,
     check_settings,
     is_recorded,
@@ -128,8 +130,11 @@ class Training:
                 start = time.perf_counter()
                 with memory_errors(name):
                     self._stages[name][0]()
-                if report is not None and first:
-                    report(name, time.perf_counter() - start)
+                if first:
+                    seconds = time.perf_counter() - start
+                    add_seconds(self.out, name, seconds)
+                    if report is not None:
+                        report(name, seconds)
 
     @cached_property
     def scenes(self) -> list[Scene]:

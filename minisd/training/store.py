@@ -192,6 +192,18 @@ def check_files(folder: Path, name: str) -> None:
             raise ValueError(f"{found} is damaged or gone; delete {path} to make it again")
 
 
+def seconds_taken(folder: Path) -> dict[str, float]:
+    """The seconds that each stage of a run has taken; what a killed one had taken before is not in it."""
+    path = folder / "records" / "seconds.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def add_seconds(folder: Path, stage: str, seconds: float) -> None:
+    """Note how long a stage took; a finished one that is asked for again adds next to nothing."""
+    known = seconds_taken(folder)
+    write_json({**known, stage: known.get(stage, 0.0) + seconds}, folder / "records" / "seconds.json")
+
+
 def read_record(path: Path) -> dict[str, Any]:
     """A record: {"settings": {...}, "files": {name: checksum}}."""
     record = read_json(path)
