@@ -63,7 +63,7 @@ def on_the_way(axes: Axes, losses: Sequence[float], every: int, band: tuple[floa
     return axes
 
 
-def dots(axes: Axes, runs: Mapping[str, Sequence[float]], mark: float | None = None, log: bool = False) -> Axes:
+def dots(axes: Axes, runs: Mapping[str, Sequence[float]], mark: float | None = None) -> Axes:
     """One row a setting: a hollow dot for every run, a bar at their mean. mark: a dotted line, for comparison."""
     for row, values in enumerate(runs.values()):
         shown = numbers(values).astype(float)
@@ -74,8 +74,6 @@ def dots(axes: Axes, runs: Mapping[str, Sequence[float]], mark: float | None = N
     axes.set_yticks(range(len(runs)), list(runs))
     axes.set_ylim(len(runs) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
-    if log:
-        axes.set_xscale("log")
     return axes
 
 
@@ -112,6 +110,19 @@ def shares(axes: Axes, steps: Sequence[int], of: Mapping[str, Sequence[float]]) 
     axes.set_xticks(places, [f"{step:,}" for step in steps])
     axes.set(xlabel="steps of the U-Net", ylim=(0, 1.03))
     return direct_labels(axes)
+
+
+def versions(axes: Axes, parts: Mapping[str, tuple[float, float]], dropping: Sequence[str]) -> Axes:
+    """Trainings as bars, name: (where it begins, how long it is), one a row; those in `dropping` are dark."""
+    for row, (name, (begin, length)) in enumerate(parts.items()):
+        dark = name in dropping
+        axes.barh(row, length, left=begin, height=0.6, color="0.35" if dark else "0.8", edgecolor=INK)
+        words = {"ha": "center", "va": "center", "fontsize": SMALL, "color": "white" if dark else INK}
+        axes.text(begin + length / 2, row, f"{length:.0f}", **words)
+    axes.set_yticks(range(len(parts)), list(parts))
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", length=0)
+    return axes
 
 
 def interval(right: int, n: int) -> str:
