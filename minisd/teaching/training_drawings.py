@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from .drawings import Point, arrow, box, canvas
 from .palette import COLOURS, DASHES, GREY, INK, PAPER, SMALL, numbers
+from .plots import direct_labels
 
 FROZEN, MADE = "#e8eef4", "#f2f2f2"
 WIDE, HIGH = 1.42, 0.62
@@ -38,7 +39,14 @@ def order(axes: Axes | None = None) -> Axes:
     x, y = BOXES["latents"][0]
     arrow(axes, [(x + WIDE / 2, y), (x + WIDE / 2, 0.52), (BOXES["decoder"][0][0], 0.52)])
     x, y = BOXES["U-Net"][0]
-    arrow(axes, [beside("text encoder"), (x + WIDE / 2, BOXES["text encoder"][0][1] + HIGH / 2), (x + WIDE / 2, y + HIGH)])
+    arrow(
+        axes,
+        [
+            beside("text encoder"),
+            (x + WIDE / 2, BOXES["text encoder"][0][1] + HIGH / 2),
+            (x + WIDE / 2, y + HIGH),
+        ],
+    )
     arrow(axes, [beside("latents"), (x + WIDE / 2, BOXES["latents"][0][1] + HIGH / 2), (x + WIDE / 2, y)])
     return axes
 
@@ -49,7 +57,9 @@ def beside(name: str, left: bool = False) -> Point:
     return x + (0 if left else WIDE), y + HIGH / 2
 
 
-def on_the_way(axes: Axes, losses: Sequence[float], every: int, band: tuple[float, float], start: float | None = None) -> Axes:
+def on_the_way(
+    axes: Axes, losses: Sequence[float], every: int, band: tuple[float, float], start: float | None = None
+) -> Axes:
     """A stored loss curve, a point for each `every` steps, the band in which it should end, and chance.
 
     start: what guessing costs, as a dotted line.
@@ -64,10 +74,12 @@ def on_the_way(axes: Axes, losses: Sequence[float], every: int, band: tuple[floa
 
 
 def dots(axes: Axes, runs: Mapping[str, Sequence[float]], mark: float | None = None) -> Axes:
-    """One row a setting: a hollow dot for every run, a bar at their mean. mark: a dotted line, for comparison."""
+    """One row a setting: a hollow dot for every run, a bar at their mean. mark: where a dotted line goes."""
     for row, values in enumerate(runs.values()):
         shown = numbers(values).astype(float)
-        axes.plot(shown, np.full(len(shown), row), "o", markersize=5, markerfacecolor="none", color=COLOURS["blue"])
+        axes.plot(
+            shown, np.full(len(shown), row), "o", markersize=5, markerfacecolor="none", color=COLOURS["blue"]
+        )
         axes.plot([shown.mean()] * 2, [row - 0.28, row + 0.28], "-", linewidth=2, color=INK)
     if mark is not None:
         axes.axvline(mark, color=GREY, linestyle=DASHES[2])
@@ -77,8 +89,14 @@ def dots(axes: Axes, runs: Mapping[str, Sequence[float]], mark: float | None = N
     return axes
 
 
-def table_of_runs(axes: Axes, values: Any, rows: Sequence[str], columns: Sequence[str], boxed: Sequence[tuple[int, int]] = ()) -> Axes:
-    """A table (rows, columns, runs): the mean in each square, below it the least and the largest; dark is large.
+def table_of_runs(
+    axes: Axes,
+    values: Any,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    boxed: Sequence[tuple[int, int]] = (),
+) -> Axes:
+    """A table (rows, columns, runs): in each square the mean, below it the least and the largest.
 
     boxed: squares (row, column) with a thick frame.
     """
@@ -91,8 +109,13 @@ def table_of_runs(axes: Axes, values: Any, rows: Sequence[str], columns: Sequenc
         axes.text(j, i - 0.08, f"{mean:.2f}", ha="center", va="bottom", fontsize=11, color=colour)
         axes.text(j, i + 0.06, ends, ha="center", va="top", fontsize=8, color=colour)
     for i, j in boxed:
-        axes.plot([j - 0.48, j + 0.48, j + 0.48, j - 0.48, j - 0.48], [i - 0.47, i - 0.47, i + 0.47, i + 0.47, i - 0.47],
-                  "-", linewidth=2.5, color=INK)
+        axes.plot(
+            [j - 0.48, j + 0.48, j + 0.48, j - 0.48, j - 0.48],
+            [i - 0.47, i - 0.47, i + 0.47, i + 0.47, i - 0.47],
+            "-",
+            linewidth=2.5,
+            color=INK,
+        )
     axes.set_xticks(range(matrix.shape[1]), columns)
     axes.set_yticks(range(matrix.shape[0]), rows)
     axes.tick_params(length=0)
@@ -101,11 +124,11 @@ def table_of_runs(axes: Axes, values: Any, rows: Sequence[str], columns: Sequenc
 
 
 def shares(axes: Axes, steps: Sequence[int], of: Mapping[str, Sequence[float]]) -> Axes:
-    """Shares from 0 to 1 at the steps of a training, one line each, named at its right end; steps are evenly spaced."""
-    from .plots import direct_labels
-
+    """Shares from 0 to 1 after some steps, one line each, named at its right end; steps are evenly spaced."""
     places = np.arange(len(steps))
-    for (name, values), dash, colour, marker in zip(of.items(), DASHES, COLOURS.values(), "os^Dv<>", strict=False):
+    for (name, values), dash, colour, marker in zip(
+        of.items(), DASHES, COLOURS.values(), "os^Dv<>", strict=False
+    ):
         axes.plot(places, values, marker=marker, markersize=4, linestyle=dash, color=colour, label=name)
     axes.set_xticks(places, [f"{step:,}" for step in steps])
     axes.set(xlabel="steps of the U-Net", ylim=(0, 1.03))

@@ -47,7 +47,7 @@ def test_least_loss():
     for t in SOME:
         bar = BARS[t]
         of_x_t = bar * covariance + (1 - bar) * torch.eye(5, dtype=torch.float64)
-        left = torch.eye(5, dtype=torch.float64) - (1 - bar) * torch.linalg.inv(of_x_t)  # of the noise, given x_t
+        left = torch.eye(5, dtype=torch.float64) - (1 - bar) * torch.linalg.inv(of_x_t)  # the noise's
         known = left.trace() / 5
         assert abs(claim(torch.linalg.eigvalsh(covariance), SNR[t]) - known) < 1e-9
 
@@ -176,7 +176,10 @@ def test_mixture():
     def claim(belongs, guesses):
         return (belongs * guesses).sum(1)
 
-    x, bar = torch.linspace(-2, 2, 9, dtype=torch.float64), 0.6  # two captions: numbers near -1, numbers near 1
+    x, bar = (
+        torch.linspace(-2, 2, 9, dtype=torch.float64),
+        0.6,
+    )  # two captions: near -1, near 1
     centres, std = torch.tensor([-1.0, 1.0], dtype=torch.float64), 0.4
     variance = bar * std**2 + 1 - bar
     gap = x[:, None] - bar**0.5 * centres
