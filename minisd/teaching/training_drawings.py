@@ -1,6 +1,7 @@
 """Drawings of a training: who needs whom, runs as dots, losses on their way, pictures with their verdicts."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,36 +26,32 @@ BOXES: dict[str, tuple[Point, str, str]] = {  # name: its lower left corner, wha
 }
 
 
+LEFT = {name: corner[0] for name, (corner, _, _) in BOXES.items()}
+
+
 def order(axes: Axes | None = None) -> Axes:
     """The stages of a training with an arrow from each to those that need it; frozen ones are shaded."""
     axes = canvas(9.2, 3.1, axes)
     for name, (corner, below, colour) in BOXES.items():
         box(axes, corner, (WIDE, HIGH), name, below, colour, dashed=colour == FROZEN)
     for row in (["captions", "tokenizer", "CLIP", "text encoder"], ["pictures", "VAE", "latents"]):
-        for left, right in zip(row, row[1:]):
-            arrow(axes, [beside(left), beside(right, left=True)])
-    (x, y), (right, top) = BOXES["pictures"][0], BOXES["CLIP"][0]
-    arrow(axes, [(x + WIDE / 2, y + HIGH), (x + WIDE / 2, 1.8), (right + 0.35, 1.8), (right + 0.35, top)])
-    arrow(axes, [(x + WIDE / 2, y), (x + WIDE / 2, 0.3), (BOXES["decoder"][0][0], 0.3)])
-    x, y = BOXES["latents"][0]
-    arrow(axes, [(x + WIDE / 2, y), (x + WIDE / 2, 0.52), (BOXES["decoder"][0][0], 0.52)])
-    x, y = BOXES["U-Net"][0]
-    arrow(
-        axes,
-        [
-            beside("text encoder"),
-            (x + WIDE / 2, BOXES["text encoder"][0][1] + HIGH / 2),
-            (x + WIDE / 2, y + HIGH),
-        ],
-    )
-    arrow(axes, [beside("latents"), (x + WIDE / 2, BOXES["latents"][0][1] + HIGH / 2), (x + WIDE / 2, y)])
+        for left, right in pairwise(row):
+            arrow(axes, [(LEFT[left] + WIDE, middle(left)), (LEFT[right], middle(right))])
+    start, turn, into = LEFT["pictures"] + WIDE / 2, 1.8, LEFT["CLIP"] + 0.35
+    arrow(axes, [(start, middle("pictures")), (start, turn), (into, turn), (into, middle("CLIP") - HIGH / 2)])
+    for name, height in (("pictures", 0.3), ("latents", 0.52)):
+        x = LEFT[name] + WIDE / 2
+        arrow(axes, [(x, middle(name) - HIGH / 2), (x, height), (LEFT["decoder"], height)])
+    x = LEFT["U-Net"] + WIDE / 2
+    for name, side in (("text encoder", 1), ("latents", -1)):
+        end = middle("U-Net") + side * HIGH / 2
+        arrow(axes, [(LEFT[name] + WIDE, middle(name)), (x, middle(name)), (x, end)])
     return axes
 
 
-def beside(name: str, left: bool = False) -> Point:
-    """The middle of a box's right side, or of its left one."""
-    x, y = BOXES[name][0]
-    return x + (0 if left else WIDE), y + HIGH / 2
+def middle(name: str) -> float:
+    """How high the middle of a box is."""
+    return BOXES[name][0][1] + HIGH / 2
 
 
 def on_the_way(
@@ -102,9 +99,10 @@ def table_of_runs(
     """
     matrix = numbers(values).astype(float)
     means = matrix.mean(-1)
-    image = axes.imshow(means, cmap="Blues", aspect="auto", vmin=0, vmax=1.15 * means.max())
+    darkest = 1.15 * float(means.max())
+    axes.imshow(means, cmap="Blues", aspect="auto", vmin=0, vmax=darkest)
     for (i, j), mean in np.ndenumerate(means):
-        colour = "white" if image.norm(mean) > 0.6 else INK
+        colour = "white" if mean > 0.6 * darkest else INK
         ends = f"{matrix[i, j].min():.2f} to {matrix[i, j].max():.2f}"
         axes.text(j, i - 0.08, f"{mean:.2f}", ha="center", va="bottom", fontsize=11, color=colour)
         axes.text(j, i + 0.06, ends, ha="center", va="top", fontsize=8, color=colour)
@@ -140,7 +138,12 @@ def versions(axes: Axes, parts: Mapping[str, tuple[float, float]], dropping: Seq
     for row, (name, (begin, length)) in enumerate(parts.items()):
         dark = name in dropping
         axes.barh(row, length, left=begin, height=0.6, color="0.35" if dark else "0.8", edgecolor=INK)
-        words = {"ha": "center", "va": "center", "fontsize": SMALL, "color": "white" if dark else INK}
+        words: dict[str, Any] = {
+            "ha": "center",
+            "va": "center",
+            "fontsize": SMALL,
+            "color": "white" if dark else INK,
+        }
         axes.text(begin + length / 2, row, f"{length:.0f}", **words)
     axes.set_yticks(range(len(parts)), list(parts))
     axes.invert_yaxis()
