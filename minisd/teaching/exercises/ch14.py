@@ -1,0 +1,325 @@
+"""The checks of chapter 14: the whole training. It spoils the exercises to read this first."""
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from ...schedule import NoiseSchedule
+from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken
+
+# 14.1
+
+SCALE = 0.18215  # of SD 1.5's latents
+
+
+@functools.cache
+def measured():
+    """The five numbers, each by following what happens."""
+    kept, steps = 1.0, 0
+    while kept > 0.5:
+        kept, steps = (kept * 0.999 if steps % 10 == 9 else kept), steps + 1
+    logits = torch.zeros(16, 32)
+    among_captions = torch.nn.functional.cross_entropy(logits, torch.arange(16))
+    among_pictures = torch.nn.functional.cross_entropy(logits[:, :16], torch.arange(16))
+    return {
+        "window": steps,
+        "forgets": 1 - 0.999**4,
+        "begin": float(among_captions + among_pictures) / 2,
+        "zero": 0.5 + 0.5 / SCALE**2,
+        "shorter": (1 + 64 / 128) / (1 + 64 / 64),
+    }
+
+
+# 14.2
+
+SIGNS = {
+    "labels always dropped": "a network that never saw a label can't paint the digits that were asked for",
+    "latents not scaled": "the noise is hard to find in latents nine times as wide: both curves stay high, "
+    "but they do come down",
+    "average never arrives": "only what is painted knows of the average: both curves are the sound run's",
+    "schedule stepped twice": "the rate has come down half way and climbs again: both curves turn round there",
+    "one timestep a batch": "one batch is easy and the next one hard: the left curve jumps, the middle one doesn't",
+    "noise drawn anew": "a noise that isn't in the picture can't be guessed: both curves stay near 1",
+}
+RUNS = {
+    "A": "schedule stepped twice",
+    "B": "noise drawn anew",
+    "C": "labels always dropped",
+    "D": "one timestep a batch",
+    "E": "average never arrives",
+    "F": "latents not scaled",
+}
+
+
+def confusions() -> Iterator[Mistake]:
+    """Every run taken for every other, and by which sign one can tell."""
+    for letter, fault in RUNS.items():
+        for taken, sign in SIGNS.items():
+            if taken != fault:
+                yield Mistake(
+                    functools.partial(dict, {letter: taken}),
+                    f'Run {letter} as "{taken}": {sign}. Is it so in run {letter}?',
+                )
+
+
+# 14.3
+
+
+def flow_weight(S):
+    """Of the squared error of x_0, in the loss of the velocity epsilon - x_0 on straight lines."""
+    return (1 + math.sqrt(S)) ** 2
+
+
+# 14.4
+
+
+def without_lag(d, e):
+    """The share of the average with decay d, if that with decay e gets the rest and nothing may lag."""
+    return e * (1 - d) / (e - d)
+
+
+# 14.5
+
+
+def averaged(history, trained, d):
+    average = dict(history[0])
+    for state in history[1:]:
+        for name, value in state.items():
+            average[name] = d * average[name] + (1 - d) * value if name in trained else value
+    return average
+
+
+def averaged_given(history, trained, d):
+    average = dict(history[0])
+    for state in history[1:]:
+        for name, value in state.items():
+            average[name] = (1 - d) * average[name] + d * value
+    return average
+
+
+def running(of_weight, of_buffer, start=lambda value: value, leave_out=False):
+    """The right function but for what it makes of a weight or of a buffer."""
+
+    def answer(history, trained, d):
+        average = {name: start(value) if name in trained else value for name, value in history[0].items()}
+        for state in history[1:]:
+            for name, value in state.items():
+                average[name] = (of_weight if name in trained else of_buffer)(average[name], value, d)
+        return {name: value for name, value in average.items() if name in trained or not leave_out}
+
+    return answer
+
+
+def mix(old, new, d):
+    return d * old + (1 - d) * new
+
+
+def mix_turned(old, new, d):
+    return (1 - d) * old + d * new
+
+
+def newest(old, new, d):
+    return new
+
+
+def floats_alone(old, new, d):
+    return mix(old, new, d) if new.is_floating_point() else new
+
+
+def trainings(rng):
+    """Weights, a running mean, a counter and a mask after each of some steps."""
+
+    def case(steps, wide, d):
+        history = [
+            {
+                "weight": torch.randn(wide, 3, generator=rng),
+                "bias": torch.randn(wide, generator=rng),
+                "running_mean": torch.randn(wide, generator=rng),
+                "batches": torch.tensor(7 * k + 3),
+            }
+            for k in range(steps)
+        ]
+        return history, {"weight", "bias"}, d
+
+    return [case(5, 2, 0.9), case(9, 3, 0.98), case(2, 4, 0.7)]
+
+
+# 14.6
+
+
+def prepare(latents, contexts, empty, scale, p, coins, t, noise, bars):
+    bar = bars[t][:, None, None, None]
+    x_t = bar.sqrt() * scale * latents + (1 - bar).sqrt() * noise
+    return x_t, torch.where((coins < p)[:, None, None], empty, contexts)
+
+
+def prepare_given(latents, contexts, empty, scale, p, coins, t, noise, bars):
+    bar = bars[t][:, None, None, None]
+    x_t = scale * (bar.sqrt() * latents + (1 - bar).sqrt() * noise)
+    dropped = coins[0] < p
+    return x_t, torch.where(dropped, empty, contexts)
+
+
+def prepared(x_of=None, dropped=lambda coins, p: (coins < p)[:, None, None]):
+    def answer(latents, contexts, empty, scale, p, coins, t, noise, bars):
+        bar = bars[t][:, None, None, None]
+        x_t = (x_of or scaled)(latents, noise, scale, bar.sqrt(), (1 - bar).sqrt())
+        return x_t, torch.where(dropped(coins, p), empty, contexts)
+
+    return answer
+
+
+def scaled(latents, noise, scale, root, rest):
+    return root * scale * latents + rest * noise
+
+
+def scaled_after(latents, noise, scale, root, rest):
+    return scale * (root * latents + rest * noise)
+
+
+def batches(rng):
+    bars = NoiseSchedule.scaled_linear().alphas_cumprod.float()
+
+    def case(n, p, coins):
+        latents, noise = torch.randn(2, n, 4, 3, 5, generator=rng).unbind()
+        contexts, empty = torch.randn(n, 7, 6, generator=rng), torch.randn(1, 7, 6, generator=rng)
+        t = torch.randint(1000, (n,), generator=rng)
+        return 5.49 * latents, contexts, empty, SCALE, p, torch.tensor(coins), t, noise, bars
+
+    return [
+        case(4, 0.1, [0.05, 0.5, 0.9, 0.02]),
+        case(3, 0.5, [0.7, 0.4, 0.3]),
+        case(2, 0.2, [0.6, 0.8]),
+    ]
+
+
+# 14.7
+
+
+def whole(gradients, sizes, longest):
+    n = sum(sizes)
+    mean = [sum(size * part for size, part in zip(sizes, parts)) / n for parts in zip(*gradients)]
+    length = sum(part.square().sum() for part in mean).sqrt()
+    return [part * (longest / length).clamp(max=1) for part in mean]
+
+
+def length_of(parts):
+    return sum(part.square().sum() for part in parts).sqrt()
+
+
+def cut(parts, longest):
+    return [part * (longest / length_of(parts)).clamp(max=1) for part in parts]
+
+
+def weighted(gradients, sizes, total=None):
+    total = sum(sizes) if total is None else total
+    return [sum(size * part for size, part in zip(sizes, parts)) / total for parts in zip(*gradients)]
+
+
+def equal_shares(gradients, sizes, longest):
+    return cut(weighted(gradients, [1] * len(sizes)), longest)
+
+
+def not_cut(gradients, sizes, longest):
+    return weighted(gradients, sizes)
+
+
+def cut_early(gradients, sizes, longest):
+    return weighted([cut(parts, longest) for parts in gradients], sizes)
+
+
+def cut_each_tensor(gradients, sizes, longest):
+    return [cut([part], longest)[0] for part in weighted(gradients, sizes)]
+
+
+def cut_numbers(gradients, sizes, longest):
+    return [part.clamp(-longest, longest) for part in weighted(gradients, sizes)]
+
+
+def always_longest(gradients, sizes, longest):
+    mean = weighted(gradients, sizes)
+    return [part * longest / length_of(mean) for part in mean]
+
+
+def added_up(gradients, sizes, longest):
+    return cut(weighted(gradients, [1] * len(sizes), 1), longest)
+
+
+def of_the_sizes(gradients, sizes, longest):
+    return cut(weighted(gradients, sizes, len(sizes)), longest)
+
+
+def micro_batches(rng):
+    def case(sizes, stretch, longest):
+        shapes = ((3, 2), (4,))
+        gradients = [[stretch * torch.randn(shape, generator=rng) for shape in shapes] for _ in sizes]
+        return gradients, sizes, longest
+
+    return [case([8, 8, 3], 2.0, 1.0), case([5, 1], 0.1, 1.0), case([4, 6, 2, 1], 1.0, 0.5)]
+
+
+# 14.8
+
+
+def dealt(n, T, u):
+    places = (u + torch.arange(n, dtype=torch.float64) / n) % 1
+    return (T * places).long()
+
+
+def spread(place: Callable, turn: Callable = lambda x: x.long()) -> Callable:
+    def answer(n, T, u):
+        return turn(T * place(torch.arange(n, dtype=torch.float64), n, u))
+
+    return answer
+
+
+def deals(rng):
+    u = torch.rand(4, generator=rng, dtype=torch.float64).tolist()
+    return [(8, 1000, u[0]), (5, 1000, 0.93), (3, 10, u[2]), (32, 1000, 0.5 + u[3] / 2)]
+
+
+# 14.9
+
+CURVATURES = np.array([1.0, 0.1, 0.01])
+FAR, NOISE, STEPS = 10.0, 1.0, 1000
+
+
+def outcome_of(plan):
+    """The expected loss of the average after 1,000 steps, in two parts: the way still to go, and the noise.
+
+    Expectations alone, so nothing is random: of the weight and of the average, and of their squares.
+    """
+    mean, mean_average = np.full(3, FAR), np.full(3, FAR)
+    of_weight, of_both, of_average = np.zeros((3, 3))  # variances and covariance
+    for k in range(STEPS):
+        rate, d = checked(plan(k))
+        rho = 1 - rate * CURVATURES
+        mean = rho * mean
+        of_weight = rho**2 * of_weight + (rate * NOISE) ** 2
+        of_both = rho * of_both
+        mean_average = d * mean_average + (1 - d) * mean
+        of_average = d**2 * of_average + 2 * d * (1 - d) * of_both + (1 - d) ** 2 * of_weight
+        of_both = d * of_both + (1 - d) * of_weight
+    way, noise = CURVATURES * mean_average**2 / 2, CURVATURES * of_average / 2
+    return float(way.sum()), float(noise.sum())
+
+
+def checked(pair):
+    """A rate and a decay that are allowed."""
+    rate, d = (float(value) for value in pair)
+    if not (0 <= rate <= 1 and 0 <= d < 1):
+        raise RuleBroken("the rate should be from 0 to 1, the decay from 0 to below 1")
+    return rate, d
+
+
+def final_loss(plan):
+    return sum(outcome_of(plan))
+
+
+def grown(k):
+    return 1.0 * (1 - k / 1000), 0.98
+
+
