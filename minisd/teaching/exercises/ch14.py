@@ -320,6 +320,286 @@ def final_loss(plan):
 
 
 def grown(k):
-    return 1.0 * (1 - k / 1000), 0.98
+    return 0.5, max(0, 1 - 2 / (k + 1))
 
 
+EXERCISES = [
+    Predict(
+        number="14.1",
+        name="guesses",
+        section="14.6",
+        minutes=15,
+        measure=measured,
+        within=0.04,
+        mistakes=(
+            Mistake(lambda: {"window": 693}, "That many updates. How many steps lie between two of them?"),
+            Mistake(lambda: {"window": 69.3}, "Fewer updates make the memory longer, counted in steps."),
+            Mistake(
+                lambda: {"forgets": 0.001},
+                "With the same decay the average reaches as many steps back, of four times as many pictures.",
+            ),
+            Mistake(
+                lambda: {"forgets": 0.00025},
+                "The other way round: a step stands for four times as many pictures, so it must count for more.",
+            ),
+            Mistake(
+                lambda: {"begin": (math.log(64) + math.log(32)) / 2},
+                "That is the loss of one process. Among how many captions does a picture choose in its half?",
+            ),
+            Mistake(lambda: {"begin": math.log(16)}, "And the wrong twins, among which a picture chooses, too?"),
+            Mistake(
+                lambda: {"begin": math.log(32)},
+                "A caption has fewer to choose from than a picture: the loss is a mean of two logarithms.",
+            ),
+            Mistake(lambda: {"zero": 1.0}, "Right if the scale had been there. How wide are the latents now?"),
+            Mistake(
+                lambda: {"zero": 0.5 + 0.5 / SCALE},
+                "Variances add up, and 5.49 is a standard deviation.",
+            ),
+            Mistake(
+                lambda: {"zero": 1 / SCALE**2},
+                "That is the variance of the latents. The other half of v's is the noise.",
+            ),
+            Mistake(
+                lambda: {"shorter": 0.5},
+                "The noise's part is halved. What about the part that all batches share?",
+            ),
+            Mistake(
+                lambda: {"shorter": 0.75**0.5},
+                "That is the ratio of the lengths. The question asks for the squared ones.",
+            ),
+        ),
+    ),
+    Predict(
+        number="14.2",
+        name="which",
+        section="14.13",
+        minutes=20,
+        measure=lambda: RUNS,
+        within=0,
+        mistakes=(
+            Mistake(
+                None,
+                "Write the names as they stand in the list of six.",
+                seen=lambda guesses, cases: any(name not in SIGNS for name in guesses.values()),
+            ),
+            *confusions(),
+        ),
+    ),
+    Derive(
+        number="14.3",
+        name="weight",
+        section="14.5",
+        minutes=20,
+        right=flow_weight,
+        ranges={"S": (0.02, 30.0)},
+        mistakes=(
+            Mistake(lambda S: S + 1, "That is the weight of chapter 4's v, (14.4), on a circle, not on a line."),
+            Mistake(lambda S: S, "That is the noise's weight. The velocity holds the picture's error, too."),
+            Mistake(
+                lambda S: (1 + 1 / math.sqrt(S)) ** 2,
+                "That is the weight of the noise's error. The question is about the picture's.",
+            ),
+            Mistake(lambda S: 1 + math.sqrt(S), "The errors are in that ratio; the loss squares them."),
+            Mistake(lambda S: (1 + S) ** 2, "The SNR compares squares: (1 - t)/t is its root."),
+            Mistake(
+                lambda S: (1 - math.sqrt(S)) ** 2,
+                "The errors of the picture and of the noise have opposite signs, and the velocity subtracts them.",
+            ),
+            Mistake(
+                None,
+                "In pure noise, at S = 0, a wrong picture must cost in the velocity just what it costs itself.",
+                seen=lambda answer, cases: abs(answer(1e-12) - 1) > 1e-3,
+            ),
+        ),
+    ),
+    Derive(
+        number="14.4",
+        name="share",
+        section="14.6",
+        minutes=20,
+        right=without_lag,
+        ranges={"d": (0.5, 0.9), "e": (0.92, 0.99)},
+        mistakes=(
+            Mistake(lambda d, e: d * (1 - e) / (d - e), "That is the share of the slow average, with decay e."),
+            Mistake(
+                lambda d, e: (1 - d) / (e - d),
+                "Your lags are one step too long: the newest weights are in the average, and have the age 0.",
+            ),
+            Mistake(
+                lambda d, e: math.log(d) / (math.log(d) - math.log(e)),
+                "You used half-lives, or the like. The lag is the mean age of what is in the average.",
+            ),
+            Mistake(
+                lambda d, e: e * (1 - d) / (e * (1 - d) + d * (1 - e)),
+                "A mean of two that are late, with positive shares, is late: one share must be negative.",
+            ),
+            Mistake(lambda d, e: (e - d) / (e * (1 - d)), "Upside down: the fast average gets more than 1."),
+            Mistake(
+                None,
+                "If the slow average is very slow (e near 1), the fast one gets a share of nearly 1.",
+                seen=lambda answer, cases: abs(answer(0.5, 1 - 1e-9) - 1) > 1e-3,
+            ),
+        ),
+    ),
+    FindTheBug(
+        number="14.5",
+        name="averaged",
+        section="14.6",
+        minutes=15,
+        right=averaged,
+        cases=trainings,
+        given=averaged_given,
+        mistakes=(
+            Mistake(
+                running(mix, mix),
+                "The weights are right. But a buffer is nothing that learns: what do you make of the counter?",
+            ),
+            Mistake(
+                running(mix_turned, newest),
+                "The buffers are right. Try d = 1 in your line for the weights: should the average move then?",
+            ),
+            Mistake(
+                running(mix, floats_alone),
+                "The counter is whole now. The running mean is still an average of averages.",
+            ),
+            Mistake(
+                running(mix, lambda old, new, d: old),
+                "The buffers of the first step are out of date. Which step's belong to the last weights?",
+            ),
+            Mistake(
+                running(mix, newest, leave_out=True),
+                "Without its buffers the network can't be opened: every name should come back.",
+            ),
+            Mistake(
+                running(mix, newest, start=lambda value: 0 * value),
+                "You start from zeros, so the average is too small: (14.7) starts from the first weights.",
+            ),
+            Mistake(running(newest, newest), "Nothing is averaged any more."),
+        ),
+    ),
+    FindTheBug(
+        number="14.6",
+        name="prepare",
+        section="14.7",
+        minutes=15,
+        right=prepare,
+        cases=batches,
+        given=prepare_given,
+        mistakes=(
+            Mistake(
+                prepared(scaled_after),
+                "Every caption has its own coin now. How strong is the noise in x_t at the last timestep?",
+            ),
+            Mistake(
+                prepared(scaled, lambda coins, p: coins[0] < p),
+                "The latents are right now. Who decides about the second caption of a batch?",
+            ),
+            Mistake(
+                prepared(lambda latents, noise, scale, root, rest: root * latents + rest * noise),
+                "Now the scale is nowhere. Which of the two needs it, the latents or the noise?",
+            ),
+            Mistake(
+                prepared(lambda latents, noise, scale, root, rest: root * latents / scale + rest * noise),
+                "The decoder divides by the scale. And what is fed to the U-Net?",
+            ),
+            Mistake(
+                prepared(lambda latents, noise, scale, root, rest: root * latents + rest * scale * noise),
+                "The scale has gone to the noise alone, which was 1 wide already.",
+            ),
+            Mistake(
+                prepared(scaled, lambda coins, p: (coins > p)[:, None, None]),
+                "A share p of the captions is left out, not a share 1 - p.",
+            ),
+            Mistake(
+                prepared(scaled, lambda coins, p: coins.mean() < p),
+                "The mean of the coins is still one decision for the whole batch.",
+            ),
+            Mistake(
+                prepared(scaled, lambda coins, p: (coins < p).any()),
+                "One low coin leaves out all captions: still one decision for the whole batch.",
+            ),
+        ),
+    ),
+    Build(
+        number="14.7",
+        name="whole",
+        section="14.8",
+        minutes=15,
+        right=whole,
+        cases=micro_batches,
+        mistakes=(
+            Mistake(
+                equal_shares,
+                "Every micro-batch counts the same with you. Should an example of a small one count for more?",
+            ),
+            Mistake(not_cut, "The mean is right. It may still be too long."),
+            Mistake(cut_early, "You cut the parts, and then take the mean. (14.14) cuts the batch's gradient."),
+            Mistake(cut_each_tensor, "One length for all tensors together, or the direction is not kept."),
+            Mistake(cut_numbers, "You limit each number; (14.14) shortens the whole, in its direction."),
+            Mistake(always_longest, "A short gradient should stay as it is."),
+            Mistake(added_up, "The means are added up: with twice as many micro-batches it would be twice as long."),
+            Mistake(of_the_sizes, "Weighted, but divided by the number of micro-batches instead of examples."),
+        ),
+    ),
+    Build(
+        number="14.8",
+        name="dealt",
+        section="14.4",
+        minutes=15,
+        right=dealt,
+        cases=deals,
+        mistakes=(
+            Mistake(
+                spread(lambda i, n, u: u + i / n), "Some of your timesteps lie beyond the last. Go round the circle."
+            ),
+            Mistake(
+                spread(lambda i, n, u: (i + u) / n),
+                "Even, but the first example only ever gets small timesteps: u must turn the whole circle.",
+            ),
+            Mistake(
+                spread(lambda i, n, u: (u + i / (n - 1)) % 1),
+                "On a circle the last example is a neighbour of the first: with you they get the same timestep.",
+            ),
+            Mistake(
+                spread(lambda i, n, u: (u + i / n) % 1, lambda x: x.round().long()),
+                "Rounded, timestep 0 gets half of its share, and the number T can occur.",
+            ),
+            Mistake(
+                spread(lambda i, n, u: (u + i / n) % 1, lambda x: x.long() + 1),
+                "The network counts timesteps from 0, as the package does.",
+            ),
+            Mistake(spread(lambda i, n, u: i / n), "Where is u? Always the same timesteps, and the rest unlearned."),
+            Mistake(
+                spread(lambda i, n, u: u + 0 * i), "All examples get the same timestep: run D of exercise 14.2."
+            ),
+            Mistake(
+                spread(lambda i, n, u: (u + i / n) % 1, lambda x: x),
+                "Places on the circle, not whole numbers: which timestep does a place belong to?",
+            ),
+        ),
+    ),
+    ReachTheMark(
+        number="14.9",
+        name="plan",
+        section="14.6",
+        minutes=25,
+        score=final_loss,
+        what="expected loss of the average",
+        mark=0.06,
+        right=grown,
+        mistakes=(
+            Mistake(
+                None,
+                "Most of it is the way still to go: the start is remembered, by the weights (is the rate too "
+                "low?) or by the average (is its memory too long, too early?).",
+                seen=lambda answer, cases: outcome_of(answer)[0] > outcome_of(answer)[1],
+            ),
+            Mistake(
+                None,
+                "Most of it is noise. Near the end a longer memory, or a lower rate, would quiet it.",
+                seen=lambda answer, cases: outcome_of(answer)[1] >= outcome_of(answer)[0],
+            ),
+        ),
+    ),
+]
