@@ -1,6 +1,6 @@
 """Six broken trainings and the sound one: the curves and the pictures of exercise 14.2.
 
-    python benchmarks/broken_runs.py        train, paint, write broken_runs.json (less than a minute)
+    python benchmarks/broken_runs.py        train, paint, write minisd/teaching/broken_runs.json (a minute)
 
 The world is the smallest that has every part: the 1,797 digits of scikit-learn, a linear autoencoder with
 sixteen numbers a digit for latents, a network of three layers that guesses noise from them, a timestep and a
@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
-from common import HERE
 from minisd.checkpoint import write_json
 from minisd.pipeline import guide
 from minisd.samplers import ddim
 from minisd.schedule import NoiseSchedule
+from minisd.teaching.run_drawings import STORED
 
 STEPS, BATCH, PEAK, WARMUP = 1200, 32, 8e-3, 50
 HELD_OUT, EVERY, MEANS = 397, 30, 10  # digits; steps between two looks at them; steps in a point of the curve
@@ -184,7 +184,7 @@ def train(fault: Fault) -> dict:
 def main() -> None:
     runs = {"sound": train(SOUND)} | {letter: train(FAULTS[name]) for letter, name in LETTERS.items()}
     about = {"steps": STEPS, "points": MEANS, "looks": EVERY, "side": 8}
-    write_json(about | {"runs": runs}, HERE / "broken_runs.json")
+    write_json(about | {"runs": runs}, STORED)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from matplotlib import pyplot as plt
 
 from ..checkpoint import read_json
 
+STORED = Path(__file__).with_name("broken_runs.json")  # written by benchmarks/broken_runs.py
+
 
 def pictures_of(run: Mapping, side: int) -> np.ndarray:
     """The pictures of a run beside one another, ten in a row, from 0 to 16: (height, width)."""
@@ -16,8 +18,8 @@ def pictures_of(run: Mapping, side: int) -> np.ndarray:
     return tiles.reshape(-1, 10 * side)
 
 
-def draw_runs(path: Path) -> None:
-    """A row for each run of benchmarks/broken_runs.json: its loss, its loss on held-out digits, what it paints.
+def draw_runs(path: Path = STORED) -> None:
+    """A row for each stored run: its loss, its loss on held-out digits, what it paints.
 
     The sound run's curves are dotted in every row.
     """

@@ -219,10 +219,13 @@ BANK = {
     "14.5": {
         "wrong": [
             (kept(moved, moved), "the counter"),
-            (kept(lambda o, n, d: o + d * (n - o), lambda o, n, d: n), "Try d = 1"),
+            (kept(lambda o, n, d: o + d * (n - o), lambda o, n, d: n), "With d = 1"),
             (kept(moved, lambda o, n, d: moved(o, n, d) if n.ndim else n), "average of averages"),
             (kept(moved, lambda o, n, d: o), "out of date"),
-            (kept(moved, lambda o, n, d: n, lambda s: [n for n in s if n in ("weight", "bias")]), "every name"),
+            (
+                kept(moved, lambda o, n, d: n, lambda s: [n for n in s if n in ("weight", "bias")]),
+                "every name",
+            ),
             (from_zero, "start from zeros"),
             (the_last, "Nothing is averaged"),
         ],
@@ -248,9 +251,15 @@ BANK = {
             (lambda g, s, r: joined([shortened(parts, r) for parts in g], s), "cuts the batch's"),
             (lambda g, s, r: [shortened([part], r)[0] for part in joined(g, s)], "One length"),
             (lambda g, s, r: [part.clip(-r, r) for part in joined(g, s)], "limit each number"),
-            (lambda g, s, r: [p * r for p in shortened(joined([[1e6 * x for x in y] for y in g], s), 1)], "short"),
+            (
+                lambda g, s, r: [p * r for p in shortened(joined([[1e6 * x for x in y] for y in g], s), 1)],
+                "short",
+            ),
             (lambda g, s, r: shortened(joined(g, s, mean=False, weigh=False), r), "added up"),
-            (lambda g, s, r: shortened([p / len(s) for p in joined(g, s, mean=False)], r), "instead of examples"),
+            (
+                lambda g, s, r: shortened([p / len(s) for p in joined(g, s, mean=False)], r),
+                "instead of examples",
+            ),
         ],
         "right": [by_torch, in_a_row],
     },

@@ -40,8 +40,8 @@ SIGNS = {
     "latents not scaled": "the noise is hard to find in latents nine times as wide: both curves stay high, "
     "but they do come down",
     "average never arrives": "only what is painted knows of the average: both curves are the sound run's",
-    "schedule stepped twice": "the rate has come down half way and climbs again: both curves turn round there",
-    "one timestep a batch": "one batch is easy and the next one hard: the left curve jumps, the middle one doesn't",
+    "schedule stepped twice": "the rate is down half way and climbs again: both curves turn round there",
+    "one timestep a batch": "a batch is easy, the next one hard: the left curve jumps, the middle one doesn't",
     "noise drawn anew": "a noise that isn't in the picture can't be guessed: both curves stay near 1",
 }
 RUNS = {
@@ -340,18 +340,22 @@ EXERCISES = [
             ),
             Mistake(
                 lambda: {"forgets": 0.00025},
-                "The other way round: a step stands for four times as many pictures, so it must count for more.",
+                "The other way round: a step stands for more pictures now, so it must count for more.",
             ),
             Mistake(
                 lambda: {"begin": (math.log(64) + math.log(32)) / 2},
                 "That is the loss of one process. Among how many captions does a picture choose in its half?",
             ),
-            Mistake(lambda: {"begin": math.log(16)}, "And the wrong twins, among which a picture chooses, too?"),
+            Mistake(
+                lambda: {"begin": math.log(16)}, "And the wrong twins, among which a picture chooses, too?"
+            ),
             Mistake(
                 lambda: {"begin": math.log(32)},
                 "A caption has fewer to choose from than a picture: the loss is a mean of two logarithms.",
             ),
-            Mistake(lambda: {"zero": 1.0}, "Right if the scale had been there. How wide are the latents now?"),
+            Mistake(
+                lambda: {"zero": 1.0}, "Right if the scale had been there. How wide are the latents now?"
+            ),
             Mistake(
                 lambda: {"zero": 0.5 + 0.5 / SCALE},
                 "Variances add up, and 5.49 is a standard deviation.",
@@ -394,7 +398,9 @@ EXERCISES = [
         right=flow_weight,
         ranges={"S": (0.02, 30.0)},
         mistakes=(
-            Mistake(lambda S: S + 1, "That is the weight of chapter 4's v, (14.4), on a circle, not on a line."),
+            Mistake(
+                lambda S: S + 1, "That is the weight of chapter 4's v, (14.4), on a circle, not on a line."
+            ),
             Mistake(lambda S: S, "That is the noise's weight. The velocity holds the picture's error, too."),
             Mistake(
                 lambda S: (1 + 1 / math.sqrt(S)) ** 2,
@@ -404,7 +410,7 @@ EXERCISES = [
             Mistake(lambda S: (1 + S) ** 2, "The SNR compares squares: (1 - t)/t is its root."),
             Mistake(
                 lambda S: (1 - math.sqrt(S)) ** 2,
-                "The errors of the picture and of the noise have opposite signs, and the velocity subtracts them.",
+                "The picture's and the noise's errors have opposite signs, and the velocity subtracts them.",
             ),
             Mistake(
                 None,
@@ -421,10 +427,12 @@ EXERCISES = [
         right=without_lag,
         ranges={"d": (0.5, 0.9), "e": (0.92, 0.99)},
         mistakes=(
-            Mistake(lambda d, e: d * (1 - e) / (d - e), "That is the share of the slow average, with decay e."),
+            Mistake(
+                lambda d, e: d * (1 - e) / (d - e), "That is the share of the slow average, with decay e."
+            ),
             Mistake(
                 lambda d, e: (1 - d) / (e - d),
-                "Your lags are one step too long: the newest weights are in the average, and have the age 0.",
+                "Your lags are a step too long: the newest weights are in the average, and have the age 0.",
             ),
             Mistake(
                 lambda d, e: math.log(d) / (math.log(d) - math.log(e)),
@@ -453,11 +461,11 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 running(mix, mix),
-                "The weights are right. But a buffer is nothing that learns: what do you make of the counter?",
+                "The weights are right. But a buffer doesn't learn: what do you make of the counter?",
             ),
             Mistake(
                 running(mix_turned, newest),
-                "The buffers are right. Try d = 1 in your line for the weights: should the average move then?",
+                "The buffers are right. With d = 1 in your line for the weights, should the average move?",
             ),
             Mistake(
                 running(mix, floats_alone),
@@ -534,12 +542,19 @@ EXERCISES = [
                 "Every micro-batch counts the same with you. Should an example of a small one count for more?",
             ),
             Mistake(not_cut, "The mean is right. It may still be too long."),
-            Mistake(cut_early, "You cut the parts, and then take the mean. (14.14) cuts the batch's gradient."),
+            Mistake(
+                cut_early, "You cut the parts, and then take the mean. (14.14) cuts the batch's gradient."
+            ),
             Mistake(cut_each_tensor, "One length for all tensors together, or the direction is not kept."),
             Mistake(cut_numbers, "You limit each number; (14.14) shortens the whole, in its direction."),
             Mistake(always_longest, "A short gradient should stay as it is."),
-            Mistake(added_up, "The means are added up: with twice as many micro-batches it would be twice as long."),
-            Mistake(of_the_sizes, "Weighted, but divided by the number of micro-batches instead of examples."),
+            Mistake(
+                added_up,
+                "The means are added up: cut in two, a micro-batch would count twice.",
+            ),
+            Mistake(
+                of_the_sizes, "Weighted, but divided by the number of micro-batches instead of examples."
+            ),
         ),
     ),
     Build(
@@ -551,7 +566,8 @@ EXERCISES = [
         cases=deals,
         mistakes=(
             Mistake(
-                spread(lambda i, n, u: u + i / n), "Some of your timesteps lie beyond the last. Go round the circle."
+                spread(lambda i, n, u: u + i / n),
+                "Some of your timesteps lie beyond the last. Go round the circle.",
             ),
             Mistake(
                 spread(lambda i, n, u: (i + u) / n),
@@ -559,7 +575,7 @@ EXERCISES = [
             ),
             Mistake(
                 spread(lambda i, n, u: (u + i / (n - 1)) % 1),
-                "On a circle the last example is a neighbour of the first: with you they get the same timestep.",
+                "On a circle the last is a neighbour of the first: with you they get the same timestep.",
             ),
             Mistake(
                 spread(lambda i, n, u: (u + i / n) % 1, lambda x: x.round().long()),
@@ -569,9 +585,13 @@ EXERCISES = [
                 spread(lambda i, n, u: (u + i / n) % 1, lambda x: x.long() + 1),
                 "The network counts timesteps from 0, as the package does.",
             ),
-            Mistake(spread(lambda i, n, u: i / n), "Where is u? Always the same timesteps, and the rest unlearned."),
             Mistake(
-                spread(lambda i, n, u: u + 0 * i), "All examples get the same timestep: run D of exercise 14.2."
+                spread(lambda i, n, u: i / n),
+                "Where is u? Always the same timesteps, and the rest unlearned.",
+            ),
+            Mistake(
+                spread(lambda i, n, u: u + 0 * i),
+                "All examples get the same timestep: run D of exercise 14.2.",
             ),
             Mistake(
                 spread(lambda i, n, u: (u + i / n) % 1, lambda x: x),
