@@ -41,7 +41,7 @@ SIGNS = {
     "but they do come down",
     "average never arrives": "only what is painted knows of the average: both curves are the sound run's",
     "schedule stepped twice": "the rate is down half way and climbs again: both curves turn round there",
-    "one timestep a batch": "a batch is easy, the next one hard: the left curve jumps, the middle one doesn't",
+    "one timestep a batch": "one batch is easy, the next hard: the left curve jumps, the middle one doesn't",
     "noise drawn anew": "a noise that isn't in the picture can't be guessed: both curves stay near 1",
 }
 RUNS = {
@@ -414,7 +414,7 @@ EXERCISES = [
             ),
             Mistake(
                 None,
-                "In pure noise, at S = 0, a wrong picture must cost in the velocity just what it costs itself.",
+                "In pure noise, at S = 0, a wrong picture must cost in the velocity what it costs itself.",
                 seen=lambda answer, cases: abs(answer(1e-12) - 1) > 1e-3,
             ),
         ),
@@ -539,7 +539,7 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 equal_shares,
-                "Every micro-batch counts the same with you. Should an example of a small one count for more?",
+                "Your micro-batches all count the same. Should an example of a small one count for more?",
             ),
             Mistake(not_cut, "The mean is right. It may still be too long."),
             Mistake(
