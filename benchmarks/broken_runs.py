@@ -62,7 +62,7 @@ BARS = NoiseSchedule.scaled_linear().alphas_cumprod.float()
 
 
 class Autoencoder:
-    """The best linear one: digits (n, 64), from 0 to 16, <-> latents (n, 16), about nine wide."""
+    """The best linear one: digits (n, 64), from 0 to 16, <-> latents (n, 16), about eight wide."""
 
     def __init__(self, pixels: Tensor) -> None:
         self.centre = pixels.mean(0)

@@ -14,7 +14,7 @@ from minisd.teaching.exercises import ch14
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-import broken_runs  # noqa: E402
+import broken_runs
 
 STORED = read_json(run_drawings.STORED)
 RUNS = {ch14.RUNS.get(name, name): run for name, run in STORED["runs"].items()}
@@ -51,8 +51,8 @@ def test_only_one_curve_jumps():
     assert abs(curve("one timestep a batch")[-1] - curve("sound")[-1]) < 0.02
 
 
-def test_only_a_run_that_forgets_labels_or_paints_nothing_paints_other_digits():
-    """Each picture is nearer to the sound run's of the same noise and label, unless it shows another digit."""
+def test_two_runs_paint_what_the_sound_one_does_and_four_do_not():
+    """From the same noise, the others paint nearly what the sound run does."""
     painted = {name: run_drawings.pictures_of(run, 8).astype(float) for name, run in RUNS.items()}
     off = {name: np.abs(picture - painted["sound"]).mean() for name, picture in painted.items()}
     fine = {"sound", "schedule stepped twice", "one timestep a batch"}

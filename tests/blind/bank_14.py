@@ -58,14 +58,14 @@ BANK["14.1"] = {
 
 # ---- 14.2
 
-WHICH = dict(
-    A="schedule stepped twice",
-    B="noise drawn anew",
-    C="labels always dropped",
-    D="one timestep a batch",
-    E="average never arrives",
-    F="latents not scaled",
-)
+WHICH = {
+    "A": "schedule stepped twice",
+    "B": "noise drawn anew",
+    "C": "labels always dropped",
+    "D": "one timestep a batch",
+    "E": "average never arrives",
+    "F": "latents not scaled",
+}
 
 
 def taken(**changes):

@@ -37,7 +37,7 @@ def measured():
 
 SIGNS = {
     "labels always dropped": "a network that never saw a label can't paint the digits that were asked for",
-    "latents not scaled": "the noise is hard to find in latents nine times as wide: both curves stay high, "
+    "latents not scaled": "the noise is hard to find in latents eight times as wide: both curves stay high, "
     "but they do come down",
     "average never arrives": "only what is painted knows of the average: both curves are the sound run's",
     "schedule stepped twice": "the rate is down half way and climbs again: both curves turn round there",
