@@ -23,7 +23,7 @@ from minisd.teaching.book import ROOT
 from minisd.training import loop, stages
 from minisd.training.loop import fit, learning_rate
 from minisd.training.recipe import STAGES, Phase, read_recipe
-from minisd.training.stages import Training, check_device
+from minisd.training.stages import Training, check_device, has_gpu
 from minisd.training.store import checksums, previous, read_checkpoint, write_checkpoint
 
 RECIPE = Path(__file__).with_name("small.toml")
@@ -600,8 +600,8 @@ accelerator.end_training()
 """
 
 
-def in_two_processes(out, how):
-    """Train the toy in two processes; what each was shown: two arrays (steps, examples, 6)."""
+def in_two_processes(*words):
+    """Run a command in two processes that know of each other; what each of them said."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -611,20 +611,32 @@ def in_two_processes(out, how):
         "MASTER_PORT": str(port),
         "OMP_NUM_THREADS": "1",
     }
-    words = [sys.executable, "-c", IN_TWO_PROCESSES, str(out), how]
     both = [
-        subprocess.Popen(words, env={**ENVIRONMENT, **together, "RANK": rank, "LOCAL_RANK": rank}, stderr=-1)
+        subprocess.Popen(
+            [sys.executable, *words],
+            env={**ENVIRONMENT, **together, "RANK": rank, "LOCAL_RANK": rank},
+            stdout=-1,
+            stderr=-1,
+        )
         for rank in "01"
     ]
+    said = []
     for process in both:
-        said = process.communicate(timeout=100)[1]
-        assert process.returncode == 0, said.decode()
+        out, error = process.communicate(timeout=300)
+        assert process.returncode == 0, error.decode()
+        said.append(out.decode())
+    return said
+
+
+def toys_in_two_processes(out, how):
+    """Train the toy in two processes; what each was shown: two arrays (steps, examples, 6)."""
+    in_two_processes("-c", IN_TWO_PROCESSES, str(out), how)
     return [np.array(json.loads((out / f"{i}.json").read_text()), np.float32) for i in range(2)]
 
 
 def test_two_processes_draw_other_examples_and_average_their_gradients(tmp_path):
     """The weights are those that one process comes to with both processes' examples in its batches."""
-    shares = in_two_processes(tmp_path, "shared")
+    shares = toys_in_two_processes(tmp_path, "shared")
     assert shares[0].shape == shares[1].shape == (8, 2, 6)
     assert len(np.unique(np.concatenate(shares).reshape(-1, 6), axis=0)) == 32  # no example twice
     steps = iter(torch.from_numpy(np.concatenate(shares, axis=1)))
@@ -642,11 +654,28 @@ def test_two_processes_draw_other_examples_and_average_their_gradients(tmp_path)
 
 def test_two_processes_that_share_no_batch_come_to_the_weights_of_one(tmp_path, straight):
     """As CLIP's: both draw the batch that one process would draw, and all of it."""
-    shares = in_two_processes(tmp_path, "whole")
+    shares = toys_in_two_processes(tmp_path, "whole")
     assert shares[0].shape == (8, 4, 6) and np.array_equal(*shares)
     state = read_checkpoint(tmp_path / "toy.pt")
     assert state["processes"] == 2
     torch.testing.assert_close(state["average"]["module.weight"], straight.net.weight, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(has_gpu(), reason="two processes on one GPU are another matter")
+def test_two_processes_train_everything_with_one_command(recipe, finished, tmp_path):
+    """No device is named: without a GPU they work on the CPU, together. CLIP is what one process makes."""
+    words = "train", "all", "--config", str(RECIPE), "--out", str(tmp_path)
+    said = in_two_processes("-m", "minisd", *words)
+    assert said[0].count("the model") == 1 and said[1] == ""
+    assert {path.name for path in (tmp_path / "model").iterdir()} >= {"unet", "vae", "text_encoder", "clip"}
+    for path in (tmp_path / "checkpoints").glob("*.pt"):
+        assert torch.load(path, weights_only=True)["processes"] == 2
+    together, alone = (
+        Training(recipe, out, device="cpu").open_clip().state_dict() for out in (tmp_path, finished)
+    )
+    for name, weights in alone.items():
+        torch.testing.assert_close(together[name], weights, rtol=1e-3, atol=1e-4)
 
 
 def test_of_all_stages_only_clip_shares_no_batch(recipe, tmp_path, monkeypatch):

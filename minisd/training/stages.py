@@ -90,10 +90,12 @@ class Training:
         self, recipe: Recipe, out: str | Path, device: str | None = None, dtype: str = "float32"
     ) -> None:
         check_device(device, dtype)
-        self.recipe, self.out, self.device, self.dtype = recipe, Path(out), device, dtype
+        self.recipe, self.out, self.dtype = recipe, Path(out), dtype
+        # Told that there is no GPU, accelerate lets several processes work together on the CPU.
+        self.on_cpu = device == "cpu" or (device is None and not has_gpu())
         if self.out.exists() and not self.out.is_dir():
             raise NotADirectoryError(f"{self.out} is a file; name a folder for the training to go to")
-        self.processes = PartialState(cpu=device == "cpu")
+        self.processes = PartialState(cpu=self.on_cpu)
         self._stages: dict[str, tuple[Callable[[], None], Callable[[], Any]]] = {
             "pictures": (self._make_pictures, self.open_pictures),
             "tokenizer": (self._make_tokenizer, self.open_tokenizer),
@@ -350,7 +352,7 @@ class Training:
             batch,
             self.out / "checkpoints" / f"{name}.pt",
             phase,
-            Accelerator(cpu=self.device == "cpu", mixed_precision=PRECISIONS[self.dtype]),
+            Accelerator(cpu=self.on_cpu, mixed_precision=PRECISIONS[self.dtype]),
             settings=self.recipe.settings(*sections),
             seed=self.recipe.seed,
             shared=shared,
@@ -402,9 +404,13 @@ def check_device(device: str | None, dtype: str) -> None:
     if dtype not in PRECISIONS:
         raise ValueError(f"there is no dtype {dtype!r}; choose from {', '.join(PRECISIONS)}")
     pick_device(device)
-    has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
-    if dtype == "float16" and (device == "cpu" or not has_gpu):
+    if dtype == "float16" and (device == "cpu" or not has_gpu()):
         raise ValueError("float16 is for training on a GPU; choose bfloat16 or float32")
+
+
+def has_gpu() -> bool:
+    """Whether torch finds a GPU to train on."""
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 @contextmanager
