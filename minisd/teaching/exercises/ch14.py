@@ -409,6 +409,10 @@ EXERCISES = [
             Mistake(lambda S: 1 + math.sqrt(S), "The errors are in that ratio; the loss squares them."),
             Mistake(lambda S: (1 + S) ** 2, "The SNR compares squares: (1 - t)/t is its root."),
             Mistake(
+                lambda S: 1 / (1 + math.sqrt(S)) ** 2,
+                "That is t squared. Does a small t make the error of the velocity small, or large?",
+            ),
+            Mistake(
                 lambda S: (1 - math.sqrt(S)) ** 2,
                 "The picture's and the noise's errors have opposite signs, and the velocity subtracts them.",
             ),
@@ -484,6 +488,14 @@ EXERCISES = [
                 "You start from zeros, so the average is too small: (14.7) starts from the first weights.",
             ),
             Mistake(running(newest, newest), "Nothing is averaged any more."),
+            Mistake(
+                lambda history, trained, d: averaged(history[:-1], trained, d),
+                "The states after the last step are left out.",
+            ),
+            Mistake(
+                running(lambda old, new, d: d * old + new, newest),
+                "The shares must add up to 1: what happens to weights that never change?",
+            ),
         ),
     ),
     FindTheBug(
@@ -547,6 +559,14 @@ EXERCISES = [
             ),
             Mistake(cut_each_tensor, "One length for all tensors together, or the direction is not kept."),
             Mistake(cut_numbers, "You limit each number; (14.14) shortens the whole, in its direction."),
+            Mistake(
+                lambda gradients, sizes, longest: cut(gradients[-1], longest),
+                "That is the last micro-batch alone: the others must not be forgotten.",
+            ),
+            Mistake(
+                lambda gradients, sizes, longest: cut(weighted(gradients, sizes), 1.0),
+                "Right where `longest` is 1, and it need not be.",
+            ),
             Mistake(always_longest, "A short gradient should stay as it is."),
             Mistake(
                 added_up,
