@@ -456,7 +456,7 @@ EXERCISES = [
     ),
     FindTheBug(
         number="14.5",
-        name="averaged",
+        name="averaged_state",
         section="14.6",
         minutes=15,
         right=averaged,
