@@ -87,8 +87,10 @@ def through_the_vae(pipe: StableDiffusion, pictures: np.ndarray) -> np.ndarray:
     return (np.concatenate(found) * 255 + 0.5).astype(np.uint8)
 
 
-def measured(pictures: np.ndarray, scenes: Sequence[Scene], drawn: Drawn, read: Callable, judge: Judge) -> dict:
-    """What pictures have in common with those that were asked for: a number for each picture, or each thing."""
+def measured(
+    pictures: np.ndarray, scenes: Sequence[Scene], drawn: Drawn, read: Callable, judge: Judge
+) -> dict:
+    """What pictures have in common with those that were asked for, each picture or thing by itself."""
     found: dict[str, list] = {name: [] for name in (*SHARES, *MEANS)}
     seen_parts, seen_scenes = read(pictures), judge.read(pictures)
     for picture, scene, true, parts, seen, says in zip(
@@ -132,17 +134,18 @@ def plans_table(results: dict) -> str:
 def explained(results: dict) -> str:
     """What the columns of the table are."""
     things = results["cells"][MAP]["place"]["n"]
-    return f"""{results["n"]} scenes of seen pairs with {things} things, {results["steps"]} DDIM steps, guidance \
-{results["guidance_scale"]:g}; in brackets 95 % intervals (Wilson's for shares, bootstrap over pictures for \
-means). All rows have the same words and the same noise. Another picture's plan shows the same things in other \
-places; its paintings, too, are compared with the picture that the row *{MAP}* asks for.
+    return f"""{results["n"]} scenes of seen pairs with {things} things, {results["steps"]} DDIM steps, \
+guidance {results["guidance_scale"]:g}; in brackets 95 % intervals (Wilson's for shares, bootstrap over \
+pictures for means). All rows have the same words and the same noise. Another picture's plan shows the same \
+things in other places; its paintings, too, are compared with the picture that the row *{MAP}* asks for.
 
-A *surveyor*, a network trained on renders alone, reads which part of the scene each pixel of a picture belongs \
-to. *Place*: the middle of a thing's pixels, against the plan's. *Overlap*: intersection over union, averaged \
-over a picture's things. *Edge agreement*: the F score of outline pixels that have one of the other drawing's \
-within one pixel. *Right*: the judge reads all that the words say. *Whole*: right, and no slip is found in the \
-things' parts and the lights (minisd/scenes/anatomy.py). The last two rows are what the VAE and the readers \
-themselves leave of the true picture: no painting can be expected to do better than the first of them."""
+A *surveyor*, a network trained on renders alone, reads which part of the scene each pixel of a picture \
+belongs to. *Place*: the middle of a thing's pixels, against the plan's. *Overlap*: intersection over union, \
+averaged over a picture's things. *Edge agreement*: the F score of outline pixels that have one of the other \
+drawing's within one pixel. *Right*: the judge reads all that the words say. *Whole*: right, and no slip is \
+found in the things' parts and the lights (minisd/scenes/anatomy.py). The last two rows are what the VAE and \
+the readers themselves leave of the true picture: no painting can be expected to do better than the first of \
+them."""
 
 
 def markdown(results: dict) -> str:
@@ -173,10 +176,10 @@ tags:
 
 # tiny-plans
 
-A ControlNet for the small model `tiny` of the textbook `minisd`: it reads a plan of the picture beside the words. \
-One network reads two kinds of plan, both of 128x128 pixels, in RGB: maps in the colours of \
-`minisd.scenes.semantic_map`, a colour for each part of the scene (sky, hills, ground, eight kinds of things), and \
-white outlines on black, as `minisd.scenes.outlines` draws them.
+A ControlNet for the small model `tiny` of the textbook `minisd`: it reads a plan of the picture beside the \
+words. One network reads two kinds of plan, both of 128x128 pixels, in RGB: maps in the colours of \
+`minisd.scenes.semantic_map`, a colour for each part of the scene (sky, hills, ground, eight kinds of \
+things), and white outlines on black, as `minisd.scenes.outlines` draws them.
 
 ```python
 from PIL import Image
@@ -198,9 +201,10 @@ The folder has diffusers' layout; `diffusers.ControlNetModel.from_pretrained` op
 python -m minisd.training.control --out runs/plans
 ```
 
-{training["pictures"]:,} renders of `minisd.scenes` from seed {training["seed"]}, none of them with a held-out pair of \
-colour and kind. Half of every batch are maps, the other half outlines; {100 * training["plan_dropout"]:.0f} % of the \
-plans are left black, {100 * training["caption_dropout"]:.0f} % of the captions empty. `tiny` stays as it is. \
+{training["pictures"]:,} renders of `minisd.scenes` from seed {training["seed"]}, none of them with a \
+held-out pair of colour and kind. Half of every batch are maps, the other half outlines; \
+{100 * training["plan_dropout"]:.0f} % of the plans are left black, \
+{100 * training["caption_dropout"]:.0f} % of the captions empty. `tiny` stays as it is. \
 {training["steps"]:,} steps of {training["batch_size"]} pictures, \
 {training["seconds"] / 60:.0f} minutes by the clock on {on_machine(training["machine"])}; the last loss is \
 {training["losses"][-1]:.4f}. {weights.stat().st_size:,} bytes, half precision.
@@ -217,9 +221,8 @@ Measured on {results["date"]} by `python benchmarks/plans.py`.
 
 ## Limits
 
-It knows plans as these two functions make them: a map in other colours, lines of another thickness or drawn by \
-another detector are plans that it has never seen. Where words and plan contradict each other, what comes out is \
-mixed.
+It knows plans as these two functions make them: a map in other colours, lines of another thickness or drawn \
+by another detector are plans that it has never seen.
 
 ## Licence
 

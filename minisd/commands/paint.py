@@ -175,8 +175,8 @@ def add_options_of_control(add: Callable[..., Any]) -> None:
         "--controlnet",
         type=Path,
         metavar="tiny-plans|FOLDER|FILE",
-        help="what reads --control-image: tiny-plans, for tiny, or a ControlNet 1.x (default: the model's own, "
-        "where it has one)",
+        help="what reads --control-image: tiny-plans, for tiny, or a ControlNet 1.x (default: the model's "
+        "own, where it has one)",
     )
     add(
         "--control-image",

@@ -68,9 +68,7 @@ class Surveyor(nn.Module):
         save_file(weights, path)
 
     @torch.no_grad()
-    def read(
-        self, images: np.ndarray | Tensor | Sequence[Image.Image], batch_size: int = 32
-    ) -> np.ndarray:
+    def read(self, images: np.ndarray | Tensor | Sequence[Image.Image], batch_size: int = 32) -> np.ndarray:
         """Numbers of PARTS, uint8 (number, 128, 128); `images` in any form that `Judge.read` takes."""
         found = [self(batch).argmax(dim=1).byte() for batch in as_pictures(images).split(batch_size)]
         return torch.cat(found).numpy()
@@ -115,7 +113,7 @@ def shifted(pictures: Tensor, parts: Tensor, generator: torch.Generator) -> tupl
 def train_surveyor(
     steps: int = 600, seed: int = 0, pool: int = POOL, batch_size: int = 16, learning_rate: float = 4e-3
 ) -> Surveyor:
-    """Train a surveyor on a pool of renders, spoilt as the judge's are, but never shifted from their parts."""
+    """Train a surveyor on a pool of renders, spoilt as the judge's are; their parts move with them."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     images, parts = examples(pool, seed)
