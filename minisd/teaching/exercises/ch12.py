@@ -258,7 +258,7 @@ def some_noise(x):
 def lessons(rng):
     def case(batch, kinds, high, wide, dropped):
         coarse = torch.randint(kinds, (batch, 2 * high, 2 * wide), generator=rng)
-        labels = coarse.repeat_interleave(4, 1).repeat_interleave(4, 2).roll((1, 2), (1, 2))
+        labels = coarse.repeat_interleave(4, 1).repeat_interleave(4, 2).roll(1, 1)
         z0 = torch.randn(batch, 4, high, wide, generator=rng)
         return z0, labels, some_noise, torch.tensor(dropped), kinds
 
@@ -480,6 +480,19 @@ EXERCISES = [
                 zeros_of(conv_in=0, middle=0),
                 "Two are missing, at the beginning and at the end of the way down.",
             ),
+            Mistake(
+                None,
+                "One layer more on every level: how many convolutions more, and how wide? Yours adds others.",
+                seen=lambda answer, cases: any(
+                    abs(answer(w, n + 1) - answer(w, n) - (37 * w**2 + 11 * w)) > 1e-6 * w**2
+                    for w, n in cases
+                ),
+            ),
+            Mistake(
+                None,
+                "Right for each layer more on every level. What is there already when a level has no layer?",
+                seen=lambda answer, cases: True,
+            ),
         ),
     ),
     Derive(
@@ -514,7 +527,12 @@ EXERCISES = [
             Mistake(
                 None,
                 "Two squares that have not moved have the overlap 1.",
-                seen=lambda answer, cases: any(abs(answer(a, 0.0, 0.0) - 1) > 1e-9 for a, _, _ in cases),
+                seen=lambda answer, cases: any(abs(answer(a, 1e-9, 1e-9) - 1) > 1e-6 for a, _, _ in cases),
+            ),
+            Mistake(
+                None,
+                "Moved by its whole side, the square lies beside where it was, and the overlap is 0.",
+                seen=lambda answer, cases: any(abs(answer(a, a, e)) > 1e-9 for a, _, e in cases),
             ),
         ),
     ),
@@ -550,6 +568,15 @@ EXERCISES = [
             Mistake(
                 with_more(lambda kernel, W: centred(kernel, W) / kernel[0, 0].numel()),
                 "The right tap, too weak: it is the only one that reads the plane.",
+            ),
+            Mistake(
+                None,
+                "Together your taps add the right amount where none of them reads the padding, and only "
+                "there.",
+                seen=lambda answer, cases: all(
+                    torch.allclose(answer(kernel, W)[:, kernel.shape[1] :].sum((2, 3)), W, atol=1e-4)
+                    for kernel, W in cases
+                ),
             ),
         ),
     ),
@@ -677,6 +704,20 @@ EXERCISES = [
                 lesson_of(by_shares, the_others), "The plans that should be dropped stay, and the others go."
             ),
             Mistake(lesson_of(by_shares, none), "No plan is dropped any more."),
+            Mistake(
+                None,
+                "A share lies between 0 and 1, and yours don't all: what has been done to the planes?",
+                seen=lambda answer, cases: any(
+                    not 0 <= answer(*case)[:, 4:].min() <= answer(*case)[:, 4:].max() <= 1 for case in cases
+                ),
+            ),
+            Mistake(
+                None,
+                "The planes are right. The latents before them are not the noised ones.",
+                seen=lambda answer, cases: all(
+                    torch.allclose(answer(*case)[:, 4:], lesson(*case)[:, 4:], atol=1e-5) for case in cases
+                ),
+            ),
         ),
     ),
     FindTheBug(
@@ -721,6 +762,11 @@ EXERCISES = [
             Mistake(
                 drawn(out=lambda x: x[:, :1]), "One channel: this ControlNet reads pictures of three colours."
             ),
+            Mistake(
+                None,
+                "Each pixel should be a line, 1, or none, 0. Yours has greys.",
+                seen=lambda answer, cases: any(((x := answer(*case)) * (1 - x)).any() for case in cases),
+            ),
         ),
     ),
     Build(
@@ -754,6 +800,20 @@ EXERCISES = [
             Mistake(
                 blended(mix=lambda m, a, b: m * a + b),
                 "In the first plan's region both are added; the second should be silent there.",
+            ),
+            Mistake(blended(mix=lambda m, a, b: a), "The first decides everywhere. Where is the mask?"),
+            Mistake(blended(mix=lambda m, a, b: b), "The second decides everywhere. Where is the mask?"),
+            Mistake(
+                blended(F.adaptive_max_pool2d),
+                "A lower place that the first owns in part is all the first's: shrink by the mean.",
+            ),
+            Mistake(
+                blended(lambda mask, size: F.interpolate(mask, size, mode="bilinear")),
+                "`bilinear` looks at four places of the mask, however many lie in one place below.",
+            ),
+            Mistake(
+                blended(lambda mask, size: mask.mean()),
+                "You take the mean of the whole mask: then no place belongs to one plan more than another.",
             ),
             Mistake(blended(middle=lambda a, b: a), "The skips are right. The middle is all the first's."),
             Mistake(blended(middle=lambda a, b: a + b), "The skips are right. In the middle both are added."),
