@@ -135,7 +135,8 @@ def first_moves(change=lambda net: None, steps=4):
     with torch.no_grad():
         change(net)
     z, context, picture = torch.randn(2, 4, 8, 8), torch.randn(2, 3, 8), torch.rand(2, 3, 16, 16)
-    aim, moved = torch.randn(2, 4, 8, 8), {}
+    aim = torch.randn(2, 4, 8, 8)
+    moved: dict[str, int] = {}
     optimizer = torch.optim.SGD(net.parameters(), 0.1)
     for step in range(1, steps + 1):
         optimizer.zero_grad()
@@ -166,7 +167,8 @@ def moves():
         pair = nn.Sequential(nn.Conv2d(3, 4, 1), nn.SiLU(), nn.Conv2d(4, 2, 1))
         for p in pair.parameters():
             nn.init.zeros_(p)
-        optimizer, seen = torch.optim.SGD(pair.parameters(), 0.1), {}
+        optimizer = torch.optim.SGD(pair.parameters(), 0.1)
+        seen: dict[str, int] = {}
         for step in range(1, 6):
             optimizer.zero_grad()
             (pair(torch.ones(1, 3, 2, 2)) - 1).square().mean().backward()
