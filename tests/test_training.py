@@ -369,7 +369,7 @@ def test_matrices_and_kernels_move_by_muon_and_all_else_by_adamw(with_muon):
     kernel = kernel_as_matrix(conv.weight)
     both = {
         0.01: torch.optim.AdamW([conv.bias, linear.bias]),
-        0.02: torch.optim.Muon([kernel, linear.weight], weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+        0.02: Muon([kernel, linear.weight], lr=0.02),
     }
     for step in range(8):
         toy.zero_grad()
@@ -459,7 +459,7 @@ def test_muon_moves_a_kernel_as_torchs_muon_moves_its_matrix(shape, form):
     weight = nn.Parameter(weight.to(memory_format=form) if weight.ndim == 4 else weight)
     theirs = kernel_as_matrix(weight)
     optimizers = (
-        Muon([weight], lr=0.02),
+        Muon([weight], lr=0.02, dtype=torch.bfloat16),
         torch.optim.Muon([theirs], lr=0.02, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
     )
     for _ in range(4):
