@@ -202,11 +202,19 @@ def by_area(first, second, mask):
 # 12.9
 
 
-def lines(*strokes):
+def house(across=0, thick=1):
+    """The outline of a house, its middle at row 74, column 50."""
     drawn = np.zeros((128, 128), int)
-    for rows, columns in strokes:
-        drawn[rows, columns] = 1
+    for i in range(thick):
+        drawn[70:100, [31 + across - i, 69 + across + i]] = 1
+        drawn[99 + i, 31 + across : 70 + across] = 1
+        for j in range(28):
+            drawn[46 + j - i, [50 + across - j, 50 + across + j]] = 1
     return drawn
+
+
+def as_a_function():
+    return house().astype(bool)
 
 
 BANK = {
@@ -360,5 +368,15 @@ BANK = {
         ],
         "right": [shared(), by_area],
     },
-    "12.9": {"wrong": [], "right": []},
+    "12.9": {
+        "wrong": [
+            (np.zeros((128, 128), int), "with 0 white pixels"),
+            (house(across=38), "houses stand in their place, with 1"),
+            (house(thick=2), "not thrifty yet"),
+            (house()[:64, :64], "should have the shape (128, 128), yours has (64, 64)"),
+            (255 * house(), "0 (black) or 1 (white)"),
+            (np.ones((128, 128), int), "no drawing any more"),
+        ],
+        "right": [house(), as_a_function],
+    },
 }
