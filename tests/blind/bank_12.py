@@ -541,4 +541,57 @@ BANK["12.8"] = {
 
 # ---- 12.9
 
-BANK["12.9"] = {"wrong": [], "right": []}
+
+def blank():
+    return np.zeros((128, 128), int)
+
+
+def lines(across=0, down=0, step=1):
+    """Walls, floor and roof of a house whose middle should be at row 74, column 50."""
+    drawn = blank()
+    drawn[70 + down : 100 + down : step, 31 + across] = 1
+    drawn[70 + down : 100 + down : step, 69 + across] = 1
+    drawn[99 + down, 31 + across : 70 + across : step] = 1
+    for i in range(0, 28, step):
+        drawn[46 + down + i, 50 + across - i] = drawn[46 + down + i, 50 + across + i] = 1
+    return drawn
+
+
+def with_door():
+    drawn = lines()
+    drawn[85:99, [47, 53]] = 1
+    return drawn
+
+
+def filled():
+    drawn = blank()
+    drawn[46:100, 31:70] = 1
+    return drawn
+
+
+BANK["12.9"] = {
+    "wrong": [
+        blank(),
+        blank,
+        lines(across=38),
+        lambda: lines(across=30),
+        lines().T,  # rows and columns exchanged
+        filled(),  # a solid shape
+        1 - lines(),  # black lines on white
+        lines()[:, :100],
+        np.repeat(lines()[..., None], 3, axis=-1),
+        255 * lines(),
+        0.5 * lines(),
+        lines().astype(float) - 1,
+        np.pad(lines(), 1),
+        "a house",
+    ],
+    "right": [
+        lines(),
+        lines,
+        lambda: lines().astype(bool),
+        lines().tolist(),
+        with_door,
+        lines().astype(float),
+    ],
+}
