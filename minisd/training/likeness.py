@@ -46,7 +46,13 @@ class LikenessPhase(Phase):
 
 
 FULL = LikenessPhase(
-    steps=900, batch_size=16, learning_rate_peak=2e-3, muon_peak=2e-3, warmup=30, ema_decay=0.98, save_every=50
+    steps=900,
+    batch_size=16,
+    learning_rate_peak=2e-3,
+    muon_peak=2e-3,
+    warmup=30,
+    ema_decay=0.98,
+    save_every=50,
 )
 
 
@@ -78,7 +84,10 @@ def train_likeness(pipe: StableDiffusion, clip: CLIP, out: Path, phase: Likeness
     model = checksum({**pipe.unet.state_dict(), **clip.state_dict()})
     with locked(out, wait=False):
         torch.manual_seed(phase.seed)
-        sizes = {"image_width": clip.config.projection_dim, "context_width": pipe.unet.config.cross_attention_dim}
+        sizes = {
+            "image_width": clip.config.projection_dim,
+            "context_width": pipe.unet.config.cross_attention_dim,
+        }
         net = ImageTokens(sizes)
         made_of = pipe.text_encoder, pipe.schedule, pipe.vae.scaling_factor, phase.snr_gamma
         fit(
@@ -112,7 +121,9 @@ def examples_of(pipe: StableDiffusion, clip: CLIP, phase: LikenessPhase) -> Batc
         silent, blind = rng.random(n) < phase.caption_dropout, rng.random(n) < phase.vector_dropout
         ids = pipe.tokenizer(["" if drop else text for drop, text in zip(silent, said, strict=True)])
         shape = (n, *mean.shape[1:])
-        latent_noise, noise = (torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)) for _ in range(2))
+        latent_noise, noise = (
+            torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)) for _ in range(2)
+        )
         t = torch.from_numpy(rng.integers(pipe.schedule.steps, size=n))
         shown = vectors[chosen] * torch.from_numpy(~blind)[:, None]
         return ids, mean[chosen].float(), std[chosen].float(), latent_noise, noise, t, shown
@@ -133,7 +144,9 @@ def main(arguments: list[str] | None = None) -> None:
         "The same command goes on from the last checkpoint of a training that was stopped.",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where everything goes")
-    parser.add_argument("--steps", type=int, default=FULL.steps, metavar="N", help=f"training steps ({FULL.steps})")
+    parser.add_argument(
+        "--steps", type=int, default=FULL.steps, metavar="N", help=f"training steps ({FULL.steps})"
+    )
     args = parser.parse_args(arguments)
     try:
         pipe = StableDiffusion.from_pretrained("tiny", "cpu")
