@@ -91,7 +91,7 @@ def train_control(
     """
     check_device(device, "float32")
     if pipe.inpaints:
-        raise ValueError("this U-Net reads a mask beside the latents; give a text-to-image model such as tiny")
+        raise ValueError("this U-Net reads a mask, too; give a text-to-image model such as tiny")
     model = checksum({**pipe.unet.state_dict(), **pipe.vae.state_dict(), **pipe.text_encoder.state_dict()})
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"{out} is a file; name a folder for the training to go to")
@@ -131,7 +131,8 @@ def examples_of(pipe: StableDiffusion, out: Path, phase: ControlPhase, model: st
     settings = {"seed": phase.seed, "pictures": phase.pictures, "the model's checksum": model}
     if not is_recorded(out, path.name, settings):
         with whole(path) as part, part.open("wb") as file:
-            np.savez_compressed(file, **drawn_and_encoded(pipe, scenes, phase.seed))
+            mean, std, parts, lines = drawn_and_encoded(pipe, scenes, phase.seed)
+            np.savez_compressed(file, mean=mean, std=std, parts=parts, lines=lines)
         write_record(out, path.name, settings, [path])
     check_files(out, path.name)
     with np.load(path) as kept:
@@ -140,7 +141,7 @@ def examples_of(pipe: StableDiffusion, out: Path, phase: ControlPhase, model: st
         return Examples(scenes, latents, kept["parts"], lines)
 
 
-def drawn_and_encoded(pipe: StableDiffusion, scenes: Sequence[Scene], seed: int) -> dict[str, np.ndarray]:
+def drawn_and_encoded(pipe: StableDiffusion, scenes: Sequence[Scene], seed: int) -> tuple[np.ndarray, ...]:
     """Mean and deviation of the scenes' latents (float16), their parts, and their lines as bits."""
     size = pipe.unet.config.sample_size * pipe.vae.config.downsampling
     moments, parts, lines = [], [], []
@@ -153,7 +154,7 @@ def drawn_and_encoded(pipe: StableDiffusion, scenes: Sequence[Scene], seed: int)
         parts.append(labels)
         lines.append(np.packbits(outlines(pictures)[..., 0] > 0, axis=-1))
     mean, std = torch.cat(moments, dim=1).numpy()
-    return {"mean": mean, "std": std, "parts": np.concatenate(parts), "lines": np.concatenate(lines)}
+    return mean, std, np.concatenate(parts), np.concatenate(lines)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -172,7 +173,9 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         index = locate(args.model) / "model_index.json"
         if not index.is_file() or read_json(index).get("_world") != "minisd.scenes":
-            raise ValueError(f"{args.model} does not paint the little world; give tiny, or what minisd train made")
+            raise ValueError(
+                f"{args.model} is no model of the little world; give tiny, or OUT/model of a run"
+            )
         phase = replace(FULL, steps=args.steps, pictures=args.pictures)
         start = time.perf_counter()
         train_control(StableDiffusion.from_pretrained(args.model, "cpu"), args.out, phase, args.device)
