@@ -236,9 +236,8 @@ def control(unet: UNet, net: ControlNet, plan: Any, axes: Axes | None = None) ->
 
 def counted(net: ControlNet) -> list[int]:
     """How many zero convolutions stand behind conv_in, each level and the middle."""
-    counts = [1]
-    for level in net.down_blocks:
-        counts.append(len(level.resnets) + (level.downsamplers is not None))
+    levels = [len(level.resnets) + (level.downsamplers is not None) for level in net.down_blocks]
+    counts = [1, *levels]
     assert sum(counts) == len(net.controlnet_down_blocks)
     return [*counts, 1]
 

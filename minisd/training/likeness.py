@@ -16,11 +16,10 @@ from accelerate import Accelerator
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..checkpoint import TEXT_WEIGHTS, load_model, save_model
+from ..checkpoint import TEXT_WEIGHTS, save_model
 from ..clip import CLIP, TextEncoder
 from ..files import locked
-from ..likeness import ImageTokens, vectors_of
-from ..models import TINY
+from ..likeness import ImageTokens, load_clip, vectors_of
 from ..pipeline import StableDiffusion
 from ..scenes import caption, loosened, render_many
 from ..schedule import NoiseSchedule
@@ -131,17 +130,11 @@ def examples_of(pipe: StableDiffusion, clip: CLIP, phase: LikenessPhase) -> Batc
     return batch
 
 
-def load_clip(folder: Path = TINY) -> CLIP:
-    """Both encoders of CLIP of a model of the little world: the text half stands in text_encoder/."""
-    more = folder / "text_encoder" / TEXT_WEIGHTS
-    return load_model(CLIP, folder / "clip", TEXT_WEIGHTS, "cpu", torch.float32, more).eval()
-
-
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m minisd.training.likeness",
-        description="Train the layer that reads a picture's CLIP vector, for tiny, and write it to OUT/likeness. "
-        "The same command goes on from the last checkpoint of a training that was stopped.",
+        description="Train the layer that reads a picture's CLIP vector, for tiny, and write it to "
+        "OUT/likeness. The same command goes on from the last checkpoint of a training that was stopped.",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where everything goes")
     parser.add_argument(
