@@ -1,0 +1,279 @@
+"""Where a condition can enter: the three doors of the U-Net, what passes through each, and a ControlNet."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Circle, Rectangle
+
+from ..controlnet import ControlNet
+from ..unet import UNet
+from .drawings import Point, arrow, box, canvas
+from .palette import INK, PAPER, numbers, show_picture
+from .u_drawing import watch
+
+HIGH, WIDE = 0.34, 1.62
+GAP = 0.52  # from row to row
+DOORS = ("#f6e3cf", "#e4efdc", "#dce8f3")  # concatenation, addition, cross-attention
+NAMES = ("1  concatenation", "2  addition", "3  cross-attention")
+
+
+def sign(axes: Axes, place: Point, number: int) -> None:
+    """A door's number, white on black."""
+    axes.add_patch(Circle(place, 0.14, facecolor=INK, edgecolor=INK, zorder=5))
+    axes.text(*place, str(number), color="white", fontsize=9, ha="center", va="center", zorder=6)
+
+
+def short_name(name: str) -> str:
+    return name.replace(" + ", ", ")
+
+
+def doors(unet: UNet, *inputs: Any, axes: Axes | None = None) -> Axes:
+    """Draw unet(*inputs) with the places where a condition can enter.
+
+    Down at the left, up at the right, the skips dashed. Door 1 is the first convolution, door 2 the vector
+    that every ResNet adds, door 3 what every "words" layer reads.
+    """
+    down, up, middle = watch(unet, inputs)
+    rows = max(len(down), len(up))
+    axes = canvas(9.6, GAP * rows + 3.2, axes)
+    top = GAP * rows + 1.2
+    left = [(2.6, top - GAP * i) for i in range(len(down))]
+    right = [(7.6, top - GAP * (len(up) - 1 - i)) for i in range(len(up))]
+    low = (5.1, top - GAP * rows - 0.08)
+    for corner, one in [*zip(left, down), *zip(right, up), (low, middle)]:
+        kind = 2 if "words" in one.name else 1 if "ResNet" in one.name else 0 if "conv_in" in one.name else -1
+        shape = " × ".join(str(n) for n in one.shape)
+        box(axes, corner, (WIDE, HIGH), "", colour=DOORS[kind] if kind >= 0 else PAPER)
+        for y, size, words in ((0.235, 7.6, short_name(one.name)), (0.095, 6.6, shape)):
+            look: dict[str, Any] = {
+                "fontsize": size,
+                "ha": "center",
+                "va": "center",
+                "color": INK,
+                "zorder": 4,
+            }
+            axes.text(corner[0] + WIDE / 2, corner[1] + y, words, **look)
+    for column, upward in ((left, False), (right, True)):
+        for (x, y), (_, y_next) in zip(column, column[1:]):
+            ends = (y + HIGH, y_next) if upward else (y, y_next + HIGH)
+            arrow(axes, [(x + WIDE / 2, ends[0]), (x + WIDE / 2, ends[1])])
+    for one, (x, y) in zip(up, right):
+        if one.skip >= 0:
+            (x_from, y_from), turn = left[one.skip], x - 0.3
+            corners = [(x_from + WIDE, y_from + HIGH / 2), (turn, y_from + HIGH / 2), (turn, y + HIGH / 2)]
+            arrow(axes, [*corners, (x, y + HIGH / 2)], dashed=True)
+    bottom, (x_down, y_down), (x_up, y_up) = low[1] + HIGH / 2, left[-1], right[0]
+    arrow(axes, [(x_down + WIDE / 2, y_down), (x_down + WIDE / 2, bottom), (low[0], bottom)])
+    arrow(axes, [(low[0] + WIDE, bottom), (x_up + WIDE / 2, bottom), (x_up + WIDE / 2, y_up)])
+    entrances(axes, unet, inputs, left[0], right[-1], low)
+    return axes
+
+
+def entrances(axes: Axes, unet: UNet, inputs: tuple[Any, ...], first: Point, last: Point, low: Point) -> None:
+    """The three arrows from outside, each with its number and what it carries."""
+    words: dict[str, Any] = {"fontsize": 8.6, "color": INK, "va": "center"}
+    z, context = inputs[0], inputs[2]
+    (x, y), grid, middle = first, f"{z.shape[2]} × {z.shape[3]}", low[0] + WIDE / 2
+    axes.text(x + WIDE / 2, y + 0.92, f"latents, {z.shape[1]} × {grid}", ha="center", **words)
+    arrow(axes, [(x + WIDE / 2, y + 0.8), (x + WIDE / 2, y + HIGH)])
+    arrow(axes, [(1.75, y + HIGH / 2), (x, y + HIGH / 2)])
+    sign(axes, (1.95, y + HIGH / 2), 1)
+    axes.text(0.08, y + HIGH / 2, f"a picture of {grid},\nas more channels", **words)
+    arrow(axes, [(last[0] + WIDE / 2, last[1] + HIGH), (last[0] + WIDE / 2, last[1] + 0.8)])
+    axes.text(last[0] + WIDE / 2, last[1] + 0.92, "the guessed noise", ha="center", **words)
+    time = unet.time_embedding.linear_2.out_features  # type: ignore[union-attr]
+    box(axes, (middle - 1.0, y + 0.72), (2.0, 0.36), f"time: {time} numbers", "", DOORS[1], fontsize=9)
+    for side in (-1, 1):
+        arrow(axes, [(middle + side * 0.6, y + 0.72), (middle + side * 0.6, y + 0.42)])
+    axes.text(middle, y + 0.3, "added in every ResNet", ha="center", **words)
+    arrow(axes, [(middle, y + 1.58), (middle, y + 1.08)])
+    sign(axes, (middle, y + 1.34), 2)
+    axes.text(middle + 0.24, y + 1.4, f"a vector of {time} numbers, added to the time's", **words)
+    base = 0.12
+    inside = f"context: {context.shape[1]} vectors of {context.shape[2]}"
+    box(axes, (middle - 1.4, base), (2.8, 0.36), inside, "", DOORS[2], fontsize=9)
+    arrow(axes, [(middle, base + 0.36), (middle, low[1])])
+    axes.text(middle + 0.16, (base + 0.36 + low[1]) / 2, 'read in every "words" layer', **words)
+    arrow(axes, [(1.75, base + 0.18), (middle - 1.4, base + 0.18)])
+    sign(axes, (1.95, base + 0.18), 3)
+    axes.text(0.08, base + 0.18, "a sequence, as\nmore vectors to read", **words)
+
+
+WAYS = (
+    ("repeated at every place", "as it is", "a sequence of one"),
+    ("as it is", "written out, times a matrix", "a vector for each place"),
+    ("averaged, then repeated", "averaged", "as it is"),
+)
+
+
+def forms(conditions: Mapping[str, Any], tokens: Any, axes: Axes | None = None) -> Axes:
+    """How each kind of condition is brought into the shape that each door takes, drawn from arrays.
+
+    conditions: {"a vector": (numbers,), "a map": (rows, columns), "a sequence": (tokens, numbers)}; a row
+    each. tokens: vectors of the map's places, (places, numbers). The frames: where nothing has to be done.
+    """
+    axes = canvas(9.6, 5.3, axes)
+    columns = (0.95, 3.0, 5.3, 7.65)
+    for x, head in zip(columns, ("the condition", *NAMES)):
+        axes.text(x + 0.6, 5.12, head, ha="center", va="center", fontsize=9.5, fontweight="bold", color=INK)
+    for i, (name, value) in enumerate(conditions.items()):
+        value, y = numbers(value).astype(float), 3.72 - 1.62 * i
+        axes.text(0.02, y + 0.5, name, fontsize=9.5, va="center", color=INK)
+        if "map" in name:
+            squares(axes, (columns[0] + 0.06, y + 0.24), value)
+            squares(axes, (columns[1] + 0.06, y + 0.24), value)
+            bars(axes, (columns[2] + 0.54, y), [value[::2, ::2].flatten()])
+            bars(axes, (columns[3] - 0.15, y), list(numbers(tokens))[:9])
+        else:
+            own = [value] if value.ndim == 1 else list(value)
+            mean = np.mean(own, axis=0)
+            bars(axes, (columns[0] + 0.62 - 0.085 * len(own), y), own)
+            planes(axes, (columns[1] - 0.05, y + 0.1), shades_of(mean)[:3])
+            bars(axes, (columns[2] + 0.54, y), [mean])
+            bars(axes, (columns[3] + 0.62 - 0.085 * len(own), y), own)
+        corner = (columns[(2, 1, 3)[i]] - 0.4, y - 0.36)
+        axes.add_patch(Rectangle(corner, 2.0, 1.46, fill=False, edgecolor=INK, linewidth=1.8))
+        for x, words in zip(columns[1:], WAYS[i]):
+            axes.text(x + 0.6, y - 0.2, words, ha="center", va="center", fontsize=8, color=INK)
+    return axes
+
+
+def shades_of(vector: Any) -> np.ndarray:
+    """Greys for the entries of a vector: the smallest is white, the largest nearly black."""
+    values = numbers(vector).astype(float)[:8]
+    return 1 - 0.85 * (values - values.min()) / max(float(np.ptp(values)), 1e-6)
+
+
+def bars(axes: Axes, corner: Point, vectors: Sequence[Any]) -> None:
+    """Vectors as columns of grey squares, side by side."""
+    for i, vector in enumerate(vectors):
+        for j, grey in enumerate(shades_of(vector)):
+            place = (corner[0] + 0.17 * i, corner[1] + 0.87 - 0.12 * j)
+            axes.add_patch(Rectangle(place, 0.12, 0.12, facecolor=str(grey), edgecolor=INK, linewidth=0.5))
+
+
+def squares(axes: Axes, corner: Point, plane: np.ndarray, side: float = 0.135) -> None:
+    """A small map, dark where it is 1."""
+    for (i, j), value in np.ndenumerate(plane):
+        place = (corner[0] + side * j, corner[1] + side * (len(plane) - 1 - i))
+        grey = str(float(1 - 0.85 * value))
+        axes.add_patch(Rectangle(place, side, side, facecolor=grey, edgecolor=INK, linewidth=0.4))
+
+
+def planes(axes: Axes, corner: Point, greys: Sequence[float]) -> None:
+    """Planes of one grey each, one behind the other, the first in front."""
+    for i, grey in reversed(list(enumerate(greys))):
+        place = (corner[0] + 0.17 * i, corner[1] + 0.17 * i)
+        axes.add_patch(Rectangle(place, 1.04, 0.52, facecolor=str(float(grey)), edgecolor=INK, linewidth=0.6))
+
+
+def control(unet: UNet, net: ControlNet, plan: Any, axes: Axes | None = None) -> Axes:
+    """A U-Net, grey, and a ControlNet beside it: what it copies, what it adds, and where the zeros are."""
+    axes = canvas(9.6, 4.0, axes)
+    names = ["conv_in"] + [f"level {i}" for i in range(len(unet.down_blocks))] + ["middle"]
+    tall, step = 0.5, 0.86
+    left, right, far = 1.55, 4.55, 7.35
+    rows = [2.7 - step * i for i in range(len(names))]
+    for name, y in zip(names, rows):
+        box(axes, (left, y), (1.5, tall), name, "copy, trained", DOORS[2])
+        box(axes, (right, y), (1.5, tall), name, "as it is", "#ececec")
+    for x in (left, right):
+        for y in rows[:-1]:
+            arrow(axes, [(x + 0.75, y), (x + 0.75, y - step + tall)])
+    box(axes, (far, rows[1]), (1.6, tall), "the way up", "as it is", "#ececec")
+    skips = dict(zip(names, counted(net)))
+    for name, y in zip(names, rows):
+        middle = y + tall / 2
+        box(axes, (left + 1.78, y + 0.07), (0.86, 0.36), "zero", f"{skips[name]} × 1×1", PAPER, fontsize=8)
+        if name == "conv_in":  # its zero convolution reads the sum with the plan's features
+            arrow(
+                axes,
+                [
+                    (left + 0.87, y - 0.18),
+                    (left + 1.64, y - 0.18),
+                    (left + 1.64, middle),
+                    (left + 1.78, middle),
+                ],
+            )
+        else:
+            arrow(axes, [(left + 1.5, middle), (left + 1.78, middle)])
+        axes.add_patch(Circle((right + 1.85, middle), 0.13, facecolor=PAPER, edgecolor=INK, zorder=3))
+        axes.text(right + 1.85, middle - 0.01, "+", ha="center", va="center", zorder=4)
+        over = middle + 0.33
+        arrow(
+            axes,
+            [
+                (left + 2.64, middle),
+                (left + 2.8, middle),
+                (left + 2.8, over),
+                (right + 1.85, over),
+                (right + 1.85, middle + 0.13),
+            ],
+        )
+        arrow(axes, [(right + 1.5, middle), (right + 1.72, middle)])
+        target = rows[1] + tall / 2 if name != "middle" else rows[1]
+        if name == "middle":
+            arrow(axes, [(right + 1.98, middle), (far + 0.8, middle), (far + 0.8, target)])
+        elif name == names[1]:
+            arrow(axes, [(right + 1.98, middle), (far, middle)], dashed=True)
+        else:
+            place = far - 0.25
+            arrow(
+                axes,
+                [
+                    (right + 1.98, middle),
+                    (place, middle),
+                    (place, target + 0.1 * (1 if y > rows[1] else -1)),
+                    (far, target + 0.1 * (1 if y > rows[1] else -1)),
+                ],
+                dashed=True,
+            )
+    above(axes, net, plan, left, right, far, rows, tall)
+    return axes
+
+
+def counted(net: ControlNet) -> list[int]:
+    """How many zero convolutions stand behind conv_in, each level and the middle."""
+    levels = [len(level.resnets) + (level.downsamplers is not None) for level in net.down_blocks]
+    counts = [1, *levels]
+    assert sum(counts) == len(net.controlnet_down_blocks)
+    return [*counts, 1]
+
+
+def above(
+    axes: Axes,
+    net: ControlNet,
+    plan: Any,
+    left: float,
+    right: float,
+    far: float,
+    rows: Sequence[float],
+    tall: float,
+) -> None:
+    """What goes in at the top of a ControlNet's drawing, and what comes out."""
+    words: dict[str, Any] = {"fontsize": 9, "color": INK, "ha": "center", "va": "center"}
+    show_picture(axes.inset_axes((0.05, 2.58, 0.85, 0.85), transform=axes.transData), plan)
+    axes.text(0.48, 3.58, "the plan", **words)
+    box(
+        axes,
+        (0.02, 1.75),
+        (0.92, 0.42),
+        "encoder",
+        f"{len(net.controlnet_cond_embedding.blocks) + 1} convs",
+        DOORS[0],
+        fontsize=8,
+    )
+    box(axes, (0.02, 1.05), (0.92, 0.36), "zero", "3×3", PAPER, fontsize=8)
+    arrow(axes, [(0.48, 2.56), (0.48, 2.17)])
+    arrow(axes, [(0.48, 1.75), (0.48, 1.41)])
+    arrow(axes, [(0.94, 1.23), (1.2, 1.23), (1.2, rows[0] - 0.18), (left + 0.62, rows[0] - 0.18)])
+    axes.add_patch(Circle((left + 0.75, rows[0] - 0.18), 0.12, facecolor=PAPER, edgecolor=INK, zorder=3))
+    axes.text(left + 0.75, rows[0] - 0.19, "+", ha="center", va="center", fontsize=9, zorder=4)
+    top = rows[0] + tall + 0.52
+    axes.text((left + right) / 2 + 0.75, top + 0.14, "noisy latents", **words)
+    for x in (left, right):
+        arrow(axes, [((left + right) / 2 + 0.75, top), (x + 0.75, top), (x + 0.75, rows[0] + tall)])
+    arrow(axes, [(far + 0.8, rows[1] + tall), (far + 0.8, rows[0] + tall)])
+    axes.text(far + 0.8, rows[0] + tall + 0.14, "the guessed noise", **words)
