@@ -375,7 +375,7 @@ def pairs_of_plans(rng):
 
 WORDS = "a big red house on the grass by day"
 PLACE, NEAR = (74, 50), 6  # the row and the column of the house's middle, in pixels
-PICTURES, ENOUGH, STEPS_EACH = 6, 5, 10
+PICTURES, ENOUGH, STEPS_EACH = 6, 4, 10
 MOST = 1500  # white pixels
 
 
