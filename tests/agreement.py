@@ -518,7 +518,7 @@ LOOPS = ("ddpm", "ddim", "euler", "euler_a", "lms", "pndm", "dpmpp_2m")
 
 # What stands in `builds` of book.toml: how the notebook's and minisd's are compared.
 def agree_as_controlnets(theirs: type, ours: type, where: str) -> None:
-    """The notebook's is made of a U-Net and the encoder's widths, as minisd's `from_unet`; no weight is zero."""
+    """The notebook's is made of a U-Net and the encoder's widths, like `from_unet`; no weight is zero."""
     for seed, widths in enumerate(((8, 8), (8, 12, 16))):
         torch.manual_seed(seed)
         unet = UNet(CONTROLLED)
