@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Rectangle
 
 from ..controlnet import ControlNet
 from ..unet import UNet
 from .drawings import Point, arrow, box, canvas
-from .palette import INK, PAPER, numbers, show_picture
+from .palette import INK, PAPER, numbers, panels, show_picture
+from .plots import heat
 from .u_drawing import watch
 
 HIGH, WIDE = 0.34, 1.62
@@ -277,3 +279,105 @@ def above(
         arrow(axes, [((left + right) / 2 + 0.75, top), (x + 0.75, top), (x + 0.75, rows[0] + tall)])
     arrow(axes, [(far + 0.8, rows[1] + tall), (far + 0.8, rows[0] + tall)])
     axes.text(far + 0.8, rows[0] + tall + 0.14, "the guessed noise", **words)
+
+
+# ---- trained networks and their scores
+
+
+def nine(blocks: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[Axes]:
+    """Strips painted under each door: {kind of condition: {column: strips}}, the kinds one below the other.
+
+    A text instead of a strip is written; the first column is what was told.
+    """
+    columns = list(next(iter(blocks.values())))
+    count = len(next(iter(blocks.values()))[columns[0]])
+    _, grid = plt.subplots(
+        len(blocks) * count + len(blocks) - 1,
+        len(columns),
+        figsize=(8.4, 0.53 * len(blocks) * count),
+        height_ratios=([1.0] * count + [0.3]) * (len(blocks) - 1) + [1.0] * count,
+        squeeze=False,
+    )
+    for axes in grid.flat:
+        axes.axis("off")
+    for b, (kind, block) in enumerate(blocks.items()):
+        for i in range(count):
+            for c, column in enumerate(columns):
+                axes, one = grid[b * (count + 1) + i, c], block[column][i]
+                if isinstance(one, str):
+                    axes.text(0.5, 0.5, one, ha="center", va="center", fontsize=10, color=INK)
+                else:
+                    show_picture(axes, one)
+                if b == i == 0:
+                    axes.set_title(column, fontsize=10)
+        grid[b * (count + 1), 0].text(
+            -0.3, 0.5, kind, ha="right", va="center", fontsize=10, fontweight="bold"
+        )
+    return list(grid.flat)
+
+
+def scores(
+    axes: Axes,
+    cells: Sequence[Sequence[tuple[float, float, float]]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+) -> Axes:
+    """A matrix of shares, (mean, least, most) each: the mean as a grey, all three written in per cent."""
+    means = np.array([[mean for mean, _, _ in row] for row in cells])
+    heat(axes, 100 * means, rows, columns, form=".0f", most=100)
+    for i, row in enumerate(cells):
+        for j, (mean, least, most) in enumerate(row):
+            text = f"{100 * least:.0f} to {100 * most:.0f}"
+            colour = "white" if mean > 0.6 else INK
+            axes.text(j, i + 0.3, text, ha="center", va="center", fontsize=7, color=colour)
+    return axes
+
+
+def heat_maps(values: Mapping[str, Any]) -> None:
+    """Small planes of numbers side by side, to one scale, orange below 0, purple above."""
+    made = panels(len(values), list(values), width=9.6, height=1.9)
+    most = max(float(np.abs(numbers(value)).max()) for value in values.values())
+    for axes, value in zip(made, values.values()):
+        heat(axes, value, form=".1f", diverging=True, most=most)
+
+
+def obeyed(measured: Mapping[str, Any]) -> list[Axes]:
+    """How paintings keep to their plans, from benchmarks/plans.json: a panel for each measure.
+
+    A dot with its 95 % interval for each row, filled for the right plan; dashed: what the VAE leaves.
+    """
+    cells = measured["cells"]
+    wanted = {
+        "middle within 6 pixels, %": ("place", "map"),
+        "IoU of the things": ("overlap", "map"),
+        "edge agreement": ("edges", "outlines"),
+    }
+    made = panels(len(wanted), list(wanted), width=9.6, height=2.4)
+    for axes, (what, plan) in zip(made, wanted.values()):
+        rows = [f"words and {plan}", f"words and another picture's {plan}", "words alone"]
+        for i, row in enumerate(rows):
+            middle, low, high = interval_of(cells[row][what])
+            axes.plot([low, high], [-i, -i], color=INK, linewidth=1.5)
+            axes.plot(middle, -i, "o", markersize=8, color=INK, markerfacecolor=INK if i == 0 else "white")
+        ceiling = interval_of(cells["the true picture, through the VAE"][what])[0]
+        axes.axvline(ceiling, linestyle="--", color=INK, linewidth=1)
+        names = (
+            [f"its own {plan}", f"another's {plan}", "no plan"] if axes in (made[0], made[2]) else [""] * 3
+        )
+        axes.set(ylim=(-2.6, 0.6), xlim=(0, 105 if what == "place" else 1.05))
+        axes.set_yticks([0, -1, -2], names)
+    return made
+
+
+def interval_of(values: Any) -> tuple[float, float, float]:
+    """A share in per cent with Wilson's 95 % interval, or the mean of a list with its bootstrap's."""
+    if isinstance(values, Mapping):
+        n, share, z = values["n"], values["right"] / values["n"], 1.96
+        middle = share + z * z / (2 * n)
+        reach = z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
+        low, high = ((middle + side * reach) / (1 + z * z / n) for side in (-1, 1))
+        return 100 * share, 100 * low, 100 * high
+    list_of = np.asarray(values, dtype=float)
+    again = np.random.default_rng(0).integers(len(list_of), size=(1000, len(list_of)))
+    low, high = np.quantile(list_of[again].mean(axis=1), [0.025, 0.975])
+    return float(list_of.mean()), float(low), float(high)
