@@ -370,13 +370,13 @@ BANK = {
     },
     "12.9": {
         "wrong": [
-            (np.zeros((128, 128), int), "with 0 white pixels"),
-            (house(across=38), "houses stand in their place, with 1"),
-            (house(thick=2), "not thrifty yet"),
-            (house()[:64, :64], "should have the shape (128, 128), yours has (64, 64)"),
-            (255 * house(), "0 (black) or 1 (white)"),
-            (np.ones((128, 128), int), "no drawing any more"),
+            (np.zeros((128, 128), int).tolist(), "with 0 white pixels"),
+            (house(across=38).tolist(), "houses stand in their place, with 1"),
+            (house(thick=2).tolist(), "not thrifty yet"),
+            (house()[:64, :64].tolist(), "should have the shape (128, 128), yours has (64, 64)"),
+            ((255 * house()).tolist(), "0 (black) or 1 (white)"),
+            (np.ones((128, 128), int).tolist(), "no drawing any more"),
         ],
-        "right": [house(), as_a_function],
+        "right": [house().tolist(), as_a_function],
     },
 }
