@@ -381,3 +381,23 @@ def interval_of(values: Any) -> tuple[float, float, float]:
     again = np.random.default_rng(0).integers(len(list_of), size=(1000, len(list_of)))
     low, high = np.quantile(list_of[again].mean(axis=1), [0.025, 0.975])
     return float(list_of.mean()), float(low), float(high)
+
+
+def triangle(axes: Axes | None = None) -> Axes:
+    """The noise and its best guesses with and without a condition, as a right triangle."""
+    axes = canvas(6.4, 2.6, axes)
+    without, with_c, noise = (0.7, 0.45), (4.4, 0.45), (4.4, 2.15)
+    axes.plot(*zip(without, noise, with_c, without), color=INK, linewidth=1.5, linestyle="-")
+    axes.plot(*zip((4.2, 0.45), (4.2, 0.65), (4.4, 0.65)), color=INK, linewidth=0.9, linestyle="-")
+    words: dict[str, Any] = {"color": INK, "va": "center", "fontsize": 10}
+    for point, name, place, side in (
+        (without, r"$\hat\epsilon_\varnothing$", (0.45, 0.45), "right"),
+        (with_c, r"$\hat\epsilon_c$", (4.6, 0.35), "left"),
+        (noise, r"the noise $\epsilon$", (4.6, 2.2), "left"),
+    ):
+        axes.plot(*point, "o", color=INK, markersize=6)
+        axes.text(*place, name, ha=side, **(words | {"fontsize": 12}))
+    axes.text(2.35, 1.55, "error without $c$", ha="center", rotation=24.7, rotation_mode="anchor", **words)
+    axes.text(4.6, 1.3, "error with $c$", ha="left", **words)
+    axes.text(2.5, 0.2, "what $c$ changes", ha="center", **words)
+    return axes
