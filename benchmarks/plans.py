@@ -17,9 +17,10 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from common import HERE, SEED, count, fingerprint, heading, on_machine, table, with_interval, write_text
+from common import HERE, SEED, count, heading, on_machine, table, with_interval, write_text
 from minisd import StableDiffusion
-from minisd.checkpoint import read_json, write_json
+from minisd.checkpoint import WEIGHTS, read_json, write_json
+from minisd.files import digest
 from minisd.models import CONTROLNETS
 from minisd.scenes import Scene, caption, edge_agreement, outlines, overlap, sample, semantic_map
 from minisd.scenes.anatomy import examine
@@ -162,7 +163,6 @@ How closely `tiny` with the ControlNet `tiny-plans` keeps to a plan. `python ben
 
 def card(results: dict, training: dict, folder: Path) -> str:
     """The ControlNet's model card."""
-    weights = next(folder.glob("*.safetensors"))
     return f"""---
 license: apache-2.0
 library_name: diffusers
@@ -207,7 +207,7 @@ held-out pair of colour and kind. Half of every batch are maps, the other half o
 {100 * training["caption_dropout"]:.0f} % of the captions empty. `tiny` stays as it is. \
 {training["steps"]:,} steps of {training["batch_size"]} pictures, \
 {training["seconds"] / 60:.0f} minutes by the clock on {on_machine(training["machine"])}; the last loss is \
-{training["losses"][-1]:.4f}. {weights.stat().st_size:,} bytes, half precision.
+{training["losses"][-1]:.4f}. {(folder / WEIGHTS).stat().st_size:,} bytes, half precision.
 
 It fits these weights of `tiny` alone, although any U-Net of the same shape will load it.
 
@@ -248,7 +248,7 @@ def measure(n: int, steps: int, model: str, folder: Path) -> dict:
     cells[RENDER] = measured(drawn[0], scenes, drawn, surveyor.read, judge)
     return {
         **heading(model),
-        "controlnet": {"sha256": fingerprint(folder)},
+        "controlnet": {"sha256": digest(folder / WEIGHTS)},
         "n": n,
         "steps": steps,
         "guidance_scale": pipe.guidance_scale,

@@ -50,7 +50,7 @@ class ControlPhase(Phase):
     """
 
     seed: int = number(0, 2_000_000_000, 0)
-    pictures: int = number(1, 10_000_000, 5000)
+    pictures: int = number(1, 10_000_000, 4000)
     snr_gamma: float = number(1e-6, 1e6, 5.0)
     caption_dropout: float = number(0.0, 1.0, 0.2)
     plan_dropout: float = number(0.0, 1.0, 0.1)
@@ -61,8 +61,8 @@ class ControlPhase(Phase):
 
 
 FULL = ControlPhase(
-    steps=1800,
-    batch_size=16,
+    steps=2600,
+    batch_size=8,
     learning_rate_peak=1e-3,
     muon_peak=3e-3,
     warmup=50,
