@@ -11,7 +11,7 @@ from matplotlib.patches import Circle, Rectangle
 from ..controlnet import ControlNet
 from ..unet import UNet
 from .drawings import Point, arrow, box, canvas
-from .palette import INK, PAPER, numbers, panels, show_picture
+from .palette import INK, PAPER, as_array, numbers, panels, show_picture
 from .plots import heat
 from .u_drawing import watch
 
@@ -175,65 +175,49 @@ def control(unet: UNet, net: ControlNet, plan: Any, axes: Axes | None = None) ->
     """A U-Net, grey, and a ControlNet beside it: what it copies, what it adds, and where the zeros are."""
     axes = canvas(9.6, 4.0, axes)
     names = ["conv_in"] + [f"level {i}" for i in range(len(unet.down_blocks))] + ["middle"]
-    tall, step = 0.5, 0.86
-    left, right, far = 1.55, 4.55, 7.35
-    rows = [2.7 - step * i for i in range(len(names))]
+    rows = [2.7 - 0.86 * i for i in range(len(names))]
     for name, y in zip(names, rows):
-        box(axes, (left, y), (1.5, tall), name, "copy, trained", DOORS[2])
-        box(axes, (right, y), (1.5, tall), name, "as it is", "#ececec")
-    for x in (left, right):
-        for y in rows[:-1]:
-            arrow(axes, [(x + 0.75, y), (x + 0.75, y - step + tall)])
-    box(axes, (far, rows[1]), (1.6, tall), "the way up", "as it is", "#ececec")
-    skips = dict(zip(names, counted(net)))
-    for name, y in zip(names, rows):
-        middle = y + tall / 2
-        box(axes, (left + 1.78, y + 0.07), (0.86, 0.36), "zero", f"{skips[name]} × 1×1", PAPER, fontsize=8)
-        if name == "conv_in":  # its zero convolution reads the sum with the plan's features
-            arrow(
-                axes,
-                [
-                    (left + 0.87, y - 0.18),
-                    (left + 1.64, y - 0.18),
-                    (left + 1.64, middle),
-                    (left + 1.78, middle),
-                ],
-            )
-        else:
-            arrow(axes, [(left + 1.5, middle), (left + 1.78, middle)])
-        axes.add_patch(Circle((right + 1.85, middle), 0.13, facecolor=PAPER, edgecolor=INK, zorder=3))
-        axes.text(right + 1.85, middle - 0.01, "+", ha="center", va="center", zorder=4)
-        over = middle + 0.33
-        arrow(
-            axes,
-            [
-                (left + 2.64, middle),
-                (left + 2.8, middle),
-                (left + 2.8, over),
-                (right + 1.85, over),
-                (right + 1.85, middle + 0.13),
-            ],
-        )
-        arrow(axes, [(right + 1.5, middle), (right + 1.72, middle)])
-        target = rows[1] + tall / 2 if name != "middle" else rows[1]
-        if name == "middle":
-            arrow(axes, [(right + 1.98, middle), (far + 0.8, middle), (far + 0.8, target)])
-        elif name == names[1]:
-            arrow(axes, [(right + 1.98, middle), (far, middle)], dashed=True)
-        else:
-            place = far - 0.25
-            arrow(
-                axes,
-                [
-                    (right + 1.98, middle),
-                    (place, middle),
-                    (place, target + 0.1 * (1 if y > rows[1] else -1)),
-                    (far, target + 0.1 * (1 if y > rows[1] else -1)),
-                ],
-                dashed=True,
-            )
-    above(axes, net, plan, left, right, far, rows, tall)
+        box(axes, (COPY, y), (1.5, TALL), name, "copy, trained", DOORS[2])
+        box(axes, (KEPT, y), (1.5, TALL), name, "as it is", "#ececec")
+    for x in (COPY, KEPT):
+        for y, below in zip(rows, rows[1:]):
+            arrow(axes, [(x + 0.75, y), (x + 0.75, below + TALL)])
+    box(axes, (UP, rows[1]), (1.6, TALL), "the way up", "as it is", "#ececec")
+    for name, count, y in zip(names, counted(net), rows):
+        leaves(axes, name, count, y)
+        joins(axes, name == "middle", y, rows[1])
+    above(axes, net, plan, rows)
     return axes
+
+
+COPY, KEPT, UP, TALL = 1.55, 4.55, 7.35, 0.5  # left edges of the columns in `control`, height of its boxes
+
+
+def leaves(axes: Axes, name: str, count: int, y: float) -> None:
+    """From a box of the copy through its zero convolutions to the sum at the right."""
+    middle, plus = y + TALL / 2, KEPT + 1.85
+    box(axes, (COPY + 1.78, y + 0.07), (0.86, 0.36), "zero", f"{count} × 1×1", PAPER, fontsize=8)
+    start = [(COPY + 1.5, middle)]
+    if name == "conv_in":  # its zero convolution reads the sum with the plan's features
+        start = [(COPY + 0.87, y - 0.18), (COPY + 1.64, y - 0.18), (COPY + 1.64, middle)]
+    arrow(axes, [*start, (COPY + 1.78, middle)])
+    over = [(COPY + 2.8, middle), (COPY + 2.8, middle + 0.33), (plus, middle + 0.33)]
+    arrow(axes, [(COPY + 2.64, middle), *over, (plus, middle + 0.13)])
+    axes.add_patch(Circle((plus, middle), 0.13, facecolor=PAPER, edgecolor=INK, zorder=3))
+    axes.text(plus, middle - 0.01, "+", ha="center", va="center", zorder=4)
+    arrow(axes, [(KEPT + 1.5, middle), (plus - 0.13, middle)])
+
+
+def joins(axes: Axes, is_middle: bool, y: float, up: float) -> None:
+    """From the sum to the way up, whose box begins at the height `up`; skips are dashed."""
+    middle, plus, target = y + TALL / 2, KEPT + 1.98, up + TALL / 2
+    if is_middle:
+        arrow(axes, [(plus, middle), (UP + 0.8, middle), (UP + 0.8, up)])
+    elif y == up:
+        arrow(axes, [(plus, middle), (UP, middle)], dashed=True)
+    else:
+        end = target + (0.1 if y > up else -0.1)
+        arrow(axes, [(plus, middle), (UP - 0.25, middle), (UP - 0.25, end), (UP, end)], dashed=True)
 
 
 def counted(net: ControlNet) -> list[int]:
@@ -244,41 +228,26 @@ def counted(net: ControlNet) -> list[int]:
     return [*counts, 1]
 
 
-def above(
-    axes: Axes,
-    net: ControlNet,
-    plan: Any,
-    left: float,
-    right: float,
-    far: float,
-    rows: Sequence[float],
-    tall: float,
-) -> None:
-    """What goes in at the top of a ControlNet's drawing, and what comes out."""
+def above(axes: Axes, net: ControlNet, plan: Any, rows: Sequence[float]) -> None:
+    """What goes in at the top and the left of a ControlNet's drawing, and what comes out."""
     words: dict[str, Any] = {"fontsize": 9, "color": INK, "ha": "center", "va": "center"}
     show_picture(axes.inset_axes((0.05, 2.58, 0.85, 0.85), transform=axes.transData), plan)
     axes.text(0.48, 3.58, "the plan", **words)
-    box(
-        axes,
-        (0.02, 1.75),
-        (0.92, 0.42),
-        "encoder",
-        f"{len(net.controlnet_cond_embedding.blocks) + 1} convs",
-        DOORS[0],
-        fontsize=8,
-    )
+    convs = len(net.controlnet_cond_embedding.blocks) + 1
+    box(axes, (0.02, 1.75), (0.92, 0.42), "encoder", f"{convs} convs", DOORS[0], fontsize=8)
     box(axes, (0.02, 1.05), (0.92, 0.36), "zero", "3×3", PAPER, fontsize=8)
     arrow(axes, [(0.48, 2.56), (0.48, 2.17)])
     arrow(axes, [(0.48, 1.75), (0.48, 1.41)])
-    arrow(axes, [(0.94, 1.23), (1.2, 1.23), (1.2, rows[0] - 0.18), (left + 0.62, rows[0] - 0.18)])
-    axes.add_patch(Circle((left + 0.75, rows[0] - 0.18), 0.12, facecolor=PAPER, edgecolor=INK, zorder=3))
-    axes.text(left + 0.75, rows[0] - 0.19, "+", ha="center", va="center", fontsize=9, zorder=4)
-    top = rows[0] + tall + 0.52
-    axes.text((left + right) / 2 + 0.75, top + 0.14, "noisy latents", **words)
-    for x in (left, right):
-        arrow(axes, [((left + right) / 2 + 0.75, top), (x + 0.75, top), (x + 0.75, rows[0] + tall)])
-    arrow(axes, [(far + 0.8, rows[1] + tall), (far + 0.8, rows[0] + tall)])
-    axes.text(far + 0.8, rows[0] + tall + 0.14, "the guessed noise", **words)
+    sum_at = rows[0] - 0.18
+    arrow(axes, [(0.94, 1.23), (1.2, 1.23), (1.2, sum_at), (COPY + 0.62, sum_at)])
+    axes.add_patch(Circle((COPY + 0.75, sum_at), 0.12, facecolor=PAPER, edgecolor=INK, zorder=3))
+    axes.text(COPY + 0.75, sum_at - 0.01, "+", ha="center", va="center", fontsize=9, zorder=4)
+    top, centre = rows[0] + TALL + 0.52, (COPY + KEPT) / 2 + 0.75
+    axes.text(centre, top + 0.14, "noisy latents", **words)
+    for x in (COPY, KEPT):
+        arrow(axes, [(centre, top), (x + 0.75, top), (x + 0.75, rows[0] + TALL)])
+    arrow(axes, [(UP + 0.8, rows[1] + TALL), (UP + 0.8, rows[0] + TALL)])
+    axes.text(UP + 0.8, rows[0] + TALL + 0.14, "the guessed noise", **words)
 
 
 # ---- trained networks and their scores
@@ -291,28 +260,25 @@ def nine(blocks: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[Axes]:
     """
     columns = list(next(iter(blocks.values())))
     count = len(next(iter(blocks.values()))[columns[0]])
-    _, grid = plt.subplots(
-        len(blocks) * count + len(blocks) - 1,
-        len(columns),
-        figsize=(8.4, 0.53 * len(blocks) * count),
-        height_ratios=([1.0] * count + [0.3]) * (len(blocks) - 1) + [1.0] * count,
-        squeeze=False,
-    )
+    rows = len(blocks) * count + len(blocks) - 1
+    heights = ([1.0] * count + [0.25]) * (len(blocks) - 1) + [1.0] * count
+    figure, grid = plt.subplots(rows, len(columns) + 1, figsize=(8.2, 0.57 * rows), squeeze=False)
+    grid[0, 0].get_gridspec().set_height_ratios(heights)
+    grid[0, 0].get_gridspec().set_width_ratios([0.45] + [1.0] * len(columns))
+    figure.set_layout_engine("constrained", h_pad=0.01, w_pad=0.02, hspace=0.02, wspace=0.02)
     for axes in grid.flat:
         axes.axis("off")
     for b, (kind, block) in enumerate(blocks.items()):
+        grid[b * (count + 1), 0].text(0, 0.5, kind, va="center", fontsize=10.5, fontweight="bold")
         for i in range(count):
             for c, column in enumerate(columns):
-                axes, one = grid[b * (count + 1) + i, c], block[column][i]
+                axes, one = grid[b * (count + 1) + i, c + 1], block[column][i]
                 if isinstance(one, str):
                     axes.text(0.5, 0.5, one, ha="center", va="center", fontsize=10, color=INK)
                 else:
                     show_picture(axes, one)
                 if b == i == 0:
                     axes.set_title(column, fontsize=10)
-        grid[b * (count + 1), 0].text(
-            -0.3, 0.5, kind, ha="right", va="center", fontsize=10, fontweight="bold"
-        )
     return list(grid.flat)
 
 
@@ -357,16 +323,20 @@ def obeyed(measured: Mapping[str, Any]) -> list[Axes]:
         rows = [f"words and {plan}", f"words and another picture's {plan}", "words alone"]
         for i, row in enumerate(rows):
             middle, low, high = interval_of(cells[row][what])
-            axes.plot([low, high], [-i, -i], color=INK, linewidth=1.5)
+            axes.plot([low, high], [-i, -i], color=INK, linewidth=1.5, linestyle="-")
             axes.plot(middle, -i, "o", markersize=8, color=INK, markerfacecolor=INK if i == 0 else "white")
         ceiling = interval_of(cells["the true picture, through the VAE"][what])[0]
         axes.axvline(ceiling, linestyle="--", color=INK, linewidth=1)
-        names = (
-            [f"its own {plan}", f"another's {plan}", "no plan"] if axes in (made[0], made[2]) else [""] * 3
-        )
+        names = [f"its own {plan}", f"another's {plan}", "no plan"] if what != "overlap" else [""] * 3
         axes.set(ylim=(-2.6, 0.6), xlim=(0, 105 if what == "place" else 1.05))
         axes.set_yticks([0, -1, -2], names)
     return made
+
+
+def better_by(cells: Mapping[str, Any], plan: str, what: str, than: str) -> tuple[float, float, float]:
+    """By how much a measure is better with the right plan, scene by scene: the mean and its 95 % interval."""
+    own, other = (np.asarray(cells[row][what]) for row in (f"words and {plan}", than))
+    return interval_of(own - other)
 
 
 def interval_of(values: Any) -> tuple[float, float, float]:
@@ -381,3 +351,75 @@ def interval_of(values: Any) -> tuple[float, float, float]:
     again = np.random.default_rng(0).integers(len(list_of), size=(1000, len(list_of)))
     low, high = np.quantile(list_of[again].mean(axis=1), [0.025, 0.975])
     return float(list_of.mean()), float(low), float(high)
+
+
+def triangle(axes: Axes | None = None) -> Axes:
+    """The noise and its best guesses with and without a condition, as a right triangle."""
+    axes = canvas(6.4, 2.6, axes)
+    without, with_c, noise = (0.7, 0.45), (4.4, 0.45), (4.4, 2.15)
+    axes.plot(*zip(without, noise, with_c, without), color=INK, linewidth=1.5, linestyle="-")
+    axes.plot(*zip((4.2, 0.45), (4.2, 0.65), (4.4, 0.65)), color=INK, linewidth=0.9, linestyle="-")
+    words: dict[str, Any] = {"color": INK, "va": "center", "fontsize": 10}
+    for point, name, place, side in (
+        (without, r"$\hat\epsilon_\varnothing$", (0.45, 0.45), "right"),
+        (with_c, r"$\hat\epsilon_c$", (4.6, 0.35), "left"),
+        (noise, r"the noise $\epsilon$", (4.6, 2.2), "left"),
+    ):
+        axes.plot(*point, "o", color=INK, markersize=6)
+        axes.text(*place, name, ha=side, **(words | {"fontsize": 12}))
+    axes.text(2.35, 1.55, "error without $c$", ha="center", rotation=24.7, rotation_mode="anchor", **words)
+    axes.text(4.6, 1.3, "error with $c$", ha="left", **words)
+    axes.text(2.5, 0.2, "what $c$ changes", ha="center", **words)
+    return axes
+
+
+def four_ways(
+    picture: Any, sentence: str, plans: Mapping[str, Any], vector: Any, painted: Sequence[Any]
+) -> list[Axes]:
+    """A picture, the four descriptions of it, and below each what was painted from it."""
+    heads = ("the picture", "its caption", "caption and map", "caption and outlines", "its vector")
+    _, grid = plt.subplots(2, 5, figsize=(9.0, 3.9))
+    for axes, head in zip(grid[0], heads):
+        axes.set_title(head, fontsize=10)
+    for axes in grid.flat:
+        axes.axis("off")
+    words = sentence.split()
+    lines = [" ".join(words[i : i + 3]) for i in range(0, len(words), 3)]
+    grid[0, 1].text(0.5, 0.5, "\n".join(lines), ha="center", va="center", fontsize=9.5, color=INK)
+    for axes, shown in zip((grid[0, 0], *grid[0, 2:4]), (picture, *plans.values())):
+        show_picture(axes, shown)
+    grid[0, 4].bar(range(numbers(vector).size), numbers(vector).flatten(), color=INK, width=1.0)
+    for axes, shown in zip(grid[1, 1:], painted):
+        show_picture(axes, shown)
+    grid[1, 0].text(0.9, 0.5, "paints:", ha="right", va="center", fontsize=10, color=INK)
+    return list(grid.flat)
+
+
+def resized(pictures: Mapping[str, Any], marked: np.ndarray, at: int) -> list[Axes]:
+    """Pictures side by side; a dot in each of the `marked` squares of picture number `at`."""
+    made = panels(len(pictures), list(pictures), width=9.4, height=2.6)
+    for axes, shown in zip(made, pictures.values()):
+        axes.imshow(as_array(shown), vmin=0)
+        axes.set(xticks=[], yticks=[])
+    rows, columns = np.nonzero(marked)
+    made[at].plot(
+        columns, rows, "o", color="black", markersize=4, markeredgecolor="white", markeredgewidth=0.6
+    )
+    return made
+
+
+def two_sums(words: Sequence[float], picture: Sequence[float]) -> list[Axes]:
+    """Scores of words and of picture vectors as attention weights: in one softmax, and in two."""
+    made = panels(2, ["one sum for all, (12.9)", "a sum for each, (12.10)"], width=7.6, height=2.4)
+    scores = [np.exp(np.asarray(part, dtype=float)) for part in (words, picture)]
+    total = sum(part.sum() for part in scores)
+    for axes, weights in zip(
+        made, ([part / total for part in scores], [part / part.sum() for part in scores])
+    ):
+        names = [*(f"w{i + 1}" for i in range(len(words))), *(f"p{i + 1}" for i in range(len(picture)))]
+        shades = ["0.75"] * len(words) + ["0.25"] * len(picture)
+        axes.bar(names, np.concatenate(weights), color=shades, edgecolor=INK)
+        axes.set(ylim=(0, 0.75), ylabel="weight")
+        for part, place in zip(weights, (len(words) / 2 - 0.5, len(words) + len(picture) / 2 - 0.5)):
+            axes.text(place, 0.66, f"sum {part.sum():.2f}", ha="center", fontsize=9, color=INK)
+    return made
