@@ -16,7 +16,7 @@ FLOORS = {
     1: "config attention blocks schedule samplers prompts tokenizer_files tokenizer pictures sheets scenes",
     2: "clip vae unet controlnet",
     3: "tensors checkpoint sizes single_file transfer hub lora_files embeddings lora",
-    4: "models",
+    4: "models likeness",
     5: "pipeline verify training teaching",
     6: "console commands cli __main__",
 }
