@@ -20,6 +20,7 @@ from .unet import UNet
 from .vae import AutoencoderKL
 
 TINY = Path(__file__).with_name("tiny")
+CONTROLNETS = {"tiny-plans": Path(__file__).with_name("tiny_plans")}  # those that ship with the package
 HUB_ID = re.compile(r"\w[\w.-]*/(?!.*\.(safetensors|ckpt|pth?|bin|gguf|onnx)$)\w[\w.-]*")  # owner/name
 # The networks of a folder: our class, the name of the weight file, the class in transformers or diffusers.
 NETWORKS: dict[str, tuple[Any, str, str]] = {
@@ -100,7 +101,7 @@ def load(
     if isinstance(controlnet, ControlNet):
         return parts._replace(controlnet=controlnet.to(chosen, dtype))
     if controlnet or has_controlnet(place):
-        source = Path(controlnet or place).expanduser()
+        source = CONTROLNETS.get(str(controlnet)) or Path(controlnet or place).expanduser()
         return parts._replace(controlnet=load_controlnet(source, chosen, dtype))
     return parts
 

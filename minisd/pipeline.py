@@ -105,8 +105,9 @@ class StableDiffusion:
         device: "cpu", "cuda", "mps"; by default CUDA where there is one, else the CPU. dtype: float32 by
         default. tokenizer: a folder with merges.txt; by default the folder `tokenizer` of the model, or
         beside the one file. vae: the folder or file of another VAE, for a model that has none or a poor one.
-        controlnet: a ControlNet, or the folder or file of one; by default the model's own. Later,
-        `pipe.controlnet = net` puts in another, and None takes it out.
+        controlnet: a ControlNet, the folder or file of one, or "tiny-plans", which reads maps and outlines
+        and ships beside tiny; by default the model's own. Later, `pipe.controlnet = net` puts in another,
+        and None takes it out.
         Raises FileNotFoundError or ValueError, in one line, for what is not a whole model.
         """
         return cls(**load(model, device, dtype, tokenizer, vae, controlnet)._asdict())
@@ -387,7 +388,7 @@ class StableDiffusion:
         if self.controlnet is None:
             raise ValueError(
                 "control_image is for a ControlNet, and this model has none: load one with controlnet=FOLDER "
-                "(--controlnet), or set pipe.controlnet"
+                '(--controlnet), for tiny "tiny-plans", or set pipe.controlnet'
             )
         check_controlnet(self.controlnet, self.unet, self.vae)
         return prepare(control_image, "control_image", prompts, height, width, self.vae.config.downsampling)

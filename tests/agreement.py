@@ -18,7 +18,7 @@ from types import CodeType, GeneratorType
 import torch
 from torch import nn
 
-from minisd import NoiseSchedule
+from minisd import NoiseSchedule, UNet
 
 EXACT = 1e-6  # of the largest number: the same formula in another order of operations
 PROPERTIES = ("betas", "alphas", "alphas_cumprod")
@@ -515,8 +515,49 @@ def agree_as_contrastive_losses(theirs: Callable, ours: Callable, where: str) ->
 
 LOOPS = ("ddpm", "ddim", "euler", "euler_a", "lms", "pndm", "dpmpp_2m")
 
+
 # What stands in `builds` of book.toml: how the notebook's and minisd's are compared.
+def agree_as_controlnets(theirs: type, ours: type, where: str) -> None:
+    """The notebook's is made of a U-Net and the encoder's widths, like `from_unet`; no weight is zero."""
+    for seed, widths in enumerate(((8, 8), (8, 12, 16))):
+        torch.manual_seed(seed)
+        unet = UNet(CONTROLLED)
+        a, b = (net.requires_grad_(False) for net in (theirs(unet, widths), ours.from_unet(unet, widths)))
+        for weight in b.parameters():
+            weight.normal_(std=0.2)
+        agree_in_weights(a, b, where)
+        z, context = torch.randn(2, 4, 8, 6), torch.randn(2, 3, 6)
+        plan = torch.rand(2, 3, *(side * 2 ** (len(widths) - 1) for side in (8, 6)))
+        skips, middle = a(z, 700, context, plan)
+        skips_ours, middle_ours = b(z, 700, context, plan)
+        for one, other in zip([*skips, middle], [*skips_ours, middle_ours], strict=True):
+            agree(one, other, where)
+
+
+CONTROLLED = {
+    "block_out_channels": [8, 12],
+    "layers_per_block": 1,
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+    "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
+    "cross_attention_dim": 6,
+    "attention_head_dim": 2,
+    "norm_num_groups": 4,
+}
+
+
+def agree_as_image_tokens(theirs: type, ours: type, where: str) -> None:
+    """The notebook's takes the sizes that minisd's reads in its config."""
+    for sizes in ((6, 8, 3), (5, 4, 1)):
+        a = theirs(*sizes).double().requires_grad_(False)
+        b = ours(dict(zip(("image_width", "context_width", "tokens"), sizes))).double().requires_grad_(False)
+        agree_in_weights(a, b, where)
+        vectors = torch.randn(2, sizes[0], dtype=torch.float64)
+        agree(a(vectors), b(vectors), where)
+
+
 COMPARATORS = {
+    "minisd.controlnet.ControlNet": agree_as_controlnets,
+    "minisd.likeness.ImageTokens": agree_as_image_tokens,
     "minisd.schedule.NoiseSchedule": agree_as_schedules,
     "minisd.schedule.NoiseSchedule.posterior": agree_as_posteriors,
     "minisd.schedule.jump_posterior": agree_as_functions,

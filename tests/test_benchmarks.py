@@ -13,13 +13,30 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
+from tqdm import tqdm
 
 from minisd import StableDiffusion
-from minisd.checkpoint import read_json
-from minisd.models import TINY
-from minisd.scenes import COLOURS, GROUNDS, HELD_OUT, HOURS, KINDS, Scene, Thing, parse, render_many, sample
+from minisd.checkpoint import WEIGHTS, read_json
+from minisd.files import digest
+from minisd.models import CONTROLNETS, TINY
+from minisd.scenes import (
+    COLOURS,
+    GROUNDS,
+    HELD_OUT,
+    HOURS,
+    KINDS,
+    Scene,
+    Thing,
+    outlines,
+    parse,
+    render_many,
+    sample,
+    semantic_map,
+)
 from minisd.scenes.judge import Judge
+from minisd.scenes.surveyor import LANDSCAPE, things_in
 from minisd.schedule import NoiseSchedule
 from minisd.tokenizer import BPE
 from minisd.training.loop import LOG_EVERY
@@ -33,6 +50,7 @@ import adherence  # noqa: E402
 import common  # noqa: E402
 import model_card  # noqa: E402
 import parts  # noqa: E402
+import plans  # noqa: E402
 import sheet  # noqa: E402
 import speed  # noqa: E402
 import text_encoders  # noqa: E402
@@ -433,7 +451,7 @@ def test_a_picture_costs_less_than_a_second_on_each_of_two_cores():
 # What is written down is what the results say, and the results are of the weights that ship.
 
 
-@pytest.mark.parametrize("module", [adherence, parts, speed, text_encoders])
+@pytest.mark.parametrize("module", [adherence, parts, plans, speed, text_encoders])
 def test_the_tables_are_those_of_the_results(module):
     made = module.markdown(common.read_results(module.__name__))
     assert made == (ROOT / "benchmarks" / f"{module.__name__}.md").read_text(encoding="utf-8")
@@ -452,7 +470,7 @@ def test_the_readme_has_the_scores():
     assert made == text, "run: python benchmarks/adherence.py --write-readme"
 
 
-@pytest.mark.parametrize("name", model_card.SCORES)
+@pytest.mark.parametrize("name", [*model_card.SCORES, "plans"])
 def test_the_scores_are_of_the_shipped_weights(name):
     assert common.read_results(name)["model"] == {"name": "tiny", "sha256": common.fingerprint(TINY)}
 
@@ -583,3 +601,85 @@ def test_timing_a_training_leaves_its_weights_as_they_are():
     assert text_encoders.timed(toy, lambda rng, n: (torch.ones(n, 2),), 3) >= 0
     assert all(torch.equal(x, before[name]) for name, x in toy.state_dict().items())
     assert all(p.grad is None for p in toy.parameters())
+
+
+# ---- plans
+
+
+def test_the_plans_are_of_the_same_things_in_other_places():
+    scenes, (pictures, parts_here), (_, parts_there) = plans.asked_for(6)
+    assert pictures.shape == (6, 128, 128, 3) and len({caption_of(scene) for scene in scenes}) > 3
+    for scene, here, there in zip(scenes, parts_here, parts_there, strict=True):
+        kinds = sorted(KINDS.index(thing.kind) + LANDSCAPE for thing in scene.things)
+        assert things_in(here) == things_in(there) == kinds and not np.array_equal(here, there)
+
+
+def caption_of(scene: Scene) -> str:
+    return " ".join(f"{thing.colour} {thing.kind}" for thing in scene.things)
+
+
+def test_the_rows_differ_in_the_plan_alone(monkeypatch):
+    """Words and noise are the same in every row; batches of eight, each picture with its own plan."""
+    asked = []
+
+    class Pipe:
+        def __call__(self, said, **options):
+            asked.append((said, options))
+            return [Image.new("RGB", (128, 128))] * len(said)
+
+    scenes, drawn, other = plans.asked_for(10)
+    for shown in plans.plans_of(drawn, other).values():
+        with tqdm(disable=True) as bar:
+            assert plans.painted(Pipe(), scenes, shown, 5, bar).shape == (10, 128, 128, 3)
+    rows = [asked[i : i + 2] for i in range(0, 10, 2)]
+    for row in rows:
+        assert [said for said, _ in row] == [said for said, _ in rows[0]]
+        assert [options["seed"] for _, options in row] == [0, 8]
+    assert "control_image" not in rows[0][0][1]
+    maps, sketches = ([np.asarray(p) for _, o in rows[i] for p in o["control_image"]] for i in (2, 4))
+    assert np.array_equal(maps, semantic_map(drawn[1])) and np.array_equal(sketches, outlines(drawn[0]))
+
+
+def test_true_pictures_keep_to_their_plan_and_others_do_not():
+    scenes, drawn, other = plans.asked_for(6)
+    judge = Judge.load()
+
+    def perfect(pictures):
+        """Reads each of the two sets of pictures as its parts are."""
+        return drawn[1] if pictures is drawn[0] else other[1]
+
+    true = plans.measured(drawn[0], scenes, drawn, perfect, judge)
+    moved = plans.measured(other[0], scenes, drawn, perfect, judge)
+    assert true["overlap"] == true["pixels"] == true["edges"] == [1.0] * 6
+    assert true["place"]["right"] == true["place"]["n"] == sum(len(scene.things) for scene in scenes)
+    assert true["right"]["right"] >= 5 and moved["place"]["right"] < moved["place"]["n"]
+    assert max(moved["overlap"]) < 1 and np.mean(moved["edges"]) < 0.6
+
+
+def test_an_interval_of_means():
+    assert plans.mean_with_interval([0.5] * 9) == "0.50 (0.50–0.50)"
+    low, high = (float(x) for x in plans.mean_with_interval([0.0, 1.0] * 50).split("(")[1][:-1].split("–"))
+    assert low == pytest.approx(0.4, abs=0.02) and high == pytest.approx(0.6, abs=0.02)
+
+
+def test_the_plans_card_is_that_of_the_files():
+    folder = CONTROLNETS["tiny-plans"]
+    results, training = common.read_results("plans"), read_json(folder / "training.json")
+    assert plans.card(results, training, folder) == (folder / "README.md").read_text(encoding="utf-8"), (
+        "run: python benchmarks/plans.py --write-card"
+    )
+    assert results["controlnet"] == {"sha256": digest(folder / WEIGHTS)}, "run: python benchmarks/plans.py"
+    assert results["n"] >= 100
+
+
+def test_the_plans_steer():
+    """Over nine tenths of the things stand where the plan has them; without it far fewer do."""
+    cells = common.read_results("plans")["cells"]
+
+    def share(name):
+        return cells[name]["place"]["right"] / cells[name]["place"]["n"]
+
+    for own, other in ((plans.MAP, plans.OTHER_MAP), (plans.OUTLINES, plans.OTHER_OUTLINES)):
+        assert share(own) > 0.9 and share(other) < 0.7 and share(plans.NO_PLAN) < 0.7
+        assert np.mean(cells[own]["overlap"]) > np.mean(cells[other]["overlap"]) + 0.1
+    assert np.mean(cells[plans.OUTLINES]["edges"]) > np.mean(cells[plans.OTHER_OUTLINES]["edges"]) + 0.1

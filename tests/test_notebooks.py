@@ -203,21 +203,26 @@ def symbols(latex):
     return found
 
 
-def notation():
-    """Every symbol in the first column of chapters/notation.md; each row has its four cells filled."""
-    path = ROOT / "chapters" / "notation.md"
-    rows = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("| $")]
-    for row in rows:
-        row = [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
-        assert len(row) == 4 and all(row), row
-    return set().union(
-        *(symbols(latex) for row in rows for latex in re.findall(r"\$([^$]+)\$", row.split(" | ")[0]))
-    )
+def notation(number):
+    """Every symbol that chapters/notation.md gives a reader of this chapter: those of the whole book, of the
+    chapter and of the chapters before it. Each row has its four cells filled.
+    """
+    known, read = set(), True
+    for line in (ROOT / "chapters" / "notation.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            chapter = re.fullmatch(r"## Chapter (\d+)", line)
+            read = chapter is None or int(chapter[1]) <= number
+        if line.startswith("| $"):
+            row = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            assert len(row) == 4 and all(row), row
+            if read:
+                known |= set().union(*(symbols(latex) for latex in re.findall(r"\$([^$]+)\$", row[0])))
+    return known
 
 
 @each(CHAPTERS)
 def test_every_symbol_of_a_numbered_equation_stands_in_the_notation(path):
-    known = notation()
+    known = notation(int(path.name[:2]))
     for latex in re.findall(r"\$\$(.+?)\$\$", prose(path), re.S):
         if "\\tag{" in latex:
             missing = symbols(latex) - known

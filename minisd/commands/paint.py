@@ -174,14 +174,16 @@ def add_options_of_control(add: Callable[..., Any]) -> None:
     add(
         "--controlnet",
         type=Path,
-        metavar="FOLDER|FILE",
-        help="a ControlNet 1.x, which reads --control-image (default: the model's own, where it has one)",
+        metavar="tiny-plans|FOLDER|FILE",
+        help="what reads --control-image: tiny-plans, for tiny, or a ControlNet 1.x (default: the model's "
+        "own, where it has one)",
     )
     add(
         "--control-image",
         type=Path,
         metavar="FILE",
-        help="the outlines, map, pose ... that the ControlNet was trained on, as a picture",
+        help="the outlines, map, pose ... that the ControlNet was trained on, as a picture; tiny-plans reads "
+        "white outlines on black, and maps in the colours of minisd.scenes.semantic_map",
     )
     add("--control-scale", type=number, metavar="X", help="how much of what the ControlNet says is added (1)")
 

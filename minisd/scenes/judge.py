@@ -138,15 +138,18 @@ def examples(number: int, seed: int) -> tuple[np.ndarray, list[Scene]]:
 
 def spoil(pictures: Tensor, generator: torch.Generator) -> Tensor:
     """Make pictures a little shifted, soft, noisy, blotchy and brighter or darker, as painted ones are."""
+    down, across = torch.randint(0, 2 * SHIFT + 1, (2,), generator=generator).tolist()
+    pictures = F.pad(pictures, (SHIFT,) * 4, mode="replicate")
+    return softened(pictures[..., down : down + FRAME, across : across + FRAME], generator)
+
+
+def softened(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    """All that `spoil` does to pictures but for moving them."""
 
     def draw(low: float, high: float) -> float:
         return low + (high - low) * float(torch.rand((), generator=generator))
 
     batch = len(pictures)
-    down, across = torch.randint(0, 2 * SHIFT + 1, (2,), generator=generator).tolist()
-    pictures = F.pad(pictures, (SHIFT,) * 4, mode="replicate")[
-        ..., down : down + FRAME, across : across + FRAME
-    ]
     offsets = torch.arange(-3, 4)
     kernel = torch.exp(-0.5 * (offsets / draw(0.3, 1.6)) ** 2)
     kernel = (kernel / kernel.sum()).expand(3, 1, 1, 7)

@@ -505,13 +505,18 @@ def render(scene: Scene, seed: int, size: int = FRAME) -> np.ndarray:
 
     What the scene leaves open is filled by `scene.complete(np.random.default_rng(seed))`.
     """
+    return render_with_parts(scene, seed, size)[0]
+
+
+def render_with_parts(scene: Scene, seed: int, size: int = FRAME) -> tuple[np.ndarray, np.ndarray]:
+    """What `render` draws, and what `parts_of_picture` says of it, in one go."""
     canvas = draw(scene, seed, size)
-    return np.clip(canvas.rgb + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0).copy()
+    return np.clip(canvas.rgb + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0).copy(), canvas.labels
 
 
 def parts_of_picture(scene: Scene, seed: int, size: int = FRAME) -> np.ndarray:
     """What each pixel of `render(scene, seed, size)` is part of: uint8 (size, size), numbers of PARTS."""
-    return draw(scene, seed, size).labels
+    return render_with_parts(scene, seed, size)[1]
 
 
 def draw(scene: Scene, seed: int, size: int) -> Canvas:

@@ -3,7 +3,7 @@
 Each of them returns `batch(rng, n)`, which gives the tensors of n examples that its objective takes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from ..config import VAEConfig
-from ..scenes import HELD_OUT, Scene, caption, loosened, render
+from ..scenes import HELD_OUT, Scene, caption, loosened, render, semantic_map
 from ..tokenizer import BPE
 from .data import shrunk, to_tensor
 from .loop import Batch
+
+Plans = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # of the pictures with these numbers
 
 
 @dataclass(frozen=True)
@@ -112,12 +114,12 @@ def latents_to_denoise(
     tokenizer: BPE,
     caption_dropout: float,
     timesteps: int,
-    plans: np.ndarray | None = None,
+    plans: "np.ndarray | Plans | None" = None,
 ) -> Batch:
     """What the U-Net is trained on, as `UNetObjective` takes it; a share of the captions is left empty.
 
     plans: uint8 (pictures, height, width, 3), what a ControlNet is to read beside each picture's latents, for
-    `ControlNetObjective`.
+    `ControlNetObjective`; or a function that draws them for the chosen pictures.
     """
 
     def batch(rng: np.random.Generator, n: int) -> tuple[Tensor, ...]:
@@ -130,6 +132,26 @@ def latents_to_denoise(
         t = torch.from_numpy(rng.integers(timesteps, size=n))
         mean, std = (torch.from_numpy(x[chosen]).float() for x in (latents.mean, latents.std))
         drawn = ids, mean, std, torch.from_numpy(latent_noise), torch.from_numpy(noise), t
-        return drawn if plans is None else (*drawn, to_tensor(plans[chosen]) / 2 + 0.5)
+        if plans is None:
+            return drawn
+        shown = plans(chosen, rng) if callable(plans) else plans[chosen]
+        return *drawn, to_tensor(shown) / 2 + 0.5
 
     return batch
+
+
+def maps_and_outlines(parts: np.ndarray, lines: np.ndarray, dropout: float) -> Plans:
+    """Plans of two kinds: of every batch one half are maps, the other half outlines.
+
+    parts: numbers of PARTS, uint8 (pictures, height, width); lines: bool of the same shape. A share of the
+    plans is left black, so that black comes to mean that nothing is said.
+    """
+
+    def plans(chosen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        half = len(chosen) // 2
+        drawn = np.repeat(255 * lines[chosen[half:], ..., None].astype(np.uint8), 3, axis=-1)
+        shown = np.concatenate([semantic_map(parts[chosen[:half]]), drawn])
+        shown[rng.random(len(chosen)) < dropout] = 0
+        return shown
+
+    return plans

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 from ..config import ImageConfig, TextConfig, UNetConfig, VAEConfig
 
 TINY_RECIPE = Path(__file__).with_name("tiny.toml")
+POCKET_RECIPE = TINY_RECIPE.with_name("pocket.toml")  # chapter 14's short form
+BOOK_RECIPE = TINY_RECIPE.with_name("book.toml")  # and its full form
 STAGES = {  # what `minisd train` accepts, and the stages that it stands for, in order
     "tokenizer": ["tokenizer"],
     "clip": ["pictures", "clip"],

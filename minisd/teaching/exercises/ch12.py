@@ -1,0 +1,853 @@
+"""The checks of chapter 12: conditioning. It spoils the exercises to read this first."""
+
+import functools
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+
+from ...controlnet import ControlNet
+from ...pipeline import StableDiffusion
+from ...scenes import PARTS
+from ...scenes.render import FRAME
+from ...scenes.surveyor import Surveyor, astray
+from ...unet import UNet
+from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken
+
+# 12.1
+
+STEPS, SHARE, COST = 40, 0.3, 0.4  # of a painting, and of a ControlNet's work in the U-Net's
+TINY = {
+    "block_out_channels": [56, 112],
+    "layers_per_block": 1,
+    "norm_num_groups": 8,
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+    "cross_attention_dim": 128,
+    "attention_head_dim": 4,
+    "conditioning_embedding_out_channels": [4, 4, 4, 4],
+}
+
+
+@functools.cache
+def counted():
+    levels = {"block_out_channels": [8, 16, 32], "layers_per_block": 3, "norm_num_groups": 4}
+    blocks = {"down_block_types": ["DownBlock2D"] * 3, "conditioning_embedding_out_channels": [4, 4]}
+    with torch.device("meta"):
+        three = ControlNet({**levels, **blocks})
+        wide, narrow = (nn.Conv2d(channels, 320, 3) for channels in (4 + 11, 4))
+        tiny = ControlNet(TINY)
+        z, picture = torch.empty(1, 4, 16, 16), torch.empty(1, 3, 128, 128)
+        residuals, middle = tiny(z, 1, torch.empty(1, 77, 128), picture)
+    steered = round(SHARE * STEPS)
+    return {
+        "calls": 2 * steered,
+        "work": 1 + COST * steered / STEPS,
+        "tensors": len(three.controlnet_down_blocks) + 1,
+        "parameters": sum(p.numel() for p in wide.parameters()) - sum(p.numel() for p in narrow.parameters()),
+        "numbers": sum(r.numel() for r in (*residuals, middle)),
+    }
+
+
+# 12.2
+
+
+def zeros_of(conv_in=1, down=1, lowest=0, middle=1, bias=1, kernel=1):
+    """How many parameters the zero convolutions have; or by one who forgets or adds something."""
+
+    def count(w, n):
+        def one(width):
+            return kernel * width * width + bias * width
+
+        levels = (n + down) * (one(w) + one(2 * w) + one(4 * w)) + (n + lowest) * one(4 * w)
+        return conv_in * one(w) + levels + middle * one(4 * w)
+
+    return count
+
+
+# 12.3
+
+
+def iou(a, d, e):
+    """Of two squares of side a, one moved by d and e."""
+    both = (a - d) * (a - e)
+    return both / (2 * a * a - both)
+
+
+# 12.4
+
+
+def one_kernel(kernel, W):
+    more = torch.zeros(*W.shape, *kernel.shape[2:])
+    more[:, :, kernel.shape[2] // 2, kernel.shape[3] // 2] = W
+    return torch.cat([kernel, more], dim=1)
+
+
+def with_more(fill, first=False):
+    def answer(kernel, W):
+        more = fill(kernel, W)
+        return torch.cat([more, kernel] if first else [kernel, more], dim=1)
+
+    return answer
+
+
+def everywhere(kernel, W):
+    return W[:, :, None, None].repeat(1, 1, *kernel.shape[2:])
+
+
+def centred(kernel, W):
+    return one_kernel(kernel, W)[:, kernel.shape[1] :]
+
+
+def in_the_corner(kernel, W):
+    more = torch.zeros(*W.shape, *kernel.shape[2:])
+    more[:, :, 0, 0] = W
+    return more
+
+
+def kernels(rng):
+    def case(outputs, inputs, d, size):
+        return torch.randn(outputs, inputs, size, size, generator=rng), torch.randn(outputs, d, generator=rng)
+
+    return [case(5, 4, 3, 3), case(6, 2, 7, 5), case(3, 3, 3, 3), case(2, 4, 1, 1)]
+
+
+# 12.5
+
+NEVER = 0
+WIDTHS = (4, 4)
+
+
+@functools.cache
+def small_unet():
+    torch.manual_seed(0)
+    levels = {"block_out_channels": [8, 16], "layers_per_block": 1, "norm_num_groups": 4}
+    blocks = {"down_block_types": ["DownBlock2D"] * 2, "up_block_types": ["UpBlock2D"] * 2}
+    return UNet({**levels, **blocks, "sample_size": 8, "cross_attention_dim": 8}).requires_grad_(False)
+
+
+def first_moves(change=lambda net: None, steps=4):
+    """The step, from 1 on, at which each parameter of a new ControlNet first has a gradient."""
+    torch.manual_seed(1)
+    unet = small_unet()
+    net = ControlNet.from_unet(unet, WIDTHS).requires_grad_(True)
+    with torch.no_grad():
+        change(net)
+    z, context, picture = torch.randn(2, 4, 8, 8), torch.randn(2, 3, 8), torch.rand(2, 3, 16, 16)
+    aim = torch.randn(2, 4, 8, 8)
+    moved: dict[str, int] = {}
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    for step in range(1, steps + 1):
+        optimizer.zero_grad()
+        loss = (unet(z, 300, context, *net(z, 300, context, picture)) - aim).square().mean()
+        loss.backward()
+        for name, p in net.named_parameters():
+            if p.grad is not None and p.grad.any():
+                moved.setdefault(name, step)
+        optimizer.step()
+    return moved
+
+
+def gaussian_last(net):
+    nn.init.normal_(net.controlnet_cond_embedding.conv_out.weight, std=0.1)
+
+
+def gaussian_behind(net):
+    for conv in (*net.controlnet_down_blocks, net.controlnet_mid_block):
+        nn.init.normal_(conv.weight, std=0.1)
+
+
+@functools.cache
+def moves():
+    encoder = "controlnet_cond_embedding"
+    first, last = f"{encoder}.conv_in.weight", f"{encoder}.conv_out.weight"
+    with torch.enable_grad():
+        new, open_last, open_behind = first_moves(), first_moves(gaussian_last), first_moves(gaussian_behind)
+        pair = nn.Sequential(nn.Conv2d(3, 4, 1), nn.SiLU(), nn.Conv2d(4, 2, 1))
+        for p in pair.parameters():
+            nn.init.zeros_(p)
+        optimizer = torch.optim.SGD(pair.parameters(), 0.1)
+        seen: dict[str, int] = {}
+        for step in range(1, 6):
+            optimizer.zero_grad()
+            (pair(torch.ones(1, 3, 2, 2)) - 1).square().mean().backward()
+            for name, p in pair.named_parameters():
+                if p.grad is not None and p.grad.any():
+                    seen.setdefault(name, step)
+            optimizer.step()
+    return {
+        "middle": new["controlnet_mid_block.weight"],
+        "copy": new["conv_in.weight"],
+        "last": new[last],
+        "first": new[first],
+        "first, last one Gaussian": open_last[first],
+        "first, those behind Gaussian": open_behind[first],
+        "pair, weight": seen.get("2.weight", NEVER),
+        "pair, bias": seen.get("2.bias", NEVER),
+    }
+
+
+# 12.6
+
+
+def lesson(z0, labels, add_noise, dropped, kinds):
+    planes = F.one_hot(labels, kinds).permute(0, 3, 1, 2).float()
+    planes = F.interpolate(planes, z0.shape[2:], mode="area")
+    planes = planes.masked_fill(dropped[:, None, None, None], 0.0)
+    return torch.cat([add_noise(z0), planes], dim=1)
+
+
+def by_numbers(labels, size, kinds):
+    small = F.interpolate(labels[:, None].float(), size, mode="bilinear")[:, 0].round().long()
+    return F.one_hot(small, kinds).permute(0, 3, 1, 2).float()
+
+
+def by_shares(labels, size, kinds, mode="area"):
+    planes = F.one_hot(labels, kinds).permute(0, 3, 1, 2).float()
+    return F.interpolate(planes, size, mode=mode)
+
+
+def by_nearest(labels, size, kinds):
+    return by_shares(labels, size, kinds, "nearest")
+
+
+def by_four(labels, size, kinds):
+    return by_shares(labels, size, kinds, "bilinear")
+
+
+def by_winner(labels, size, kinds):
+    return F.one_hot(by_shares(labels, size, kinds).argmax(1), kinds).permute(0, 3, 1, 2).float()
+
+
+def each(planes, dropped):
+    return planes.masked_fill(dropped[:, None, None, None], 0.0)
+
+
+def whole_batch(planes, dropped):
+    return torch.zeros_like(planes) if dropped.any() else planes
+
+
+def the_others(planes, dropped):
+    return each(planes, ~dropped)
+
+
+def none(planes, dropped):
+    return planes
+
+
+def lesson_of(planes_of=by_shares, drop=each, noised=False, plan_too=None):
+    """A lesson made of these parts; `noised`: the plan as well."""
+
+    def answer(z0, labels, add_noise, dropped, kinds):
+        planes = drop(planes_of(labels, z0.shape[2:], kinds), dropped)
+        if noised:
+            return add_noise(torch.cat([z0, planes], dim=1))
+        return torch.cat([add_noise(z0), planes], dim=1)
+
+    return answer
+
+
+given_lesson = lesson_of(by_numbers, whole_batch, noised=True)
+
+
+def some_noise(x):
+    """Half noise, the same at every call: from the tensor's shape alone."""
+    generator = torch.Generator().manual_seed(sum(x.shape))
+    return 0.6 * x + 0.8 * torch.randn(x.shape, generator=generator)
+
+
+def lessons(rng):
+    def case(batch, kinds, high, wide, dropped):
+        coarse = torch.randint(kinds, (batch, 2 * high, 2 * wide), generator=rng)
+        labels = coarse.repeat_interleave(4, 1).repeat_interleave(4, 2).roll(1, 1)
+        z0 = torch.randn(batch, 4, high, wide, generator=rng)
+        return z0, labels, some_noise, torch.tensor(dropped), kinds
+
+    return [
+        case(3, 5, 4, 4, [False, True, False]),
+        case(2, 11, 2, 3, [False, False]),
+        case(1, 3, 3, 2, [True]),
+    ]
+
+
+# 12.7
+
+
+def pencil(sketch, size):
+    blocks = sketch.reshape(size, sketch.shape[0] // size, size, sketch.shape[1] // size)
+    lines = (blocks.amin(dim=(1, 3)) < 128).float()
+    return lines.expand(1, 3, size, size).clone()
+
+
+def drawn(shrink=lambda blocks: blocks.amin(dim=(1, 3)), line=lambda small: small < 128, out=lambda x: x):
+    def answer(sketch, size):
+        blocks = sketch.float().reshape(size, sketch.shape[0] // size, size, sketch.shape[1] // size)
+        return out(line(shrink(blocks)).float().expand(1, 3, size, size).clone())
+
+    return answer
+
+
+def averaged(blocks):
+    return blocks.mean(dim=(1, 3))
+
+
+def brightest(blocks):
+    return blocks.amax(dim=(1, 3))
+
+
+def a_corner(blocks):
+    return blocks[:, 0, :, 0]
+
+
+def paper(small):
+    return small >= 128
+
+
+def signed(x):
+    return 2 * x - 1
+
+
+given_pencil = drawn(averaged, paper, signed)
+
+
+def sketches(rng):
+    def case(size, k):
+        paper = torch.randint(200, 256, (size * k, size * k), generator=rng)
+        for _ in range(3):
+            row, column = torch.randint(size * k, (2,), generator=rng).tolist()
+            paper[row, size // 2 :] = 40
+            paper[: size * k // 2, column] = 60
+        return paper.to(torch.uint8), size
+
+    return [case(16, 4), case(12, 3), case(8, 8), case(10, 1)]
+
+
+# 12.8
+
+
+def two_plans(first, second, mask):
+    def blend(a, b):
+        m = F.adaptive_avg_pool2d(mask, a.shape[2:])
+        return m * a + (1 - m) * b
+
+    residuals = [blend(a, b) for a, b in zip(first[0], second[0], strict=True)]
+    return residuals, blend(first[1], second[1])
+
+
+def blended(shrink=F.adaptive_avg_pool2d, mix=lambda m, a, b: m * a + (1 - m) * b, middle=None):
+    def answer(first, second, mask):
+        def blend(a, b):
+            return mix(shrink(mask, a.shape[2:]), a, b)
+
+        residuals = [blend(a, b) for a, b in zip(first[0], second[0], strict=True)]
+        return residuals, (middle or blend)(first[1], second[1])
+
+    return answer
+
+
+def nearest_mask(mask, size):
+    return F.interpolate(mask, size, mode="nearest")
+
+
+def corner_mask(mask, size):
+    return mask[..., : size[0], : size[1]]
+
+
+def pairs_of_plans(rng):
+    def case(batch, high, wide, widths):
+        def returned():
+            sizes = [(width, high >> level, wide >> level) for width, level in widths]
+            residuals = [torch.randn(batch, *size, generator=rng) for size in sizes]
+            return residuals, torch.randn(batch, *sizes[-1], generator=rng)
+
+        mask = (torch.rand(1, 1, high, wide, generator=rng) < 0.5).float()
+        return returned(), returned(), mask
+
+    return [
+        case(2, 8, 8, [(3, 0), (3, 0), (3, 1), (6, 1)]),
+        case(1, 4, 8, [(2, 0), (2, 1), (5, 2)]),
+        case(3, 8, 4, [(4, 0), (4, 1)]),
+    ]
+
+
+# 12.9
+
+WORDS = "a big red house on the grass by day"
+PLACE, NEAR = (74, 50), 6  # the row and the column of the house's middle, in pixels
+PICTURES, ENOUGH, STEPS_EACH = 6, 4, 10
+MOST = 1500  # white pixels
+
+
+@functools.cache
+def painter():
+    return StableDiffusion.from_pretrained("tiny", "cpu", controlnet="tiny-plans"), Surveyor.load()
+
+
+def lines_of(sketch):
+    """A sketch as bool (128, 128); RuleBroken for anything else."""
+    lines = np.asarray(sketch() if callable(sketch) else sketch)
+    if lines.shape != (FRAME, FRAME):
+        raise RuleBroken(f"the sketch should have the shape ({FRAME}, {FRAME}), yours has {lines.shape}")
+    if not np.isin(lines, (0, 1)).all():
+        raise RuleBroken("every pixel of the sketch should be 0 (black) or 1 (white)")
+    return lines.astype(bool)
+
+
+@functools.lru_cache(maxsize=64)
+def in_place(packed):
+    """How many of the painted houses stand where they should, for lines packed as bytes."""
+    pipe, surveyor = painter()
+    lines = np.frombuffer(packed, bool).reshape(FRAME, FRAME)
+    plan = np.repeat(255 * lines[..., None].astype(np.uint8), 3, axis=-1)
+    images = pipe([WORDS] * PICTURES, control_image=Image.fromarray(plan), num_inference_steps=STEPS_EACH)
+    houses = surveyor.read(images) == PARTS.index("house")
+    target = np.zeros((FRAME, FRAME), bool)
+    target[PLACE] = True
+    return sum(astray(target, house) <= NEAR for house in houses)
+
+
+def white(sketch):
+    """The number of white pixels of a sketch that works."""
+    lines = lines_of(sketch)
+    drawn = int(lines.sum())
+    if drawn > MOST:
+        raise RuleBroken(f"{drawn} white pixels are no drawing any more; stay below {MOST}")
+    found = in_place(lines.tobytes())
+    if found < ENOUGH:
+        raise RuleBroken(f"{found} of {PICTURES} houses stand in their place, with {drawn} white pixels")
+    return drawn
+
+
+def outline(step=1, across=0):
+    """A house's walls, floor and roof, of every pixel or every second one ..., moved across."""
+    lines = np.zeros((FRAME, FRAME), int)
+    lines[70:100:step, [31 + across, 69 + across]] = 1
+    lines[99, 31 + across : 70 + across : step] = 1
+    for i in range(0, 28, step):
+        lines[46 + i, [50 + across - i, 50 + across + i]] = 1
+    return lines
+
+
+EXERCISES = [
+    Predict(
+        number="12.1",
+        name="guesses",
+        section="12.9",
+        minutes=10,
+        measure=counted,
+        within=0.01,
+        mistakes=(
+            Mistake(
+                lambda: {"calls": 12}, "Under guidance every step asks twice: with the words and without."
+            ),
+            Mistake(lambda: {"calls": 80}, "That many, if the plan were read in every step."),
+            Mistake(lambda: {"work": 1.4}, "That is the work if the plan is read in every step."),
+            Mistake(lambda: {"work": 0.12}, "That is what is added. The U-Net's own work goes on."),
+            Mistake(lambda: {"tensors": 12}, "The skips are right. What else is added, between down and up?"),
+            Mistake(lambda: {"tensors": 11}, "Convolutions that halve the picture leave a skip, too."),
+            Mistake(lambda: {"tensors": 14}, "The lowest level has nothing below it: it does not halve."),
+            Mistake(
+                lambda: {"parameters": 11 * 320},
+                "A filter has a weight for each of its taps, not one for each channel that it reads.",
+            ),
+            Mistake(
+                lambda: {"parameters": 11 * 320 * 9 + 320},
+                "The 320 biases are there already: how many more of them does a wider door need?",
+            ),
+            Mistake(
+                lambda: {"parameters": 15 * 320 * 9},
+                "That counts the four channels of the latents as well. How many come on top?",
+            ),
+            Mistake(
+                lambda: {"numbers": 39_424},
+                "The skips are all there. The middle's features are added to, too.",
+            ),
+            Mistake(
+                lambda: {"numbers": 43_008},
+                "Between the levels there is a skip that is halved already, of the upper level's width.",
+            ),
+        ),
+    ),
+    Derive(
+        number="12.2",
+        name="count",
+        section="12.9",
+        minutes=15,
+        right=zeros_of(),
+        ranges={"w": (8.0, 400.0), "n": (1.0, 5.0)},
+        mistakes=(
+            Mistake(zeros_of(bias=0), "Right for the weights. A convolution has biases, too."),
+            Mistake(zeros_of(conv_in=0), "One skip is missing, the first of all: what conv_in makes."),
+            Mistake(zeros_of(middle=0), "All the skips are there. The middle has a zero convolution, too."),
+            Mistake(zeros_of(lowest=1), "The lowest level has no halving, so it leaves one skip less."),
+            Mistake(
+                zeros_of(down=0), "Each level but the lowest leaves n + 1 skips: its halving leaves one, too."
+            ),
+            Mistake(zeros_of(kernel=9), "These convolutions have kernels of 1 x 1, not of 3 x 3."),
+            Mistake(
+                zeros_of(conv_in=0, middle=0),
+                "Two are missing, at the beginning and at the end of the way down.",
+            ),
+            Mistake(
+                None,
+                "One layer more on every level: how many convolutions more, and how wide? Yours adds others.",
+                seen=lambda answer, cases: any(
+                    abs(answer(w, n + 1) - answer(w, n) - (37 * w**2 + 11 * w)) > 1e-6 * w**2
+                    for w, n in cases
+                ),
+            ),
+            Mistake(
+                None,
+                "Right for each layer more on every level. What is there already when a level has no layer?",
+                seen=lambda answer, cases: True,
+            ),
+        ),
+    ),
+    Derive(
+        number="12.3",
+        name="overlap",
+        section="12.10",
+        minutes=10,
+        right=iou,
+        ranges={"a": (20.0, 60.0), "d": (0.0, 10.0), "e": (0.0, 10.0)},
+        mistakes=(
+            Mistake(
+                lambda a, d, e: (a - d) * (a - e) / a**2,
+                "That is the covered part of one square (and the F score). The union is larger than one "
+                "square.",
+            ),
+            Mistake(
+                lambda a, d, e: (a - d) * (a - e) / (2 * a**2),
+                "The areas of both squares together count their common part twice.",
+            ),
+            Mistake(
+                lambda a, d, e: (a**2 - d * e) / (a**2 + d * e),
+                "A square that moves down and to the right leaves more than a corner of d times e.",
+            ),
+            Mistake(
+                lambda a, d, e: (a - d - e) / (a + d + e),
+                "Right as long as one of the two moves is zero. The common part is a rectangle: which sides?",
+            ),
+            Mistake(
+                lambda a, d, e: (a - d) / (a + d) * (a - e) / (a + e),
+                "Right along one axis. The overlaps of two axes do not multiply; the common lengths do.",
+            ),
+            Mistake(
+                None,
+                "Two squares that have not moved have the overlap 1.",
+                seen=lambda answer, cases: any(abs(answer(a, 1e-9, 1e-9) - 1) > 1e-6 for a, _, _ in cases),
+            ),
+            Mistake(
+                None,
+                "Moved by its whole side, the square lies beside where it was, and the overlap is 0.",
+                seen=lambda answer, cases: any(abs(answer(a, a, e)) > 1e-9 for a, _, e in cases),
+            ),
+        ),
+    ),
+    Build(
+        number="12.4",
+        name="one_kernel",
+        section="12.5",
+        minutes=15,
+        right=one_kernel,
+        cases=kernels,
+        mistakes=(
+            Mistake(
+                with_more(lambda kernel, W: everywhere(kernel, W) / kernel[0, 0].numel()),
+                "Right in the middle of a picture. At its edge some taps read the zeros of the padding, and "
+                "yours add less of the vector there.",
+            ),
+            Mistake(
+                with_more(everywhere),
+                "Every tap that sees a plane adds W v once more. How often may it be added?",
+            ),
+            Mistake(
+                with_more(centred, first=True), "The right weights, for planes that come before the latents."
+            ),
+            Mistake(
+                with_more(in_the_corner),
+                "One tap, and the wrong one: along two edges of the picture it reads the padding.",
+            ),
+            Mistake(
+                with_more(lambda kernel, W: 0 * everywhere(kernel, W)),
+                "With these weights the vector changes nothing: this is how a door begins, not what is "
+                "asked.",
+            ),
+            Mistake(
+                with_more(lambda kernel, W: centred(kernel, W) / kernel[0, 0].numel()),
+                "The right tap, too weak: it is the only one that reads the plane.",
+            ),
+            Mistake(
+                None,
+                "Together your taps add the right amount where none of them reads the padding, and only "
+                "there.",
+                seen=lambda answer, cases: all(
+                    torch.allclose(answer(kernel, W)[:, kernel.shape[1] :].sum((2, 3)), W, atol=1e-4)
+                    for kernel, W in cases
+                ),
+            ),
+        ),
+    ),
+    Predict(
+        number="12.5",
+        name="steps",
+        section="12.8",
+        minutes=15,
+        measure=moves,
+        within=0,
+        mistakes=(
+            Mistake(
+                lambda: {"middle": 2},
+                "The middle's zero convolution: its gradient is made of its input, which is not zero.",
+            ),
+            Mistake(
+                lambda: {"copy": 1},
+                "What stands before a zero convolution: the error comes to it multiplied by that one's "
+                "weights.",
+            ),
+            Mistake(
+                lambda: {"last": 1},
+                "The encoder's last convolution is zero itself, but it stands before other zeros, too.",
+            ),
+            Mistake(
+                lambda: {"last": 3},
+                "Count the zeros between the encoder's last convolution and the loss, not those in it.",
+            ),
+            Mistake(
+                lambda: {"first": 2},
+                "Between the encoder's first convolution and the loss there are two zeros, one behind the "
+                "other.",
+            ),
+            Mistake(
+                lambda: {"first": 4},
+                "Two zeros stand before it on the error's way: each opens after one step.",
+            ),
+            Mistake(
+                lambda: {"first, last one Gaussian": 1},
+                "With its last one open, the encoder still stands before the zero convolutions of the skips.",
+            ),
+            Mistake(
+                lambda: {"first, last one Gaussian": 3},
+                "One of the two zeros is gone in this case, so it waits a step less.",
+            ),
+            Mistake(
+                lambda: {"first, those behind Gaussian": 1},
+                "The skips' convolutions are open now; the encoder's own last one is still zero.",
+            ),
+            Mistake(
+                lambda: {"first, those behind Gaussian": 3},
+                "Only the encoder's own last convolution is zero now: that is one step of waiting.",
+            ),
+            Mistake(
+                lambda: {"pair, weight": 1},
+                "The weight of the pair's second: its gradient is made of its input. What does the first "
+                "send?",
+            ),
+            Mistake(
+                lambda: {"pair, weight": 2},
+                "The weight of the pair's second: will the first of the two ever send it anything?",
+            ),
+            Mistake(
+                lambda: {"pair, bias": NEVER},
+                "A bias needs no input: its gradient is the error itself.",
+            ),
+            Mistake(
+                lambda: {"pair, bias": 2},
+                "Nothing stands between the pair's second bias and the loss.",
+            ),
+        ),
+    ),
+    FindTheBug(
+        number="12.6",
+        name="lesson",
+        section="12.6",
+        minutes=20,
+        right=lesson,
+        cases=lessons,
+        given=given_lesson,
+        mistakes=(
+            Mistake(
+                lesson_of(by_shares, whole_batch, noised=True),
+                "The planes hold shares now. Two faults are left: what is noised, and for whom is it "
+                "dropped?",
+            ),
+            Mistake(
+                lesson_of(by_numbers, each, noised=True),
+                "Each picture drops its own plan now. Two faults are left: what is noised, and what is "
+                "averaged?",
+            ),
+            Mistake(
+                lesson_of(by_numbers, whole_batch, noised=False),
+                "The plan stays clean now. Two faults are left: what is averaged, and for whom is it "
+                "dropped?",
+            ),
+            Mistake(
+                lesson_of(by_shares, each, noised=True),
+                "One fault is left: at painting the plan will be clean. Is it in this lesson?",
+            ),
+            Mistake(
+                lesson_of(by_shares, whole_batch, noised=False),
+                "One fault is left: look at a batch of which one picture drops its plan.",
+            ),
+            Mistake(
+                lesson_of(by_numbers, each, noised=False),
+                "One fault is left: half-way between part 3 and part 9 lies part 6, which may be nowhere "
+                "near.",
+            ),
+            Mistake(
+                lesson_of(by_nearest, each),
+                "Parts that exist, but one pixel of every block decides alone; the planes should hold "
+                "shares.",
+            ),
+            Mistake(
+                lesson_of(by_four, each),
+                "One plane for each part, but `bilinear` looks at four pixels of a block, however large it "
+                "is.",
+            ),
+            Mistake(
+                lesson_of(by_winner, each),
+                "The largest part of each block takes all of it; the planes should hold every part's share.",
+            ),
+            Mistake(
+                lesson_of(by_shares, the_others), "The plans that should be dropped stay, and the others go."
+            ),
+            Mistake(lesson_of(by_shares, none), "No plan is dropped any more."),
+            Mistake(
+                None,
+                "A share lies between 0 and 1, and yours don't all: what has been done to the planes?",
+                seen=lambda answer, cases: any(
+                    not 0 <= answer(*case)[:, 4:].min() <= answer(*case)[:, 4:].max() <= 1 for case in cases
+                ),
+            ),
+            Mistake(
+                None,
+                "The planes are right. The latents before them are not the noised ones.",
+                seen=lambda answer, cases: all(
+                    torch.allclose(answer(*case)[:, 4:], lesson(*case)[:, 4:], atol=1e-5) for case in cases
+                ),
+            ),
+        ),
+    ),
+    FindTheBug(
+        number="12.7",
+        name="control_picture",
+        section="12.13",
+        minutes=15,
+        right=pencil,
+        cases=sketches,
+        given=given_pencil,
+        mistakes=(
+            Mistake(
+                drawn(averaged, paper),
+                "In [0, 1] now. Still the paper is drawn, not the pencil's lines, and thin ones get lost.",
+            ),
+            Mistake(
+                drawn(averaged, lambda small: small < 128, signed),
+                "White lines on black, if they are thick. Into which range does a ControlNet look?",
+            ),
+            Mistake(
+                drawn(line=paper, out=signed),
+                "No line is lost now. But the paper is white, and black stands for -1.",
+            ),
+            Mistake(
+                drawn(averaged),
+                "Thin lines get lost: in a block of 64 pixels, how dark is the mean if 8 of them are drawn?",
+            ),
+            Mistake(drawn(line=paper), "The paper is white and the lines are black: the other way round."),
+            Mistake(drawn(out=signed), "Black is -1 in your picture. A ControlNet's picture lies in [0, 1]."),
+            Mistake(
+                drawn(brightest),
+                "A block becomes a line only if all of its pixels are dark; one should be enough.",
+            ),
+            Mistake(drawn(a_corner), "You look at one pixel of every block: lines between them get lost."),
+            Mistake(
+                drawn(averaged, lambda small: small < 255),
+                "Now the grain of the paper is drawn, too: only pixels darker than 128 are pencil.",
+            ),
+            Mistake(
+                drawn(out=lambda x: 255 * x), "White is 255 in your picture. A ControlNet's lies in [0, 1]."
+            ),
+            Mistake(
+                drawn(out=lambda x: x[:, :1]), "One channel: this ControlNet reads pictures of three colours."
+            ),
+            Mistake(
+                None,
+                "Each pixel should be a line, 1, or none, 0. Yours has greys.",
+                seen=lambda answer, cases: any(((x := answer(*case)) * (1 - x)).any() for case in cases),
+            ),
+        ),
+    ),
+    Build(
+        number="12.8",
+        name="two_plans",
+        section="12.9",
+        minutes=25,
+        right=two_plans,
+        cases=pairs_of_plans,
+        mistakes=(
+            Mistake(
+                blended(nearest_mask),
+                "A place of a lower level covers several of the mask's: it belongs to each plan by its "
+                "share.",
+            ),
+            Mistake(
+                blended(corner_mask), "You cut the mask to size. It should be shrunk, so that it covers all."
+            ),
+            Mistake(
+                blended(mix=lambda m, a, b: (1 - m) * a + m * b),
+                "The regions are exchanged: where the mask is 1, the first decides.",
+            ),
+            Mistake(blended(mix=lambda m, a, b: a + b), "You add both everywhere. Where is the mask?"),
+            Mistake(
+                blended(mix=lambda m, a, b: (a + b) / 2), "The mean of both, everywhere. Where is the mask?"
+            ),
+            Mistake(
+                blended(mix=lambda m, a, b: m * a),
+                "The second plan has no say in its own region: there nothing is added.",
+            ),
+            Mistake(
+                blended(mix=lambda m, a, b: m * a + b),
+                "In the first plan's region both are added; the second should be silent there.",
+            ),
+            Mistake(blended(mix=lambda m, a, b: a), "The first decides everywhere. Where is the mask?"),
+            Mistake(blended(mix=lambda m, a, b: b), "The second decides everywhere. Where is the mask?"),
+            Mistake(
+                blended(F.adaptive_max_pool2d),
+                "A lower place that the first owns in part is all the first's: shrink by the mean.",
+            ),
+            Mistake(
+                blended(lambda mask, size: F.interpolate(mask, size, mode="bilinear")),
+                "`bilinear` looks at four places of the mask, however many lie in one place below.",
+            ),
+            Mistake(
+                blended(lambda mask, size: mask.mean()),
+                "You take the mean of the whole mask: then no place belongs to one plan more than another.",
+            ),
+            Mistake(blended(middle=lambda a, b: a), "The skips are right. The middle is all the first's."),
+            Mistake(blended(middle=lambda a, b: a + b), "The skips are right. In the middle both are added."),
+            Mistake(
+                blended(middle=lambda a, b: (a + b) / 2),
+                "The skips are right. The middle has rows and columns, too, and so has a mask of its own.",
+            ),
+        ),
+    ),
+    ReachTheMark(
+        number="12.9",
+        name="sketch",
+        section="12.10",
+        minutes=30,
+        score=white,
+        what="white pixels:",
+        mark=200,
+        higher=False,
+        right=outline,
+        mistakes=(
+            Mistake(
+                None,
+                "It works, and is not thrifty yet: take lines away until a house leaves its place.",
+                seen=lambda answer, cases: True,
+            ),
+        ),
+    ),
+]

@@ -1,0 +1,382 @@
+"""Chapter 12: what students write. Wrong answers with a part of the message that they should get, and right
+ones.
+"""
+
+import numpy as np
+import sympy
+import torch
+import torch.nn.functional as F
+
+# 12.1
+
+COSTS = {"calls": 24, "work": 1.12, "tensors": 13, "parameters": 31_680, "numbers": 46_592}
+
+# 12.2
+
+w, n = sympy.symbols("w n", positive=True)
+
+
+def conv(width, kernel=1, bias=1):
+    return kernel * width**2 + bias * width
+
+
+def levels(more=1, last=0, **of):
+    three = sum((n + more) * conv(width, **of) for width in (w, 2 * w, 4 * w))
+    return three + (n + last) * conv(4 * w, **of)
+
+
+# 12.3
+
+a, d, e = sympy.symbols("a d e", positive=True)
+common = (a - d) * (a - e)
+
+# 12.4
+
+
+def by_padding(kernel, W):
+    k = kernel.shape[-1]
+    return torch.cat([kernel, F.pad(W[:, :, None, None], [k // 2] * 4)], 1)
+
+
+def by_loops(kernel, W):
+    out, channels, k, _ = kernel.shape
+    wide = torch.zeros(out, channels + W.shape[1], k, k)
+    wide[:, :channels] = kernel
+    for i in range(out):
+        for j in range(W.shape[1]):
+            wide[i, channels + j, k // 2, k // 2] = W[i, j]
+    return wide
+
+
+def evenly(kernel, W):
+    k = kernel.shape[-1]
+    return torch.cat([kernel, (W / k**2)[..., None, None].expand(-1, -1, k, k)], 1)
+
+
+def on_all_taps(kernel, W):
+    k = kernel.shape[-1]
+    return torch.cat([kernel, W[..., None, None].expand(-1, -1, k, k)], 1)
+
+
+def planes_before(kernel, W):
+    more = by_padding(kernel, W)[:, kernel.shape[1] :]
+    return torch.cat([more, kernel], 1)
+
+
+def first_tap(kernel, W):
+    more = torch.zeros(*W.shape, *kernel.shape[-2:])
+    more[..., 0, 0] += W
+    return torch.cat([kernel, more], 1)
+
+
+def last_tap(kernel, W):
+    more = torch.zeros(*W.shape, *kernel.shape[-2:])
+    more[..., -1, -1] += W
+    return torch.cat([kernel, more], 1)
+
+
+def as_zeros(kernel, W):
+    return torch.cat([kernel, torch.zeros(*W.shape, *kernel.shape[-2:])], 1)
+
+
+def centre_too_weak(kernel, W):
+    return by_padding(kernel, torch.cat([W / kernel.shape[-1] ** 2], 1))
+
+
+# 12.5
+
+STEPS = {
+    "middle": 1,
+    "copy": 2,
+    "last": 2,
+    "first": 3,
+    "first, last one Gaussian": 2,
+    "first, those behind Gaussian": 2,
+    "pair, weight": 0,
+    "pair, bias": 1,
+}
+
+# 12.6
+
+
+def prepared(shrink, drop="each", noise="latents"):
+    def answer(z0, labels, add_noise, dropped, kinds):
+        high, wide = z0.shape[2:]
+        planes = shrink(labels, high, wide, kinds)
+        if drop == "each":
+            planes = torch.where(dropped.view(-1, 1, 1, 1), torch.zeros(()), planes)
+        elif drop == "all" and bool(dropped.any()):
+            planes = planes * 0
+        elif drop == "others":
+            planes = planes * dropped.view(-1, 1, 1, 1)
+        if noise == "both":
+            return add_noise(torch.cat((z0, planes), 1))
+        if noise == "none":
+            return torch.cat((z0, planes), 1)
+        return torch.cat((add_noise(z0), planes), 1)
+
+    return answer
+
+
+def hot(labels, kinds):
+    return (labels[:, None] == torch.arange(kinds)[None, :, None, None]).float()
+
+
+def shares(labels, high, wide, kinds):
+    return F.adaptive_avg_pool2d(hot(labels, kinds), (high, wide))
+
+
+def blocks(labels, high, wide, kinds):
+    return hot(labels, kinds).unflatten(3, (wide, -1)).unflatten(2, (high, -1)).mean(dim=(3, 5))
+
+
+def averaged_numbers(labels, high, wide, kinds):
+    small = F.interpolate(labels[:, None].float(), (high, wide), mode="bilinear").round().long()[:, 0]
+    return hot(small, kinds)
+
+
+def one_of_each_block(labels, high, wide, kinds):
+    return hot(labels[:, ::8, ::8], kinds)
+
+
+def between_four(labels, high, wide, kinds):
+    return F.interpolate(hot(labels, kinds), (high, wide), mode="bilinear")
+
+
+def winner(labels, high, wide, kinds):
+    return hot(shares(labels, high, wide, kinds).argmax(1), kinds)
+
+
+# 12.7
+
+
+def scanned(pool="min", paper=False, threshold=128, into=lambda x: x):
+    def answer(sketch, size):
+        x = sketch.float()[None, None]
+        k = x.shape[-1] // size
+        small = {
+            "min": lambda: -F.max_pool2d(-x, k),
+            "mean": lambda: F.avg_pool2d(x, k),
+            "max": lambda: F.max_pool2d(x, k),
+            "one": lambda: x[..., ::k, ::k],
+        }[pool]()
+        lines = (small >= threshold) if paper else (small < threshold)
+        return into(lines.float().repeat(1, 3, 1, 1))
+
+    return answer
+
+
+def any_dark(sketch, size):
+    k = len(sketch) // size
+    dark = (sketch < 128).unflatten(1, (size, k)).unflatten(0, (size, k)).any(dim=3).any(dim=1)
+    return dark.float()[None, None].repeat(1, 3, 1, 1)
+
+
+# 12.8
+
+
+def shared(mask_of=None, mix=None, middle=None):
+    mask_of = mask_of or (
+        lambda mask, high, wide: mask.unflatten(3, (wide, -1)).unflatten(2, (high, -1)).mean((3, 5))
+    )
+    mix = mix or (lambda m, one, other: other + m * (one - other))
+
+    def answer(first, second, mask):
+        def put(one, other):
+            return mix(mask_of(mask, *one.shape[2:]), one, other)
+
+        put_middle = middle or put
+        return [put(*pair) for pair in zip(first[0], second[0])], put_middle(first[1], second[1])
+
+    return answer
+
+
+def by_area(first, second, mask):
+    out = []
+    for one, other in zip((*first[0], first[1]), (*second[0], second[1])):
+        m = F.interpolate(mask, size=one.shape[-2:], mode="area")
+        out.append(m * one + (1 - m) * other)
+    return out[:-1], out[-1]
+
+
+# 12.9
+
+
+def house(across=0, thick=1):
+    """The outline of a house, its middle at row 74, column 50."""
+    drawn = np.zeros((128, 128), int)
+    for i in range(thick):
+        drawn[70:100, [31 + across - i, 69 + across + i]] = 1
+        drawn[99 + i, 31 + across : 70 + across] = 1
+        for j in range(28):
+            drawn[46 + j - i, [50 + across - j, 50 + across + j]] = 1
+    return drawn
+
+
+def as_a_function():
+    return house().astype(bool)
+
+
+BANK = {
+    "12.1": {
+        "wrong": [
+            (COSTS | {"calls": 12}, "Under guidance every step asks twice"),
+            (COSTS | {"calls": 80}, "if the plan were read in every step"),
+            (COSTS | {"work": 1.4}, "the work if the plan is read in every step"),
+            (COSTS | {"work": 0.12}, "The U-Net's own work goes on"),
+            (COSTS | {"tensors": 12}, "between down and up"),
+            (COSTS | {"tensors": 11}, "leave a skip, too"),
+            (COSTS | {"tensors": 14}, "it does not halve"),
+            (COSTS | {"parameters": 3520}, "for each of its taps"),
+            (COSTS | {"parameters": 32_000}, "biases are there already"),
+            (COSTS | {"parameters": 43_200}, "How many come on top"),
+            (COSTS | {"numbers": 39_424}, "The middle's features are added to"),
+            (COSTS | {"numbers": 43_008}, "halved already"),
+        ],
+        "right": [
+            COSTS,
+            {
+                "calls": 24.0,
+                "work": 1 + 12 * 0.4 / 40,
+                "tensors": 13,
+                "parameters": 31_500,
+                "numbers": 46_600,
+            },
+        ],
+    },
+    "12.2": {
+        "wrong": [
+            (conv(w, bias=0) + levels(bias=0) + conv(4 * w, bias=0), "Right for the weights"),
+            (levels() + conv(4 * w), "the first of all"),
+            (conv(w) + levels(), "The middle has a zero convolution"),
+            (conv(w) + levels(last=1) + conv(4 * w), "leaves one skip less"),
+            (conv(w) + levels(more=0) + conv(4 * w), "its halving leaves one, too"),
+            (conv(w, 9) + levels(kernel=9) + conv(4 * w, 9), "not of 3 x 3"),
+            (levels(), "at the beginning and at the end"),
+            ((4 * n + 5) * conv(w), "how many convolutions more"),
+            (conv(w) + levels() + conv(4 * w) + conv(2 * w), "when a level has no layer"),
+        ],
+        "right": [
+            conv(w) + levels() + conv(4 * w),
+            sympy.expand(w**2 * (37 * n + 38) + w * (11 * n + 12)),
+        ],
+    },
+    "12.3": {
+        "wrong": [
+            (common / a**2, "larger than one square"),
+            (common / (2 * a**2), "count their common part twice"),
+            ((a**2 - d * e) / (a**2 + d * e), "more than a corner"),
+            ((a - d - e) / (a + d + e), "one of the two moves is zero"),
+            ((a - d) / (a + d) * (a - e) / (a + e), "do not multiply"),
+            (1 - common / (2 * a**2 - common), "that have not moved"),
+            (1 - d * e / a**2, "Moved by its whole side"),
+        ],
+        "right": [common / (2 * a**2 - common), 1 / (2 * a**2 / common - 1)],
+    },
+    "12.4": {
+        "wrong": [
+            (evenly, "Right in the middle of a picture"),
+            (on_all_taps, "once more"),
+            (planes_before, "come before the latents"),
+            (first_tap, "the wrong one"),
+            (as_zeros, "how a door begins"),
+            (centre_too_weak, "too weak"),
+            (last_tap, "only there"),
+        ],
+        "right": [by_padding, by_loops],
+    },
+    "12.5": {
+        "wrong": [
+            (STEPS | {"middle": 2}, "made of its input, which is not zero"),
+            (STEPS | {"copy": 1}, "What stands before a zero convolution"),
+            (STEPS | {"last": 1}, "stands before other zeros"),
+            (STEPS | {"last": 3}, "not those in it"),
+            (STEPS | {"first": 2}, "there are two zeros"),
+            (STEPS | {"first": 4}, "each opens after one step"),
+            (
+                STEPS | {"first, last one Gaussian": 1},
+                "still stands before the zero convolutions of the skips",
+            ),
+            (STEPS | {"first, last one Gaussian": 3}, "waits a step less"),
+            (STEPS | {"first, those behind Gaussian": 1}, "the encoder's own last one is still zero"),
+            (STEPS | {"first, those behind Gaussian": 3}, "one step of waiting"),
+            (STEPS | {"pair, weight": 1}, "What does the first send"),
+            (STEPS | {"pair, weight": 2}, "ever send it anything"),
+            (STEPS | {"pair, bias": 0}, "A bias needs no input"),
+            (STEPS | {"pair, bias": 2}, "Nothing stands between"),
+        ],
+        "right": [STEPS, dict(reversed(STEPS.items()))],
+    },
+    "12.6": {
+        "wrong": [
+            (prepared(shares, "all", "both"), "hold shares now"),
+            (prepared(averaged_numbers, "each", "both"), "drops its own plan now"),
+            (prepared(averaged_numbers, "all"), "stays clean now"),
+            (prepared(shares, "each", "both"), "at painting the plan will be clean"),
+            (prepared(shares, "all"), "of which one picture drops its plan"),
+            (prepared(averaged_numbers), "lies part 6"),
+            (prepared(one_of_each_block), "decides alone"),
+            (prepared(between_four), "four pixels of a block"),
+            (prepared(winner), "takes all of it"),
+            (prepared(shares, "others"), "the others go"),
+            (prepared(shares, "none"), "No plan is dropped"),
+            (prepared(lambda *given: 64 * shares(*given)), "between 0 and 1"),
+            (prepared(shares, noise="none"), "not the noised ones"),
+        ],
+        "right": [prepared(shares), prepared(blocks)],
+    },
+    "12.7": {
+        "wrong": [
+            (scanned("mean", paper=True), "Still the paper is drawn"),
+            (scanned("mean", into=lambda x: 2 * x - 1), "if they are thick"),
+            (scanned(paper=True, into=lambda x: 2 * x - 1), "black stands for -1"),
+            (scanned("mean"), "Thin lines get lost"),
+            (scanned(paper=True), "the other way round"),
+            (scanned(into=lambda x: 2 * x - 1), "Black is -1"),
+            (scanned("max"), "only if all of its pixels are dark"),
+            (scanned("one"), "one pixel of every block"),
+            (scanned("mean", threshold=255), "grain of the paper"),
+            (scanned(into=lambda x: 255 * x), "White is 255"),
+            (scanned(into=lambda x: x[:, :1]), "three colours"),
+            (scanned(into=lambda x: 0.8 * x), "Yours has greys"),
+        ],
+        "right": [scanned(), any_dark],
+    },
+    "12.8": {
+        "wrong": [
+            (shared(lambda mask, high, wide: F.interpolate(mask, (high, wide))), "by its share"),
+            (shared(lambda mask, high, wide: mask[:, :, :high, :wide]), "cut the mask"),
+            (shared(mix=lambda m, one, other: one + m * (other - one)), "regions are exchanged"),
+            (shared(mix=lambda m, one, other: one + other), "You add both everywhere"),
+            (shared(mix=lambda m, one, other: 0.5 * (one + other)), "The mean of both, everywhere"),
+            (shared(mix=lambda m, one, other: m * one), "has no say"),
+            (shared(mix=lambda m, one, other: m * one + other), "should be silent there"),
+            (shared(mix=lambda m, one, other: 1 * one), "The first decides everywhere"),
+            (shared(mix=lambda m, one, other: 1 * other), "The second decides everywhere"),
+            (
+                shared(lambda mask, high, wide: F.adaptive_max_pool2d(mask, (high, wide))),
+                "is all the first's:",
+            ),
+            (
+                shared(lambda mask, high, wide: F.interpolate(mask, (high, wide), mode="bilinear")),
+                "four places",
+            ),
+            (shared(lambda mask, high, wide: mask.mean()), "the whole mask"),
+            (shared(middle=lambda one, other: one), "The middle is all the first's"),
+            (shared(middle=lambda one, other: one + other), "In the middle both are added"),
+            (shared(middle=lambda one, other: 0.5 * (one + other)), "a mask of its own"),
+        ],
+        "right": [shared(), by_area],
+    },
+    "12.9": {
+        "wrong": [
+            (np.zeros((128, 128), int).tolist(), "with 0 white pixels"),
+            (house(across=38).tolist(), "houses stand in their place, with 1"),
+            (house(thick=2).tolist(), "not thrifty yet"),
+            (house()[:64, :64].tolist(), "should have the shape (128, 128), yours has (64, 64)"),
+            ((255 * house()).tolist(), "0 (black) or 1 (white)"),
+            (np.ones((128, 128), int).tolist(), "no drawing any more"),
+        ],
+        "right": [house().tolist(), as_a_function],
+    },
+}
