@@ -41,12 +41,14 @@ from minisd.schedule import NoiseSchedule
 from minisd.tokenizer import BPE
 from minisd.training.loop import LOG_EVERY
 from minisd.training.objectives import UNetObjective
-from minisd.training.recipe import read_recipe
+from minisd.training.recipe import STAGES, read_recipe
+from minisd.training.stages import Training
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import adherence  # noqa: E402
+import book_run  # noqa: E402
 import common  # noqa: E402
 import model_card  # noqa: E402
 import parts  # noqa: E402
@@ -683,3 +685,92 @@ def test_the_plans_steer():
         assert share(own) > 0.9 and share(other) < 0.7 and share(plans.NO_PLAN) < 0.7
         assert np.mean(cells[own]["overlap"]) > np.mean(cells[other]["overlap"]) + 0.1
     assert np.mean(cells[plans.OUTLINES]["edges"]) > np.mean(cells[plans.OTHER_OUTLINES]["edges"]) + 0.1
+
+
+# ---- the full form of chapter 14
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory):
+    """A finished training of small.toml, with two snapshots of its U-Net on the way, and its recipe."""
+    folder = tmp_path_factory.mktemp("book")
+    text = (ROOT / "tests" / "small.toml").read_text(encoding="utf-8")
+    config = folder / "small.toml"
+    config.write_text(text.replace("[unet]", "[unet]\nsnapshots = [0, 3, 5]"), encoding="utf-8")
+    Training(read_recipe(config), folder / "run", device="cpu").train(*STAGES["all"])
+    return folder / "run", config
+
+
+def book_run_of(small_run, out, **options):
+    run, config = small_run
+    values = {
+        "n": 2,
+        "when-n": 4,
+        "examined": 2,
+        "paintings": 3,
+        "twins": 8,
+        "steps": 2,
+        "batch": 2,
+    } | options
+    words = [word for name, value in values.items() for word in (f"--{name}", str(value))]
+    book_run.main([str(run), "--config", str(config), "--out", str(out), *words])
+    return json.loads((out / "book_run.json").read_text(encoding="utf-8")), np.load(out / "book_run.npz")
+
+
+@pytest.mark.slow
+def test_a_full_run_is_measured_from_start_to_end(small_run, tmp_path, monkeypatch):
+    found, pictures = book_run_of(small_run, tmp_path)
+    assert found["stand_in"] is False and found["config"] == "small.toml"
+    assert (found["steps"], found["snapshots"]) == (5, [0, 3, 5])
+    assert list(found["seconds"]) == STAGES["all"] and len(found["losses"]) == 6
+    assert list(found["adherence"]) == GROUPS
+    assert all(row["n"] == 2 and 0 <= row["right"] <= 2 for row in found["adherence"].values())
+    assert list(found["when"]) == list(found["raw"]) == list(found["average"]) == ["0", "3", "5"]
+    for step, one in found["when"].items():
+        assert one["n"] == 4 and {"ground", "hour", "count", "colour", "kind", "size"} <= one["share"].keys()
+        assert found["average"][step] == {"right": one["right"], "n": 4}
+    assert found["raw"]["0"] == found["average"]["0"]  # before the first step the two are the same weights
+    assert found["whole"]["n"] == 2 * len(GROUPS) and found["whole"]["whole"] <= found["whole"]["right"]
+    assert (found["copying"]["n"], found["copying"]["pictures"]) == (3, 8)
+    assert len(found["copying"]["to_trained"]) == len(found["copying"]["to_twins"]) == 3
+    assert (
+        pictures["film"].shape == (3, len(found["film"]), 128, 128, 3) and pictures["film"].dtype == np.uint8
+    )
+    assert not np.array_equal(pictures["film"][0], pictures["film"][2])
+    assert len(pictures["gallery"]) == len(found["gallery"]) == book_run.GALLERY * len(GROUPS)
+    assert [one["split"] for one in found["gallery"][:4]] == ["train", "held_out", "train", "held_out"]
+    # What has been counted once is not painted again; other weights or steps are.
+    scored = []
+    monkeypatch.setattr(book_run, "score", lambda *words, **_: scored.append(words) or 1 / 0)
+    again, _ = book_run_of(small_run, tmp_path / "again")
+    assert again == found and not scored
+    with pytest.raises(ZeroDivisionError):
+        book_run_of(small_run, tmp_path / "other", steps=3)
+
+
+def test_a_copy_is_nearer_to_what_was_trained_on():
+    trained, twins = torch.zeros(2, 4, 2, 2), torch.ones(2, 4, 2, 2)
+    copy, free = torch.full((1, 4, 2, 2), 0.1), torch.full((1, 4, 2, 2), 0.75)
+    assert book_run.nearest(copy, trained) == pytest.approx([0.1]) and book_run.nearest(copy, twins) == [
+        pytest.approx(0.9)
+    ]
+    assert book_run.nearest(free, trained)[0] > book_run.nearest(free, twins)[0]
+
+
+def test_shares_are_counted_over_all_pictures_of_both_kinds():
+    one = {"right": 1, "n": 4, "attributes": {"kind": {"right": 1, "n": 4}, "order": {"right": 0, "n": 0}}}
+    two = {"right": 3, "n": 6, "attributes": {"kind": {"right": 4, "n": 6}, "order": {"right": 3, "n": 4}}}
+    assert book_run.added([one, two]) == {"right": 4, "n": 10, "share": {"kind": 0.5, "order": 0.75}}
+
+
+def test_the_stored_full_run_says_whether_it_is_a_stand_in():
+    found = read_json(ROOT / "benchmarks" / "book_run.json")
+    with np.load(ROOT / "benchmarks" / "book_run.npz") as pictures:
+        assert pictures["film"].shape[0] == len(found["snapshots"]) and pictures["film"].shape[2:] == (
+            128,
+            128,
+            3,
+        )
+        assert len(pictures["gallery"]) == len(found["gallery"])
+    assert found["stand_in"] == (found["config"] != "minisd/training/book.toml")
+    assert [str(step) for step in found["snapshots"]] == list(found["when"])
