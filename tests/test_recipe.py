@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minisd.training.recipe import STAGES, TINY_RECIPE, Phase, Recipe, read_recipe
+from minisd.training.recipe import (
+    BOOK_RECIPE,
+    POCKET_RECIPE,
+    STAGES,
+    TINY_RECIPE,
+    Phase,
+    Recipe,
+    read_recipe,
+)
 
 SMALL = Path(__file__).with_name("small.toml")
 TEXT = TINY_RECIPE.read_text(encoding="utf-8")
@@ -54,6 +62,20 @@ def test_the_committed_recipes_are_read():
     assert (tiny.vae.whole.crop, tiny.clip.vision_config.image_size) == (128, 32)
     assert tiny.unet.config.block_out_channels == (56, 112) and tiny.downsampling == 8
     assert (small.size, small.downsampling, small.unet.config.sample_size) == (48, 4, 12)
+
+
+def test_the_two_forms_of_chapter_14_are_smaller_than_tiny():
+    tiny, pocket, book = read_recipe(), read_recipe(POCKET_RECIPE), read_recipe(BOOK_RECIPE)
+    assert book.unet.config == tiny.unet.config and book.vae.config == tiny.vae.config
+    assert book.clip.text_config == tiny.clip.text_config and book.size == tiny.size > pocket.size
+    for recipe in (pocket, book):
+        assert recipe.unet.snapshots[0] == 0 and recipe.unet.snapshots[-1] == recipe.unet.steps
+        assert recipe.unet.steps < tiny.unet.steps and recipe.unet.muon_peak > 0
+        phases = (recipe.clip.mixed, recipe.clip.twins, recipe.vae.corners, recipe.vae.whole, recipe.decoder)
+        for phase in (*phases, recipe.unet):  # at the end the average has forgotten its first weights
+            assert phase.ema_decay**phase.steps < 0.35, phase
+    for phase in (book.vae.corners, book.vae.whole, book.decoder, book.unet):
+        assert phase.batch_size % 2 == 0  # two processes share it
 
 
 def test_a_recipe_can_be_named_by_a_text():
