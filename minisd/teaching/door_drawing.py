@@ -419,7 +419,7 @@ def two_sums(words: Sequence[float], picture: Sequence[float]) -> list[Axes]:
         names = [*(f"w{i + 1}" for i in range(len(words))), *(f"p{i + 1}" for i in range(len(picture)))]
         shades = ["0.75"] * len(words) + ["0.25"] * len(picture)
         axes.bar(names, np.concatenate(weights), color=shades, edgecolor=INK)
-        axes.set(ylim=(0, 0.75), ylabel="weight")
+        axes.set(ylim=(0, 1), ylabel="weight")
         for part, place in zip(weights, (len(words) / 2 - 0.5, len(words) + len(picture) / 2 - 0.5)):
-            axes.text(place, 0.66, f"sum {part.sum():.2f}", ha="center", fontsize=9, color=INK)
+            axes.text(place, 0.88, f"sum {part.sum():.2f}", ha="center", fontsize=9, color=INK)
     return made
