@@ -33,9 +33,9 @@ def test_the_order_shows_every_stage(axes):
 
 
 def test_a_curve_has_a_point_for_every_stored_loss(axes):
-    training_drawings.on_the_way(axes, [3.0, 2.0, 1.5], 50, (1, 2), start=4.0)
+    training_drawings.on_the_way(axes, [3.0, 2.0, 1.5], 50, 120, (1, 2), start=4.0)
     curve, chance = axes.get_lines()
-    assert curve.get_xdata().tolist() == [25, 75, 125] and set(chance.get_ydata()) == {4.0}
+    assert curve.get_xdata().tolist() == [25, 75, 110] and set(chance.get_ydata()) == {4.0}
 
 
 def test_dots_show_every_run_and_the_mean(axes):

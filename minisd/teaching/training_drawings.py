@@ -55,18 +55,23 @@ def middle(name: str) -> float:
 
 
 def on_the_way(
-    axes: Axes, losses: Sequence[float], every: int, band: tuple[float, float], start: float | None = None
+    axes: Axes,
+    losses: Sequence[float],
+    every: int,
+    steps: int,
+    band: tuple[float, float],
+    start: float | None = None,
 ) -> Axes:
-    """A stored loss curve, a point for each `every` steps, the band in which it should end, and chance.
+    """A stored loss curve, a point in the middle of each `every` steps (fewer at the end), and two marks.
 
-    start: what guessing costs, as a dotted line.
+    band: where it should end. start: what guessing costs, as a dotted line.
     """
-    steps = every * (np.arange(len(losses)) + 0.5)
+    edges = [*range(0, steps, every), steps]
     axes.axhspan(*band, color="0.85", linewidth=0)
-    axes.plot(steps, losses, "o-", markersize=3, color=INK)
+    axes.plot([(low + high) / 2 for low, high in pairwise(edges)], losses, "o-", markersize=3, color=INK)
     if start is not None:
         axes.axhline(start, color=GREY, linestyle=DASHES[2])
-    axes.set(xlabel="step", ylim=(0, None), xlim=(0, every * len(losses)))
+    axes.set(xlabel="step", ylim=(0, None), xlim=(0, steps))
     return axes
 
 
