@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -717,6 +718,7 @@ class Recorder:
     """Stands in for a training; writes down what it was asked."""
 
     asked: ClassVar[list] = []
+    processes = SimpleNamespace(is_main_process=True)
 
     def __init__(self, recipe, out, device, dtype):
         self.asked.append((recipe.seed, str(out), device, dtype))
