@@ -71,14 +71,14 @@ def test_what_is_left_out_has_its_default(tmp_path):
     recipe = read_recipe(tmp_path / "recipe.toml")
     mixed = recipe.clip.mixed
     assert (mixed.warmup, mixed.ema_decay, mixed.save_every, recipe.size) == (200, 0.999, 250, 128)
-    assert mixed.muon_peak == 0
+    assert mixed.muon_peak == 0 and mixed.snapshots == ()
 
 
 def test_settings_are_those_of_the_sections_asked_for_without_how_often_it_saves():
     found = read_recipe().settings("vae.corners", "tokenizer")
     assert found["seed"] == 0 and found["vae.corners.crop"] == 64 and found["tokenizer.size"] == 800
     assert {key.partition(".")[0] for key in found} == {"seed", "pictures", "size", "tokenizer", "vae"}
-    assert not any("whole" in key or "save_every" in key for key in found)
+    assert not any("whole" in key or "save_every" in key or "snapshots" in key for key in found)
 
 
 def test_each_phase_of_clip_has_settings_of_its_own():
@@ -102,6 +102,32 @@ def test_reading_a_recipe_needs_no_torch():
 def test_a_section_made_by_hand_is_checked_too():
     with pytest.raises(ValueError, match="^steps is 0; give a whole number from 1 to"):
         Phase(steps=0, batch_size=1, learning_rate_peak=1e-3)
+
+
+def test_snapshots_are_steps_from_before_the_first_to_the_last(tmp_path):
+    (tmp_path / "recipe.toml").write_text(TEXT.replace("[unet]", "[unet]\nsnapshots = [0, 50, 5200]"))
+    recipe = read_recipe(tmp_path / "recipe.toml")
+    assert recipe.unet.snapshots == (0, 50, 5200)
+    assert recipe.settings("unet") == read_recipe().settings("unet")
+
+
+@pytest.mark.parametrize(
+    "value, said",
+    [
+        ("50", "snapshots is 50; give a list of steps, as in [100, 200]"),
+        ("{}", "snapshots is a section; give a list"),
+        ("[50, 5201]", "a step of snapshots is 5201; give a whole number from 0 to 5200"),
+        ("[-1]", "a step of snapshots is -1; give"),
+        ("[50.0]", "a step of snapshots is 50.0; give"),
+        ("[true]", "a step of snapshots is True; give"),
+        ("[[50]]", "a step of snapshots is a list; give"),
+        ("[50, 50]", "snapshots is not in order; give each step once, the smallest first"),
+        ("[60, 50]", "snapshots is not in order"),
+    ],
+)
+def test_snapshots_that_are_no_steps_are_refused(tmp_path, value, said):
+    text = TEXT.replace("[unet]", f"[unet]\nsnapshots = {value}")
+    assert refused(tmp_path, text).startswith(f"unet.{said}")
 
 
 # ---- what is refused, and how

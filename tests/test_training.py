@@ -24,6 +24,7 @@ from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from minisd import AutoencoderKL, StableDiffusion, TextEncoder, UNet
+from minisd import checkpoint as checkpoint_file
 from minisd.cli import main
 from minisd.clip import CLIP, contrastive_loss
 from minisd.config import CLIPConfig
@@ -44,6 +45,7 @@ from minisd.training.objectives import (
 )
 from minisd.training.recipe import STAGES, Phase, read_recipe
 from minisd.training.stages import NEEDS, Training
+from minisd.training.store import read_snapshot
 from minisd.vae import Posterior
 
 RECIPE = Path(__file__).with_name("small.toml")  # pictures of 48x48, checkpoints after 2, 4 and 5 steps
@@ -213,6 +215,80 @@ def test_how_often_it_saves_changes_neither_weights_nor_losses(tmp_path, monkeyp
     killed, again = train_toy(tmp_path / "killed", save_every=save_every)
     assert differences(killed.net.state_dict(), straight.net.state_dict()) == []
     assert again["losses"] == done["losses"] and len(done["losses"]) == 3
+
+
+# ---- snapshots
+
+
+def snapshots_of(out, *steps):
+    return {step: read_snapshot(out / "toy.pt", step, {"width": 4, "steps": 8}) for step in steps}
+
+
+def test_snapshots_are_the_weights_and_their_average_after_those_steps(tmp_path):
+    """Of a training with one more checkpoint: after step 6 the two hold the same."""
+    untrained, (objective, _) = Toy().net, train_toy(tmp_path, snapshots=[0, 5, 6, 8])
+    kept, before = snapshots_of(tmp_path, 0, 5, 6, 8), checkpoint(tmp_path / "toy.previous.pt")
+    assert before["step"] == 6
+    assert differences(kept[0]["raw"], dict(untrained.state_dict())) == []
+    assert differences(kept[0]["average"], kept[0]["raw"]) == []
+    raw = {k.removeprefix("net."): v for k, v in before["objective"].items()}
+    assert differences(kept[6]["raw"], raw) == []
+    average = {k.removeprefix("module."): v for k, v in before["average"].items() if k != "n_averaged"}
+    assert differences(kept[6]["average"], average) == []
+    assert differences(kept[8]["average"], dict(objective.net.state_dict())) == []
+    # An exponential moving average: of step 6's weights it takes one thousandth.
+    for name, older in kept[5]["average"].items():
+        torch.testing.assert_close(average[name], older.lerp(raw[name], 0.001))
+        assert not torch.equal(average[name], older)
+
+
+def test_snapshots_change_nothing_else_and_may_be_asked_for_later(tmp_path, uninterrupted):
+    train_toy(tmp_path, snapshots=[2, 3])
+    assert differences(checkpoint(tmp_path / "toy.pt"), uninterrupted[0]) == []
+    train_toy(tmp_path)  # a finished training without them, or with others, is the same training
+    train_toy(tmp_path, snapshots=[7])
+    with pytest.raises(
+        FileNotFoundError, match=r"no snapshot .*toy\.7\.safetensors; name step 7 in"
+    ) as error:
+        snapshots_of(tmp_path, 7)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4, 5, 6, 8])
+def test_a_killed_training_keeps_the_snapshots_of_an_uninterrupted_one(tmp_path, monkeypatch, stop):
+    """Checkpoints come after steps 3 and 6, so that step 5's snapshot is written twice, or again."""
+    steps = [0, 3, 5, 8]
+    train_toy(tmp_path / "straight", snapshots=steps)
+    with monkeypatch.context() as patch:
+        kill_at(patch, loop, "learning_rate", stop)
+        with pytest.raises(Killed):
+            train_toy(tmp_path / "killed", snapshots=steps)
+    train_toy(tmp_path / "killed", snapshots=steps)
+    for step in steps:
+        name = f"toy.{step}.safetensors"
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
+
+
+def test_half_a_snapshot_is_not_kept(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        kill_at(patch, checkpoint_file, "save_file", 1, lambda tensors, part, **_: part.write_bytes(b"half"))
+        with pytest.raises(Killed):
+            train_toy(tmp_path, snapshots=[2])
+    assert not list(tmp_path.glob("toy.2.*"))
+    train_toy(tmp_path, snapshots=[2])
+    assert snapshots_of(tmp_path, 2)[2]["raw"].keys() == Toy().net.state_dict().keys()
+
+
+def test_snapshots_of_other_settings_or_damaged_ones_are_refused(tmp_path):
+    train_toy(tmp_path, snapshots=[2])
+    with pytest.raises(ValueError, match="toy.2.safetensors was made with width = 4, now it is 5"):
+        read_snapshot(tmp_path / "toy.pt", 2, {"width": 5, "steps": 8})
+    path = tmp_path / "toy.2.safetensors"
+    whole = path.read_bytes()
+    for place in (-1, len(whole) // 2):
+        path.write_bytes(bytes(byte ^ (i == place % len(whole)) for i, byte in enumerate(whole)))
+        with pytest.raises(ValueError, match="toy.2.safetensors"):
+            snapshots_of(tmp_path, 2)
 
 
 def test_a_finished_training_returns_at_once(tmp_path, monkeypatch):
@@ -631,6 +707,31 @@ def test_the_u_net_is_not_trained_before_what_only_the_export_needs(finished, tm
     forbid_work(monkeypatch)
     with pytest.raises(ValueError, match="^stage clip is not trained: minisd train clip --out"):
         Training(recipe, tmp_path / "run", device="cpu").train(*STAGES["unet"])
+
+
+def test_the_u_net_is_opened_as_it_was_on_the_way(finished, tmp_path, recipe):
+    shutil.copytree(finished, tmp_path / "run")
+    for path in (tmp_path / "run" / "checkpoints").glob("unet*"):
+        path.unlink()
+    with_snapshots = replace(recipe, unet=replace(recipe.unet, snapshots=(0, 3, 5)))
+    run = Training(with_snapshots, tmp_path / "run", device="cpu")
+    run.train("unet")
+    weights = {
+        (step, raw): run.open_unet(step, raw).state_dict()
+        for step in (0, 3, 5, None)
+        for raw in (True, False)
+    }
+    assert differences(weights[5, False], weights[None, False]) == []
+    assert differences(weights[5, True], weights[None, True]) == []
+    assert differences(weights[0, True], weights[0, False]) == []
+    for a, b in ((3, 5), (0, 3)):
+        assert not torch.equal(weights[a, True]["conv_in.weight"], weights[b, True]["conv_in.weight"])
+    for step in (3, 5):
+        assert not torch.equal(weights[step, True]["conv_in.weight"], weights[step, False]["conv_in.weight"])
+    before = Training(recipe, finished, device="cpu")
+    assert differences(dict(before.open_unet().state_dict()), dict(weights[None, False])) == []
+    with pytest.raises(FileNotFoundError, match=r"no snapshot .*unet\.4\.safetensors; name step 4"):
+        run.open_unet(4)
 
 
 def test_stages_come_after_those_that_they_need():

@@ -23,7 +23,7 @@ from minisd.teaching.book import ROOT
 from minisd.training import loop, stages
 from minisd.training.loop import fit, learning_rate
 from minisd.training.recipe import STAGES, Phase, read_recipe
-from minisd.training.stages import Training, check_device
+from minisd.training.stages import Training, check_device, has_gpu
 from minisd.training.store import checksums, previous, read_checkpoint, write_checkpoint
 
 RECIPE = Path(__file__).with_name("small.toml")
@@ -51,7 +51,9 @@ def noise_batch(rng, n):
     return (torch.from_numpy(rng.standard_normal((n, 6), dtype=np.float32)),)
 
 
-def train_toy(out, stop=None, batch=noise_batch, accelerator=None, objective=None, settings=None, **values):
+def train_toy(
+    out, stop=None, batch=noise_batch, accelerator=None, objective=None, settings=None, shared=True, **values
+):
     """Eight steps with checkpoints after 3, 6 and 8, or killed in step `stop`; returns the trained module."""
     drawn = []
 
@@ -63,9 +65,8 @@ def train_toy(out, stop=None, batch=noise_batch, accelerator=None, objective=Non
 
     values = {"steps": 8, "batch_size": 4, "learning_rate_peak": 0.01, "warmup": 2, "save_every": 3, **values}
     objective, accelerator = objective or Toy(), accelerator or Accelerator(cpu=True)
-    done = fit(
-        objective, dying, out / "toy.pt", Phase(**values), accelerator, settings=settings or {}, seed=0
-    )
+    path, options = out / "toy.pt", {"settings": settings or {}, "seed": 0, "shared": shared}
+    done = fit(objective, dying, path, Phase(**values), accelerator, **options)
     assert done["processes"] == accelerator.num_processes
     return objective
 
@@ -591,15 +592,16 @@ def batch(rng, n):
     return drawn[-1]
 
 accelerator = Accelerator(cpu=True)
-objective = train_toy(Path(sys.argv[1]), None, batch, accelerator)
+shared = sys.argv[2] == "shared"
+objective = train_toy(Path(sys.argv[1]), None, batch, accelerator, shared=shared)
 first = [x[0].tolist() for x in drawn]
 Path(sys.argv[1], f"{accelerator.process_index}.json").write_text(json.dumps(first))
 accelerator.end_training()
 """
 
 
-def test_two_processes_draw_other_examples_and_average_their_gradients(tmp_path):
-    """The weights are those that one process comes to with both processes' examples in its batches."""
+def in_two_processes(*words):
+    """Run a command in two processes that know of each other; what each of them said."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -609,15 +611,32 @@ def test_two_processes_draw_other_examples_and_average_their_gradients(tmp_path)
         "MASTER_PORT": str(port),
         "OMP_NUM_THREADS": "1",
     }
-    words = [sys.executable, "-c", IN_TWO_PROCESSES, str(tmp_path)]
     both = [
-        subprocess.Popen(words, env={**ENVIRONMENT, **together, "RANK": rank, "LOCAL_RANK": rank}, stderr=-1)
+        subprocess.Popen(
+            [sys.executable, *words],
+            env={**ENVIRONMENT, **together, "RANK": rank, "LOCAL_RANK": rank},
+            stdout=-1,
+            stderr=-1,
+        )
         for rank in "01"
     ]
+    said = []
     for process in both:
-        said = process.communicate(timeout=100)[1]
-        assert process.returncode == 0, said.decode()
-    shares = [np.array(json.loads((tmp_path / f"{i}.json").read_text()), np.float32) for i in range(2)]
+        out, error = process.communicate(timeout=300)
+        assert process.returncode == 0, error.decode()
+        said.append(out.decode())
+    return said
+
+
+def toys_in_two_processes(out, how):
+    """Train the toy in two processes; what each was shown: two arrays (steps, examples, 6)."""
+    in_two_processes("-c", IN_TWO_PROCESSES, str(out), how)
+    return [np.array(json.loads((out / f"{i}.json").read_text()), np.float32) for i in range(2)]
+
+
+def test_two_processes_draw_other_examples_and_average_their_gradients(tmp_path):
+    """The weights are those that one process comes to with both processes' examples in its batches."""
+    shares = toys_in_two_processes(tmp_path, "shared")
     assert shares[0].shape == shares[1].shape == (8, 2, 6)
     assert len(np.unique(np.concatenate(shares).reshape(-1, 6), axis=0)) == 32  # no example twice
     steps = iter(torch.from_numpy(np.concatenate(shares, axis=1)))
@@ -631,6 +650,51 @@ def test_two_processes_draw_other_examples_and_average_their_gradients(tmp_path)
     write_checkpoint({**read_checkpoint(path), "processes": 2}, path)
     with pytest.raises(ValueError, match="toy.pt was begun with processes = 2, now it is 1; go on as before"):
         train_toy(tmp_path / "other")
+
+
+def test_two_processes_that_share_no_batch_come_to_the_weights_of_one(tmp_path, straight):
+    """As CLIP's: both draw the batch that one process would draw, and all of it."""
+    shares = toys_in_two_processes(tmp_path, "whole")
+    assert shares[0].shape == (8, 4, 6) and np.array_equal(*shares)
+    state = read_checkpoint(tmp_path / "toy.pt")
+    assert state["processes"] == 2
+    torch.testing.assert_close(state["average"]["module.weight"], straight.net.weight, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(has_gpu(), reason="two processes on one GPU are another matter")
+def test_two_processes_train_everything_with_one_command(recipe, finished, tmp_path):
+    """No device is named: without a GPU they work on the CPU, together. CLIP is what one process makes."""
+    words = "train", "all", "--config", str(RECIPE), "--out", str(tmp_path)
+    said = in_two_processes("-m", "minisd", *words)
+    assert said[0].count("the model") == 1 and said[1] == ""
+    assert {path.name for path in (tmp_path / "model").iterdir()} >= {"unet", "vae", "text_encoder", "clip"}
+    for path in (tmp_path / "checkpoints").glob("*.pt"):
+        assert torch.load(path, weights_only=True)["processes"] == 2
+    together, alone = (
+        Training(recipe, out, device="cpu").open_clip().state_dict() for out in (tmp_path, finished)
+    )
+    for name, weights in alone.items():
+        torch.testing.assert_close(together[name], weights, rtol=1e-3, atol=1e-4)
+
+
+def test_of_all_stages_only_clip_shares_no_batch(recipe, tmp_path, monkeypatch):
+    """Its loss tells each caption from all others of the batch: half of it would hold half of the others."""
+    shared, fit = {}, stages.fit
+
+    def noting(objective, batch, path, *words, **options):
+        shared[path.stem] = options["shared"]
+        return fit(objective, batch, path, *words, **options)
+
+    monkeypatch.setattr(stages, "fit", noting)
+    Training(recipe, tmp_path, device="cpu").train(*MADE)
+    assert {name for name, how in shared.items() if not how} == {"clip-mixed", "clip-twins"}
+    assert {name for name, how in shared.items() if how} == {"vae-corners", "vae-whole", "decoder", "unet"}
+
+
+def test_a_batch_that_is_not_shared_need_not_be_divisible(tmp_path, straight, monkeypatch):
+    monkeypatch.setattr(Accelerator, "num_processes", 3)
+    assert same_weights(train_toy(tmp_path, shared=False), straight)
 
 
 def test_a_batch_that_can_not_be_shared_out_is_refused(tmp_path, monkeypatch):

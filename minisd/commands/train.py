@@ -56,7 +56,7 @@ def train(args: argparse.Namespace, notes: list[str]) -> int:
 
     training = Training(recipe, args.out, device=device, dtype=args.dtype)
     training.train(*STAGES[args.stage], report=report)
-    if "export" in STAGES[args.stage]:
+    if "export" in STAGES[args.stage] and training.processes.is_main_process:
         model = args.out / "model"
         console.say(f"the model  {model.absolute()}")
         console.say(f"next       {command_line('paint', EXAMPLE, '--model', str(model))}")

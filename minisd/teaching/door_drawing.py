@@ -7,7 +7,9 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Rectangle
+from torch import nn
 
+from ..blocks import ResnetBlock
 from ..controlnet import ControlNet
 from ..unet import UNet
 from .drawings import Point, arrow, box, canvas
@@ -132,7 +134,7 @@ def forms(conditions: Mapping[str, Any], tokens: Any, axes: Axes | None = None) 
             own = [value] if value.ndim == 1 else list(value)
             mean = np.mean(own, axis=0)
             bars(axes, (columns[0] + 0.62 - 0.085 * len(own), y), own)
-            planes(axes, (columns[1] - 0.05, y + 0.1), shades_of(mean)[:3])
+            planes(axes, (columns[1] - 0.05, y + 0.1), list(shades_of(mean)[:3]))
             bars(axes, (columns[2] + 0.54, y), [mean])
             bars(axes, (columns[3] + 0.62 - 0.085 * len(own), y), own)
         corner = (columns[(2, 1, 3)[i]] - 0.4, y - 0.36)
@@ -220,9 +222,14 @@ def joins(axes: Axes, is_middle: bool, y: float, up: float) -> None:
         arrow(axes, [(plus, middle), (UP - 0.25, middle), (UP - 0.25, end), (UP, end)], dashed=True)
 
 
+def blocks_of(level: nn.Module) -> int:
+    """How many ResNet blocks a level has."""
+    return sum(isinstance(part, ResnetBlock) for part in level.modules())
+
+
 def counted(net: ControlNet) -> list[int]:
     """How many zero convolutions stand behind conv_in, each level and the middle."""
-    levels = [len(level.resnets) + (level.downsamplers is not None) for level in net.down_blocks]
+    levels = [blocks_of(level) + (level.downsamplers is not None) for level in net.down_blocks]
     counts = [1, *levels]
     assert sum(counts) == len(net.controlnet_down_blocks)
     return [*counts, 1]

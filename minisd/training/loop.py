@@ -2,7 +2,8 @@
 
 Everything random in step k comes from a generator seeded by the seed, k and the process's number, so a
 training that was killed and started again sees what an uninterrupted one would have seen, and ends with
-the same weights.
+the same weights. Several processes share a batch, or, where a loss compares all of it (CLIP's), each computes
+the whole of the same one.
 """
 
 import math
@@ -24,7 +25,7 @@ from .machine import machine
 from .muon import Muon
 from .objectives import Objective
 from .recipe import DTYPES, Phase
-from .store import check_settings, newest_checkpoint, read_checkpoint, write_checkpoint
+from .store import check_settings, newest_checkpoint, read_checkpoint, write_checkpoint, write_snapshot
 
 LOG_EVERY = 50  # steps that are averaged into one point of the stored loss curve
 LARGEST_GRADIENT = 1.0  # the norm to which all gradients together are cut
@@ -49,6 +50,7 @@ def fit(
     *,
     settings: dict[str, Any],
     seed: int = 0,
+    shared: bool = True,
 ) -> dict[str, Any]:
     """Train `objective.net`, leave it on the CPU with its averaged weights, and say how it went.
 
@@ -56,14 +58,15 @@ def fit(
     `objective(*tensors)` is the loss of one batch, `batch(rng, n)` draws the tensors of n examples.
     The checkpoint `path` is written every `save_every` steps and gone on from if it is there; a finished
     training returns at once. Under `accelerate launch` every process takes its share of the batch and the
-    gradients are averaged. The averaged weights are the exponential moving average.
+    gradients are averaged; without `shared` each takes the whole of it, and all find the same gradients. The
+    averaged weights are the exponential moving average.
     `settings` are kept in the checkpoint. Raises ValueError for a checkpoint of other settings, of another
     number of processes or precision, and for a batch that can't be shared out; FloatingPointError if it
     diverges.
     """
     state = found_checkpoint(path, settings, accelerator)
     if state is None or state["step"] < phase.steps:
-        loop = Loop(objective, path, phase, accelerator, settings, seed)
+        loop = Loop(objective, path, phase, accelerator, settings, seed, shared)
         if state is not None:
             loop.resume(state)
         loop.run(batch)
@@ -84,9 +87,18 @@ def found_checkpoint(path: Path, settings: dict[str, Any], accelerator: Accelera
 
 def use_average(net: nn.Module, state: dict[str, Any]) -> None:
     """Give the network the averaged weights of a checkpoint."""
-    net.load_state_dict(
-        {k.removeprefix("module."): v for k, v in state["average"].items() if k != "n_averaged"}
-    )
+    net.load_state_dict(averaged(state["average"]))
+
+
+def use_raw(net: nn.Module, state: dict[str, Any]) -> None:
+    """Give the network a checkpoint's weights as the last step left them, not their average."""
+    inner = {k.removeprefix("net."): v for k, v in state["objective"].items() if k.startswith("net.")}
+    net.load_state_dict(inner)
+
+
+def averaged(average: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights in the state of torch's AveragedModel, under the network's own names."""
+    return {k.removeprefix("module."): v for k, v in average.items() if k != "n_averaged"}
 
 
 class Loop:
@@ -100,8 +112,10 @@ class Loop:
         accelerator: Accelerator,
         settings: dict[str, Any],
         seed: int,
+        shared: bool,
     ):
-        self.share, rest = divmod(phase.batch_size, accelerator.num_processes)
+        self.place = accelerator.process_index if shared else 0
+        self.share, rest = divmod(phase.batch_size, accelerator.num_processes if shared else 1)
         if rest:
             raise ValueError(
                 f"{path.stem}: a batch of {phase.batch_size} can't be shared by "
@@ -146,8 +160,11 @@ class Loop:
             unit="step",
             disable=not self.accelerator.is_main_process,
         )
+        if first == 0:
+            self.keep_snapshot()
         for _ in bar:
             self.take_step(batch)
+            self.keep_snapshot()
             bar.set_postfix(loss=f"{np.mean(self.recent[-LOG_EVERY:]):.4f}", refresh=False)
             if len(self.recent) == LOG_EVERY or self.step == steps:
                 self.losses.append(float(np.mean(self.recent)))
@@ -159,7 +176,7 @@ class Loop:
     def take_step(self, batch: Batch) -> None:
         """One step: draw a batch, find the gradients, move the weights, and their average after them."""
         phase = self.phase
-        rng = np.random.default_rng((self.seed, self.step, 1 + self.accelerator.process_index))
+        rng = np.random.default_rng((self.seed, self.step, 1 + self.place))
         warmup = min(phase.warmup, phase.steps // 2)
         for optimizer, peak in zip(self.optimizers, (phase.learning_rate_peak, phase.muon_peak)):
             for group in optimizer.param_groups:
@@ -182,6 +199,12 @@ class Loop:
         """How attention is computed: torch's fused one is slow to train in bfloat16 on CPUs (2.13)."""
         half = self.accelerator.device.type == "cpu" and self.accelerator.mixed_precision == "bf16"
         return sdpa_kernel(SDPBackend.MATH) if half else nullcontext()
+
+    def keep_snapshot(self) -> None:
+        """Keep the weights and their average, if the phase says so of this step."""
+        if self.step in self.phase.snapshots and self.accelerator.is_main_process:
+            average = averaged(self.average.state_dict())
+            write_snapshot(self.plain.net.state_dict(), average, self.path, self.step, self.settings)
 
     def save(self) -> None:
         """Write the checkpoint, unless the weights are no numbers any more."""

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 from ..config import ImageConfig, TextConfig, UNetConfig, VAEConfig
 
 TINY_RECIPE = Path(__file__).with_name("tiny.toml")
+POCKET_RECIPE = TINY_RECIPE.with_name("pocket.toml")  # chapter 14's short form
+BOOK_RECIPE = TINY_RECIPE.with_name("book.toml")  # and its full form
 STAGES = {  # what `minisd train` accepts, and the stages that it stands for, in order
     "tokenizer": ["tokenizer"],
     "clip": ["pictures", "clip"],
@@ -27,6 +29,10 @@ COLOUR_CHANNELS = 3
 MOST_WEIGHTS = 2e9  # of one network; Stable Diffusion 1.5's U-Net has 0.86e9
 LARGEST_SHOWN = 10**20  # beyond it a number's digits would not fit into a line
 NAMES_SHOWN = 3
+CHANGE_NOTHING = (
+    "save_every",
+    "snapshots",
+)  # settings about what is kept on the way, not about what is learned
 
 SectionKind = TypeVar("SectionKind", bound="Section")
 
@@ -56,7 +62,11 @@ class TokenizerSection(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Phase(Section):
-    """One run of the training loop, by AdamW; with `muon_peak` above 0, matrices and kernels by Muon."""
+    """One run of the training loop, by AdamW; with `muon_peak` above 0, matrices and kernels by Muon.
+
+    `snapshots` are the steps after which the weights and their average are kept for good; 0 is before the
+    first.
+    """
 
     steps: int = number(1, 100_000_000)
     batch_size: int = number(1, 4096)
@@ -65,6 +75,12 @@ class Phase(Section):
     warmup: int = number(0, 100_000_000, 200)
     ema_decay: float = number(0.0, 0.9999999, 0.999)
     save_every: int = number(1, 100_000_000, 250)
+    snapshots: tuple = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_steps("snapshots", self.snapshots, self.steps)
+        object.__setattr__(self, "snapshots", tuple(self.snapshots))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +234,8 @@ class Recipe(Section):
         """What the named sections or values ask for, and what all stages depend on, under flat names.
 
         settings("clip") is {"seed": 0, ..., "clip.mixed.steps": 800, "clip.mixed.batch_size": 64, ...}.
-        How often a checkpoint is written changes nothing and is left out.
+        How often a checkpoint is written, and which weights are kept beside it, changes nothing and is left
+        out.
         """
         wanted = ("seed", "pictures", "size", *names)
         found = flat(self)
@@ -226,7 +243,7 @@ class Recipe(Section):
             key: value
             for key, value in found.items()
             if any(key == name or key.startswith(f"{name}.") for name in wanted)
-            and not key.endswith(".save_every")
+            and key.rpartition(".")[2] not in CHANGE_NOTHING
         }
 
 
@@ -318,6 +335,16 @@ def check_number(name: str, value: Any, whole: bool, low: float, high: float) ->
     if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
         kind = "whole number" if whole else "number"
         raise ValueError(f"{name} is {shown(value)}; give a {kind} from {low} to {high}")
+
+
+def check_steps(name: str, value: Any, last: int) -> None:
+    """ValueError unless `value` is a list of steps from 0 to `last`, each after the one before it."""
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{name} is {shown(value)}; give a list of steps, as in [100, 200]")
+    for step in value:
+        check_number(f"a step of {name}", step, True, 0, last)
+    if list(value) != sorted(set(value)):
+        raise ValueError(f"{name} is not in order; give each step once, the smallest first")
 
 
 def check_equal(name: str, value: int, other: str, wanted: int) -> None:

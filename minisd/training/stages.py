@@ -4,6 +4,7 @@ Training goes on from what is in the run's folder, opening never trains:
 
     out/pictures.npy, tokenizer/, latents.npz     made once; what they were made with stands in records/
     out/checkpoints/NAME.pt                       of the networks, see loop.py and store.py
+    out/checkpoints/NAME.STEP.safetensors         their weights on the way, where the recipe has snapshots
     out/NAME.json                                 a finished network's loss curve and seconds
     out/model                                     the model folder, after the stage "export"
 """
@@ -40,13 +41,14 @@ from ..vae import AutoencoderKL
 from . import examples, objectives
 from .data import map_pictures, render_pictures, to_tensor, training_scenes
 from .examples import Latents
-from .loop import PRECISIONS, Batch, fit, use_average
+from .loop import PRECISIONS, Batch, fit, use_average, use_raw
 from .recipe import STAGES, TINY_RECIPE, PaintingPhase, Phase, Recipe
 from .store import (
     check_files,
     check_settings,
     is_recorded,
     read_checkpoint,
+    read_snapshot,
     remove_leftovers,
     write_record,
 )
@@ -88,10 +90,12 @@ class Training:
         self, recipe: Recipe, out: str | Path, device: str | None = None, dtype: str = "float32"
     ) -> None:
         check_device(device, dtype)
-        self.recipe, self.out, self.device, self.dtype = recipe, Path(out), device, dtype
+        self.recipe, self.out, self.dtype = recipe, Path(out), dtype
+        # Told that there is no GPU, accelerate lets several processes work together on the CPU.
+        self.on_cpu = device == "cpu" or (device is None and not has_gpu())
         if self.out.exists() and not self.out.is_dir():
             raise NotADirectoryError(f"{self.out} is a file; name a folder for the training to go to")
-        self.processes = PartialState(cpu=device == "cpu")
+        self.processes = PartialState(cpu=self.on_cpu)
         self._stages: dict[str, tuple[Callable[[], None], Callable[[], Any]]] = {
             "pictures": (self._make_pictures, self.open_pictures),
             "tokenizer": (self._make_tokenizer, self.open_tokenizer),
@@ -199,13 +203,17 @@ class Training:
     # The networks
 
     def _train_clip(self) -> None:
-        """Train both encoders of CLIP, from pictures and captions alone: on mixed pictures, then on twins."""
+        """Train both encoders of CLIP, from pictures and captions alone: on mixed pictures, then on twins.
+
+        Each caption is told from all others of the batch, so several processes don't share one: half a batch
+        would hold half of the wrong captions.
+        """
         wanted, net = self.recipe.clip, self._new_clip(self.open_tokenizer())
         sections = ["tokenizer", "clip.text_config", "clip.vision_config"]
         for name, phase in (("mixed", wanted.mixed), ("twins", wanted.twins)):
             sections.append(f"clip.{name}")
             objective = objectives.CLIPObjective(net)
-            self._fit(f"clip-{name}", objective, self.pairs_of(name), phase, *sections)
+            self._fit(f"clip-{name}", objective, self.pairs_of(name), phase, *sections, shared=False)
 
     def pairs_of(self, phase: str) -> Batch:
         """What CLIP is shown in one of its two phases, "mixed" or "twins"."""
@@ -291,10 +299,20 @@ class Training:
         )
         self._fit("unet", objective, batch, wanted, "tokenizer", "clip", "vae", "unet")
 
-    def open_unet(self) -> UNet:
-        """The noise predictor, trained."""
-        net = self._new(UNet, self.recipe.unet.config)
-        return self._open(net, "unet", "unet", self.recipe.unet, "tokenizer", "clip", "vae", "unet")
+    def open_unet(self, step: int | None = None, raw: bool = False) -> UNet:
+        """The noise predictor, trained; with `step`, as it was after so many steps (unet.snapshots).
+
+        raw: with the weights that the last step left, not their average.
+        """
+        net, sections = self._new(UNet, self.recipe.unet.config), ("tokenizer", "clip", "vae", "unet")
+        if step is not None:
+            path, settings = self.out / "checkpoints" / "unet.pt", self.recipe.settings(*sections)
+            net.load_state_dict(read_snapshot(path, step, settings)["raw" if raw else "average"])
+        elif raw:
+            use_raw(net, self._finished("unet", "unet", self.recipe.unet, *sections))
+        else:
+            use_average(net, self._finished("unet", "unet", self.recipe.unet, *sections))
+        return net.eval()
 
     def _export(self) -> None:
         """All parts as the model folder `out / model`, in half precision; CLIP beside them, without its text
@@ -320,7 +338,13 @@ class Training:
         return build(config)
 
     def _fit(
-        self, name: str, objective: objectives.Objective, batch: Batch, phase: Phase, *sections: str
+        self,
+        name: str,
+        objective: objectives.Objective,
+        batch: Batch,
+        phase: Phase,
+        *sections: str,
+        shared: bool = True,
     ) -> None:
         """Train a network by a section of the recipe; `sections` are all that it depends on."""
         done = fit(
@@ -328,9 +352,10 @@ class Training:
             batch,
             self.out / "checkpoints" / f"{name}.pt",
             phase,
-            Accelerator(cpu=self.device == "cpu", mixed_precision=PRECISIONS[self.dtype]),
+            Accelerator(cpu=self.on_cpu, mixed_precision=PRECISIONS[self.dtype]),
             settings=self.recipe.settings(*sections),
             seed=self.recipe.seed,
+            shared=shared,
         )
         if self.processes.is_main_process:
             write_json(done, self.out / f"{name}.json")
@@ -379,9 +404,13 @@ def check_device(device: str | None, dtype: str) -> None:
     if dtype not in PRECISIONS:
         raise ValueError(f"there is no dtype {dtype!r}; choose from {', '.join(PRECISIONS)}")
     pick_device(device)
-    has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
-    if dtype == "float16" and (device == "cpu" or not has_gpu):
+    if dtype == "float16" and (device == "cpu" or not has_gpu()):
         raise ValueError("float16 is for training on a GPU; choose bfloat16 or float32")
+
+
+def has_gpu() -> bool:
+    """Whether torch finds a GPU to train on."""
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 @contextmanager

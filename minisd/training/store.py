@@ -1,18 +1,23 @@
 """What a training keeps on disk, and how damage and other settings are noticed when it is opened again.
 
-Beside a checkpoint NAME.pt stay the one before it, NAME.previous.pt, and their checksums, NAME.pt.sha256.
+Beside a checkpoint NAME.pt stay the one before it, NAME.previous.pt, and their checksums, NAME.pt.sha256; and
+NAME.STEP.safetensors, the weights after some steps, where the recipe asks for such snapshots.
 What is made once and read by all stages (pictures, tokenizer, latents) has a record in `records/`: the
 settings it was made with, and the checksum of each of its files.
 """
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from ..checkpoint import read_json, write_json
+from ..checkpoint import read_json, save_tensors, write_json
 from ..files import digest, whole
 from ..notes import note
+from ..tensors import read_metadata, read_safetensors
 
 KEPT = (
     2  # checksums of earlier checkpoints: of the one before, and of a damaged one that it took the place of
@@ -112,6 +117,47 @@ def use_previous(path: Path) -> dict[str, Any]:
         raise ValueError(f"{error}, nor is that of {path}; delete both to train from the start") from None
     before.replace(path)
     return state
+
+
+# Snapshots
+
+
+def snapshot(path: Path, step: int) -> Path:
+    """Where the weights after `step` steps are kept, beside the checkpoint `path`."""
+    return path.with_name(f"{path.stem}.{step}.safetensors")
+
+
+def write_snapshot(
+    raw: Mapping[str, Tensor],
+    average: Mapping[str, Tensor],
+    path: Path,
+    step: int,
+    settings: dict[str, Any],
+) -> None:
+    """Keep the weights after `step` steps, as they are and averaged, in one file beside the checkpoint."""
+    tensors = {f"raw.{name}": value for name, value in raw.items()}
+    tensors |= {f"average.{name}": value for name, value in average.items()}
+    about = {"step": str(step), "settings": json.dumps(settings, sort_keys=True)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_tensors(tensors, snapshot(path, step), torch.float32, about)
+
+
+def read_snapshot(path: Path, step: int, settings: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
+    """The weights after `step` steps: {"raw": {...}, "average": {...}}.
+
+    Raises FileNotFoundError if they were not kept, ValueError if they are damaged or of other settings.
+    """
+    kept = snapshot(path, step)
+    if not kept.is_file():
+        raise FileNotFoundError(
+            f"there is no snapshot {kept}; name step {step} in the recipe's snapshots and train again"
+        )
+    check_settings(kept, json.loads(read_metadata(kept).get("settings", "{}")), settings)
+    tensors = read_safetensors(kept)
+    return {
+        kind: {name.removeprefix(f"{kind}."): x for name, x in tensors.items() if name.startswith(f"{kind}.")}
+        for kind in ("raw", "average")
+    }
 
 
 # What is made once

@@ -1,0 +1,645 @@
+"""The checks of chapter 14: the whole training. It spoils the exercises to read this first."""
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from ...schedule import NoiseSchedule
+from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken
+
+# 14.1
+
+SCALE = 0.18215  # of SD 1.5's latents
+
+
+@functools.cache
+def measured():
+    """The five numbers, each by following what happens."""
+    kept, steps = 1.0, 0
+    while kept > 0.5:
+        kept, steps = (kept * 0.999 if steps % 10 == 9 else kept), steps + 1
+    logits = torch.zeros(16, 32)
+    among_captions = torch.nn.functional.cross_entropy(logits, torch.arange(16))
+    among_pictures = torch.nn.functional.cross_entropy(logits[:, :16], torch.arange(16))
+    return {
+        "window": steps,
+        "forgets": 1 - 0.999**4,
+        "begin": float(among_captions + among_pictures) / 2,
+        "zero": 0.5 + 0.5 / SCALE**2,
+        "shorter": (1 + 64 / 128) / (1 + 64 / 64),
+    }
+
+
+# 14.2
+
+SIGNS = {
+    "labels always dropped": "a network that never saw a label can't paint the digits that were asked for",
+    "latents not scaled": "the noise is hard to find in latents eight times as wide: both curves stay high, "
+    "but they do come down",
+    "average never arrives": "only what is painted knows of the average: both curves are the sound run's",
+    "schedule stepped twice": "the rate is down half way and climbs again: both curves turn round there",
+    "one timestep a batch": "one batch is easy, the next hard: the left curve jumps, the middle one doesn't",
+    "noise drawn anew": "a noise that isn't in the picture can't be guessed: both curves stay near 1",
+}
+RUNS = {
+    "A": "schedule stepped twice",
+    "B": "noise drawn anew",
+    "C": "labels always dropped",
+    "D": "one timestep a batch",
+    "E": "average never arrives",
+    "F": "latents not scaled",
+}
+
+
+def confusions() -> Iterator[Mistake]:
+    """Every run taken for every other, and by which sign one can tell."""
+    for letter, fault in RUNS.items():
+        for taken, sign in SIGNS.items():
+            if taken != fault:
+                yield Mistake(
+                    functools.partial(dict, {letter: taken}),
+                    f'Run {letter} as "{taken}": {sign}. Is it so in run {letter}?',
+                )
+
+
+# 14.3
+
+
+def flow_weight(S):
+    """Of the squared error of x_0, in the loss of the velocity epsilon - x_0 on straight lines."""
+    return (1 + math.sqrt(S)) ** 2
+
+
+# 14.4
+
+
+def without_lag(d, e):
+    """The share of the average with decay d, if that with decay e gets the rest and nothing may lag."""
+    return e * (1 - d) / (e - d)
+
+
+# 14.5
+
+
+def averaged(history, trained, d):
+    average = dict(history[0])
+    for state in history[1:]:
+        for name, value in state.items():
+            average[name] = d * average[name] + (1 - d) * value if name in trained else value
+    return average
+
+
+def averaged_given(history, trained, d):
+    average = dict(history[0])
+    for state in history[1:]:
+        for name, value in state.items():
+            average[name] = (1 - d) * average[name] + d * value
+    return average
+
+
+def running(of_weight, of_buffer, start=lambda value: value, leave_out=False):
+    """The right function but for what it makes of a weight or of a buffer."""
+
+    def answer(history, trained, d):
+        average = {name: start(value) if name in trained else value for name, value in history[0].items()}
+        for state in history[1:]:
+            for name, value in state.items():
+                average[name] = (of_weight if name in trained else of_buffer)(average[name], value, d)
+        return {name: value for name, value in average.items() if name in trained or not leave_out}
+
+    return answer
+
+
+def mix(old, new, d):
+    return d * old + (1 - d) * new
+
+
+def mix_turned(old, new, d):
+    return (1 - d) * old + d * new
+
+
+def newest(old, new, d):
+    return new
+
+
+def floats_alone(old, new, d):
+    return mix(old, new, d) if new.is_floating_point() else new
+
+
+def trainings(rng):
+    """Weights, a running mean, a counter and a mask after each of some steps."""
+
+    def case(steps, wide, d):
+        history = [
+            {
+                "weight": torch.randn(wide, 3, generator=rng),
+                "bias": torch.randn(wide, generator=rng),
+                "running_mean": torch.randn(wide, generator=rng),
+                "batches": torch.tensor(7 * k + 3),
+            }
+            for k in range(steps)
+        ]
+        return history, {"weight", "bias"}, d
+
+    return [case(5, 2, 0.9), case(9, 3, 0.98), case(2, 4, 0.7)]
+
+
+# 14.6
+
+
+def prepare(latents, contexts, empty, scale, p, coins, t, noise, bars):
+    bar = bars[t][:, None, None, None]
+    x_t = bar.sqrt() * scale * latents + (1 - bar).sqrt() * noise
+    return x_t, torch.where((coins < p)[:, None, None], empty, contexts)
+
+
+def prepare_given(latents, contexts, empty, scale, p, coins, t, noise, bars):
+    bar = bars[t][:, None, None, None]
+    x_t = scale * (bar.sqrt() * latents + (1 - bar).sqrt() * noise)
+    dropped = coins[0] < p
+    return x_t, torch.where(dropped, empty, contexts)
+
+
+def prepared(x_of=None, dropped=lambda coins, p: (coins < p)[:, None, None]):
+    def answer(latents, contexts, empty, scale, p, coins, t, noise, bars):
+        bar = bars[t][:, None, None, None]
+        x_t = (x_of or scaled)(latents, noise, scale, bar.sqrt(), (1 - bar).sqrt())
+        return x_t, torch.where(dropped(coins, p), empty, contexts)
+
+    return answer
+
+
+def scaled(latents, noise, scale, root, rest):
+    return root * scale * latents + rest * noise
+
+
+def scaled_after(latents, noise, scale, root, rest):
+    return scale * (root * latents + rest * noise)
+
+
+def batches(rng):
+    bars = NoiseSchedule.scaled_linear().alphas_cumprod.float()
+
+    def case(n, p, coins):
+        latents, noise = torch.randn(2, n, 4, 3, 5, generator=rng).unbind()
+        contexts, empty = torch.randn(n, 7, 6, generator=rng), torch.randn(1, 7, 6, generator=rng)
+        t = torch.randint(1000, (n,), generator=rng)
+        return 5.49 * latents, contexts, empty, SCALE, p, torch.tensor(coins), t, noise, bars
+
+    return [
+        case(4, 0.1, [0.05, 0.5, 0.9, 0.02]),
+        case(3, 0.5, [0.7, 0.4, 0.3]),
+        case(2, 0.2, [0.6, 0.8]),
+    ]
+
+
+# 14.7
+
+
+def whole(gradients, sizes, longest):
+    n = sum(sizes)
+    mean = [sum(size * part for size, part in zip(sizes, parts)) / n for parts in zip(*gradients)]
+    length = sum(part.square().sum() for part in mean).sqrt()
+    return [part * (longest / length).clamp(max=1) for part in mean]
+
+
+def length_of(parts):
+    return sum(part.square().sum() for part in parts).sqrt()
+
+
+def cut(parts, longest):
+    return [part * (longest / length_of(parts)).clamp(max=1) for part in parts]
+
+
+def weighted(gradients, sizes, total=None):
+    total = sum(sizes) if total is None else total
+    return [sum(size * part for size, part in zip(sizes, parts)) / total for parts in zip(*gradients)]
+
+
+def equal_shares(gradients, sizes, longest):
+    return cut(weighted(gradients, [1] * len(sizes)), longest)
+
+
+def not_cut(gradients, sizes, longest):
+    return weighted(gradients, sizes)
+
+
+def cut_early(gradients, sizes, longest):
+    return weighted([cut(parts, longest) for parts in gradients], sizes)
+
+
+def cut_each_tensor(gradients, sizes, longest):
+    return [cut([part], longest)[0] for part in weighted(gradients, sizes)]
+
+
+def cut_numbers(gradients, sizes, longest):
+    return [part.clamp(-longest, longest) for part in weighted(gradients, sizes)]
+
+
+def always_longest(gradients, sizes, longest):
+    mean = weighted(gradients, sizes)
+    return [part * longest / length_of(mean) for part in mean]
+
+
+def added_up(gradients, sizes, longest):
+    return cut(weighted(gradients, [1] * len(sizes), 1), longest)
+
+
+def of_the_sizes(gradients, sizes, longest):
+    return cut(weighted(gradients, sizes, len(sizes)), longest)
+
+
+def micro_batches(rng):
+    def case(sizes, stretch, longest):
+        shapes = ((3, 2), (4,))
+        gradients = [[stretch * torch.randn(shape, generator=rng) for shape in shapes] for _ in sizes]
+        return gradients, sizes, longest
+
+    return [case([8, 8, 3], 2.0, 1.0), case([5, 1], 0.1, 1.0), case([4, 6, 2, 1], 1.0, 0.5)]
+
+
+# 14.8
+
+
+def dealt(n, T, u):
+    places = (u + torch.arange(n, dtype=torch.float64) / n) % 1
+    return (T * places).long()
+
+
+def spread(place: Callable, turn: Callable = lambda x: x.long()) -> Callable:
+    def answer(n, T, u):
+        return turn(T * place(torch.arange(n, dtype=torch.float64), n, u))
+
+    return answer
+
+
+def deals(rng):
+    u = torch.rand(4, generator=rng, dtype=torch.float64).tolist()
+    return [(8, 1000, u[0]), (5, 1000, 0.93), (3, 10, u[2]), (32, 1000, 0.5 + u[3] / 2)]
+
+
+# 14.9
+
+CURVATURES = np.array([1.0, 0.1, 0.01])
+FAR, NOISE, STEPS = 10.0, 1.0, 1000
+
+
+def outcome_of(plan):
+    """The expected loss of the average after 1,000 steps, in two parts: the way still to go, and the noise.
+
+    Expectations alone, so nothing is random: of the weight and of the average, and of their squares.
+    """
+    mean, mean_average = np.full(3, FAR), np.full(3, FAR)
+    of_weight, of_both, of_average = np.zeros((3, 3))  # variances and covariance
+    for k in range(STEPS):
+        rate, d = checked(plan(k))
+        rho = 1 - rate * CURVATURES
+        mean = rho * mean
+        of_weight = rho**2 * of_weight + (rate * NOISE) ** 2
+        of_both = rho * of_both
+        mean_average = d * mean_average + (1 - d) * mean
+        of_average = d**2 * of_average + 2 * d * (1 - d) * of_both + (1 - d) ** 2 * of_weight
+        of_both = d * of_both + (1 - d) * of_weight
+    way, noise = CURVATURES * mean_average**2 / 2, CURVATURES * of_average / 2
+    return float(way.sum()), float(noise.sum())
+
+
+def checked(pair):
+    """A rate and a decay that are allowed."""
+    rate, d = (float(value) for value in pair)
+    if not (0 <= rate <= 1 and 0 <= d < 1):
+        raise RuleBroken("the rate should be from 0 to 1, the decay from 0 to below 1")
+    return rate, d
+
+
+def final_loss(plan):
+    return sum(outcome_of(plan))
+
+
+def grown(k):
+    return 0.5, max(0, 1 - 2 / (k + 1))
+
+
+EXERCISES = [
+    Predict(
+        number="14.1",
+        name="guesses",
+        section="14.6",
+        minutes=15,
+        measure=measured,
+        within=0.04,
+        mistakes=(
+            Mistake(lambda: {"window": 693}, "That many updates. How many steps lie between two of them?"),
+            Mistake(lambda: {"window": 69.3}, "Fewer updates make the memory longer, counted in steps."),
+            Mistake(
+                lambda: {"forgets": 0.001},
+                "With the same decay the average reaches as many steps back, of four times as many pictures.",
+            ),
+            Mistake(
+                lambda: {"forgets": 0.00025},
+                "The other way round: a step stands for more pictures now, so it must count for more.",
+            ),
+            Mistake(
+                lambda: {"begin": (math.log(64) + math.log(32)) / 2},
+                "That is the loss of one process. Among how many captions does a picture choose in its half?",
+            ),
+            Mistake(
+                lambda: {"begin": math.log(16)}, "And the wrong twins, among which a picture chooses, too?"
+            ),
+            Mistake(
+                lambda: {"begin": math.log(32)},
+                "A caption has fewer to choose from than a picture: the loss is a mean of two logarithms.",
+            ),
+            Mistake(
+                lambda: {"zero": 1.0}, "Right if the scale had been there. How wide are the latents now?"
+            ),
+            Mistake(
+                lambda: {"zero": 0.5 + 0.5 / SCALE},
+                "Variances add up, and 5.49 is a standard deviation.",
+            ),
+            Mistake(
+                lambda: {"zero": 1 / SCALE**2},
+                "That is the variance of the latents. The other half of v's is the noise.",
+            ),
+            Mistake(
+                lambda: {"shorter": 0.5},
+                "The noise's part is halved. What about the part that all batches share?",
+            ),
+            Mistake(
+                lambda: {"shorter": 0.75**0.5},
+                "That is the ratio of the lengths. The question asks for the squared ones.",
+            ),
+        ),
+    ),
+    Predict(
+        number="14.2",
+        name="which",
+        section="14.13",
+        minutes=20,
+        measure=lambda: RUNS,
+        within=0,
+        mistakes=(
+            Mistake(
+                None,
+                "Write the names as they stand in the list of six.",
+                seen=lambda guesses, cases: any(name not in SIGNS for name in guesses.values()),
+            ),
+            *confusions(),
+        ),
+    ),
+    Derive(
+        number="14.3",
+        name="weight",
+        section="14.5",
+        minutes=20,
+        right=flow_weight,
+        ranges={"S": (0.02, 30.0)},
+        mistakes=(
+            Mistake(
+                lambda S: S + 1, "That is the weight of chapter 4's v, (14.4), on a circle, not on a line."
+            ),
+            Mistake(lambda S: S, "That is the noise's weight. The velocity holds the picture's error, too."),
+            Mistake(
+                lambda S: (1 + 1 / math.sqrt(S)) ** 2,
+                "That is the weight of the noise's error. The question is about the picture's.",
+            ),
+            Mistake(lambda S: 1 + math.sqrt(S), "The errors are in that ratio; the loss squares them."),
+            Mistake(lambda S: (1 + S) ** 2, "The SNR compares squares: (1 - t)/t is its root."),
+            Mistake(
+                lambda S: 1 / (1 + math.sqrt(S)) ** 2,
+                "That is t squared. Does a small t make the error of the velocity small, or large?",
+            ),
+            Mistake(
+                lambda S: (1 - math.sqrt(S)) ** 2,
+                "The picture's and the noise's errors have opposite signs, and the velocity subtracts them.",
+            ),
+            Mistake(
+                None,
+                "In pure noise, at S = 0, a wrong picture must cost in the velocity what it costs itself.",
+                seen=lambda answer, cases: abs(answer(1e-12) - 1) > 1e-3,
+            ),
+        ),
+    ),
+    Derive(
+        number="14.4",
+        name="share",
+        section="14.6",
+        minutes=20,
+        right=without_lag,
+        ranges={"d": (0.5, 0.9), "e": (0.92, 0.99)},
+        mistakes=(
+            Mistake(
+                lambda d, e: d * (1 - e) / (d - e), "That is the share of the slow average, with decay e."
+            ),
+            Mistake(
+                lambda d, e: (1 - d) / (e - d),
+                "Your lags are a step too long: the newest weights are in the average, and have the age 0.",
+            ),
+            Mistake(
+                lambda d, e: math.log(d) / (math.log(d) - math.log(e)),
+                "You used half-lives, or the like. The lag is the mean age of what is in the average.",
+            ),
+            Mistake(
+                lambda d, e: e * (1 - d) / (e * (1 - d) + d * (1 - e)),
+                "A mean of two that are late, with positive shares, is late: one share must be negative.",
+            ),
+            Mistake(lambda d, e: (e - d) / (e * (1 - d)), "Upside down: the fast average gets more than 1."),
+            Mistake(
+                None,
+                "If the slow average is very slow (e near 1), the fast one gets a share of nearly 1.",
+                seen=lambda answer, cases: abs(answer(0.5, 1 - 1e-9) - 1) > 1e-3,
+            ),
+        ),
+    ),
+    FindTheBug(
+        number="14.5",
+        name="averaged_state",
+        section="14.6",
+        minutes=15,
+        right=averaged,
+        cases=trainings,
+        given=averaged_given,
+        mistakes=(
+            Mistake(
+                running(mix, mix),
+                "The weights are right. But a buffer doesn't learn: what do you make of the counter?",
+            ),
+            Mistake(
+                running(mix_turned, newest),
+                "The buffers are right. With d = 1 in your line for the weights, should the average move?",
+            ),
+            Mistake(
+                running(mix, floats_alone),
+                "The counter is whole now. The running mean is still an average of averages.",
+            ),
+            Mistake(
+                running(mix, lambda old, new, d: old),
+                "The buffers of the first step are out of date. Which step's belong to the last weights?",
+            ),
+            Mistake(
+                running(mix, newest, leave_out=True),
+                "Without its buffers the network can't be opened: every name should come back.",
+            ),
+            Mistake(
+                running(mix, newest, start=lambda value: 0 * value),
+                "You start from zeros, so the average is too small: (14.7) starts from the first weights.",
+            ),
+            Mistake(running(newest, newest), "Nothing is averaged any more."),
+            Mistake(
+                lambda history, trained, d: averaged(history[:-1], trained, d),
+                "The states after the last step are left out.",
+            ),
+            Mistake(
+                running(lambda old, new, d: d * old + new, newest),
+                "The shares must add up to 1: what happens to weights that never change?",
+            ),
+        ),
+    ),
+    FindTheBug(
+        number="14.6",
+        name="prepare",
+        section="14.7",
+        minutes=15,
+        right=prepare,
+        cases=batches,
+        given=prepare_given,
+        mistakes=(
+            Mistake(
+                prepared(scaled_after),
+                "Every caption has its own coin now. How strong is the noise in x_t at the last timestep?",
+            ),
+            Mistake(
+                prepared(scaled, lambda coins, p: coins[0] < p),
+                "The latents are right now. Who decides about the second caption of a batch?",
+            ),
+            Mistake(
+                prepared(lambda latents, noise, scale, root, rest: root * latents + rest * noise),
+                "Now the scale is nowhere. Which of the two needs it, the latents or the noise?",
+            ),
+            Mistake(
+                prepared(lambda latents, noise, scale, root, rest: root * latents / scale + rest * noise),
+                "The decoder divides by the scale. And what is fed to the U-Net?",
+            ),
+            Mistake(
+                prepared(lambda latents, noise, scale, root, rest: root * latents + rest * scale * noise),
+                "The scale has gone to the noise alone, which was 1 wide already.",
+            ),
+            Mistake(
+                prepared(scaled, lambda coins, p: (coins > p)[:, None, None]),
+                "A share p of the captions is left out, not a share 1 - p.",
+            ),
+            Mistake(
+                prepared(scaled, lambda coins, p: coins.mean() < p),
+                "The mean of the coins is still one decision for the whole batch.",
+            ),
+            Mistake(
+                prepared(scaled, lambda coins, p: (coins < p).any()),
+                "One low coin leaves out all captions: still one decision for the whole batch.",
+            ),
+        ),
+    ),
+    Build(
+        number="14.7",
+        name="whole",
+        section="14.8",
+        minutes=15,
+        right=whole,
+        cases=micro_batches,
+        mistakes=(
+            Mistake(
+                equal_shares,
+                "Your micro-batches all count the same. Should an example of a small one count for more?",
+            ),
+            Mistake(not_cut, "The mean is right. It may still be too long."),
+            Mistake(
+                cut_early, "You cut the parts, and then take the mean. (14.14) cuts the batch's gradient."
+            ),
+            Mistake(cut_each_tensor, "One length for all tensors together, or the direction is not kept."),
+            Mistake(cut_numbers, "You limit each number; (14.14) shortens the whole, in its direction."),
+            Mistake(
+                lambda gradients, sizes, longest: cut(gradients[-1], longest),
+                "That is the last micro-batch alone: the others must not be forgotten.",
+            ),
+            Mistake(
+                lambda gradients, sizes, longest: cut(weighted(gradients, sizes), 1.0),
+                "Right where `longest` is 1, and it need not be.",
+            ),
+            Mistake(always_longest, "A short gradient should stay as it is."),
+            Mistake(
+                added_up,
+                "The means are added up: cut in two, a micro-batch would count twice.",
+            ),
+            Mistake(
+                of_the_sizes, "Weighted, but divided by the number of micro-batches instead of examples."
+            ),
+        ),
+    ),
+    Build(
+        number="14.8",
+        name="dealt",
+        section="14.4",
+        minutes=15,
+        right=dealt,
+        cases=deals,
+        mistakes=(
+            Mistake(
+                spread(lambda i, n, u: u + i / n),
+                "Some of your timesteps lie beyond the last. Go round the circle.",
+            ),
+            Mistake(
+                spread(lambda i, n, u: (i + u) / n),
+                "Even, but the first example only ever gets small timesteps: u must turn the whole circle.",
+            ),
+            Mistake(
+                spread(lambda i, n, u: (u + i / (n - 1)) % 1),
+                "On a circle the last is a neighbour of the first: with you they get the same timestep.",
+            ),
+            Mistake(
+                spread(lambda i, n, u: (u + i / n) % 1, lambda x: x.round().long()),
+                "Rounded, timestep 0 gets half of its share, and the number T can occur.",
+            ),
+            Mistake(
+                spread(lambda i, n, u: (u + i / n) % 1, lambda x: x.long() + 1),
+                "The network counts timesteps from 0, as the package does.",
+            ),
+            Mistake(
+                spread(lambda i, n, u: i / n),
+                "Where is u? Always the same timesteps, and the rest unlearned.",
+            ),
+            Mistake(
+                spread(lambda i, n, u: u + 0 * i),
+                "All examples get the same timestep: run D of exercise 14.2.",
+            ),
+            Mistake(
+                spread(lambda i, n, u: (u + i / n) % 1, lambda x: x),
+                "Places on the circle, not whole numbers: which timestep does a place belong to?",
+            ),
+        ),
+    ),
+    ReachTheMark(
+        number="14.9",
+        name="plan",
+        section="14.6",
+        minutes=25,
+        score=final_loss,
+        what="expected loss of the average",
+        mark=0.06,
+        right=grown,
+        mistakes=(
+            Mistake(
+                None,
+                "Most of it is the way still to go: the start is remembered, by the weights (is the rate too "
+                "low?) or by the average (is its memory too long, too early?).",
+                seen=lambda answer, cases: outcome_of(answer)[0] > outcome_of(answer)[1],
+            ),
+            Mistake(
+                None,
+                "Most of it is noise. Near the end a longer memory, or a lower rate, would quiet it.",
+                seen=lambda answer, cases: outcome_of(answer)[1] >= outcome_of(answer)[0],
+            ),
+        ),
+    ),
+]

@@ -1,0 +1,410 @@
+"""Answers to chapter 14's exercises, all written before any of them was judged."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import sympy
+import torch
+
+BANK = {}
+
+
+# ---- 14.1
+
+ALL = {"window": 6931, "forgets": 0.003994, "begin": 3.119, "zero": 15.57, "shorter": 0.75}
+
+
+def but(**changes):
+    return ALL | changes
+
+
+BANK["14.1"] = {
+    "wrong": [
+        but(window=693),
+        but(window=69),
+        but(window=1000),  # 1/(1 - d)
+        but(window=10000),  # the same, ten steps an update
+        but(window=700),
+        but(forgets=0.001),
+        but(forgets=0.00025),
+        but(forgets=0.9960),  # d, not 1 - d
+        but(forgets=0.002),  # by the root
+        but(forgets=0.016),
+        but(begin=3.81),
+        but(begin=2.77),
+        but(begin=3.466),
+        but(begin=4.159),  # ln 64
+        but(begin=6.24),  # the sum of the two processes
+        but(zero=1),
+        but(zero=30.1),
+        but(zero=3.25),
+        but(zero=0.52),  # multiplied by the scale
+        but(zero=31.1),  # without the halves
+        but(shorter=0.5),
+        but(shorter=0.87),
+        but(shorter=1.33),  # upside down
+        but(shorter=2),
+        but(shorter=1),
+    ],
+    "right": [
+        ALL,
+        but(window=10 * 693),
+        but(forgets=1 - 0.999**4, begin=(math.log(32) + math.log(16)) / 2),
+        but(shorter=Fraction(3, 4), zero=np.float64(0.5 + 0.5 * 5.49**2)),
+    ],
+}
+
+
+# ---- 14.2
+
+WHICH = {
+    "A": "schedule stepped twice",
+    "B": "noise drawn anew",
+    "C": "labels always dropped",
+    "D": "one timestep a batch",
+    "E": "average never arrives",
+    "F": "latents not scaled",
+}
+
+
+def taken(**changes):
+    return WHICH | changes
+
+
+BANK["14.2"] = {
+    "wrong": [
+        taken(B="average never arrives", E="noise drawn anew"),
+        taken(C="schedule stepped twice", A="labels always dropped"),
+        taken(B="latents not scaled", F="noise drawn anew"),
+        taken(E="latents not scaled", F="average never arrives"),
+        taken(D="schedule stepped twice", A="one timestep a batch"),
+        taken(C="latents not scaled", F="labels always dropped"),
+        taken(E="labels always dropped", C="average never arrives"),
+        taken(A="average never arrives", E="schedule stepped twice"),
+        taken(E="sound"),
+        dict(zip(WHICH, reversed(list(WHICH.values())))),
+    ],
+    "right": [WHICH, list(WHICH.values()), tuple(WHICH.values())],
+}
+
+
+# ---- 14.3 and 14.4
+
+S, d, e = sympy.symbols("S d e", positive=True)
+root = sympy.sqrt(S)
+BANK["14.3"] = {
+    "wrong": [
+        S,
+        S + 1,
+        1 / S,
+        1 + root,
+        (1 + S) ** 2,
+        (1 + 1 / root) ** 2,
+        (1 - root) ** 2,
+        (1 - root) ** 2 + 4,
+        1 / (1 + root) ** 2,  # t squared
+        1 / (1 + root),
+        root / (1 + root),  # 1 - t
+        S / (1 + root) ** 2,
+        (S + 1) / 2,
+        2 * (1 + root) ** 2,
+        1 + root + S,
+        4 * S,
+        sympy.Integer(1),
+    ],
+    "right": [(1 + root) ** 2, S + 2 * root + 1, (1 + 1 / root) ** 2 * S, lambda S: (1 + S**0.5) ** 2],
+}
+BANK["14.4"] = {
+    "wrong": [
+        d * (1 - e) / (d - e),
+        (1 - d) / (e - d),
+        e / (e - d),
+        e * (1 - d) / (e * (1 - d) + d * (1 - e)),
+        (e - d) / (e * (1 - d)),
+        sympy.log(d) / (sympy.log(d) - sympy.log(e)),
+        (1 - d) / (1 - e),
+        (1 - e) / (1 - d),
+        d / (d + e),
+        e / (d + e),
+        e * (1 - d) / (d - e),  # the sign
+        2 - d / e,
+        (1 + e) / (e - d),
+        sympy.Rational(1, 2),
+        sympy.Integer(2),
+    ],
+    "right": [
+        e * (1 - d) / (e - d),
+        (1 / d - 1) / (1 / d - 1 / e),
+        1 / (1 - (d / (1 - d)) / (e / (1 - e))),
+        lambda d, e: (e - d * e) / (e - d),
+    ],
+}
+
+
+# ---- 14.5
+
+
+def average_of(rule, before=lambda history: history[0], after=lambda out, trained: out):
+    def averaged(history, trained, d):
+        out = dict(before(history))
+        for state in history[1:]:
+            for name in state:
+                out[name] = rule(out[name], state[name], d, name in trained)
+        return after(out, trained)
+
+    return averaged
+
+
+def good(old, new, d, learned):
+    return old * d + new * (1 - d) if learned else new
+
+
+def start_counted_twice(history, trained, d):
+    return average_of(good)([history[0], *history], trained, d)  # changes nothing: right
+
+
+def plain_mean(history, trained, d):
+    last = dict(history[-1])
+    return last | {name: sum(s[name] for s in history) / len(history) for name in trained}
+
+
+def last_left_out(history, trained, d):
+    return average_of(good)(history[:-1], trained, d)
+
+
+def first_left_out(history, trained, d):
+    return average_of(good)(history[1:], trained, d)
+
+
+def in_place(history, trained, d):
+    out = history[0]
+    for state in history[1:]:
+        for name in state:
+            out[name].copy_(good(out[name], state[name], d, name in trained))
+    return out
+
+
+BANK["14.5"] = {
+    "wrong": [
+        average_of(lambda o, n, d, learned: d * o + (1 - d) * n),
+        average_of(lambda o, n, d, learned: (1 - d) * o + d * n if learned else n),
+        average_of(lambda o, n, d, learned: good(o, n, d, learned) if learned else o),
+        average_of(lambda o, n, d, learned: n if learned else good(o, n, d, True)),
+        average_of(lambda o, n, d, learned: d * o + (1 - d) * n if n.is_floating_point() else n),
+        average_of(lambda o, n, d, learned: n),
+        average_of(lambda o, n, d, learned: d * o + n if learned else n),
+        average_of(lambda o, n, d, learned: o),
+        average_of(good, after=lambda out, trained: {k: v for k, v in out.items() if k in trained}),
+        average_of(good, before=lambda h: {k: 0 * v for k, v in h[0].items()}),
+        average_of(lambda o, n, d, learned: (o + n) / 2 if learned else n),
+        plain_mean,
+        last_left_out,
+        in_place,
+    ],
+    "right": [
+        average_of(good),
+        average_of(lambda o, n, d, learned: torch.lerp(o, n, 1 - d) if learned else n.clone()),
+        average_of(lambda o, n, d, learned: n - d * (n - o) if learned else n),
+        start_counted_twice,
+    ],
+}
+
+
+# ---- 14.6
+
+
+def made(x_of, drop=lambda coins, p: coins < p, turned=False):
+    def prepare(latents, contexts, empty, scale, p, coins, t, noise, bars):
+        bar = bars[t].view(-1, 1, 1, 1)
+        x_t = x_of(latents, noise, scale, bar)
+        drop_it = drop(coins, p).reshape(-1, 1, 1)
+        return x_t, torch.where(drop_it, *((contexts, empty) if turned else (empty, contexts)))
+
+    return prepare
+
+
+def fine(z, n, s, bar):
+    return (bar**0.5) * (s * z) + ((1 - bar) ** 0.5) * n
+
+
+def one(coins, p):
+    return (coins[0] < p).expand(len(coins))
+
+
+def by_products(latents, contexts, empty, scale, p, coins, t, noise, bars):
+    bar = torch.stack([bars[i] for i in t])[:, None, None, None]
+    left = (coins < p).float()[:, None, None]
+    return fine(latents, noise, scale, bar), left * empty + (1 - left) * contexts
+
+
+BANK["14.6"] = {
+    "wrong": [
+        made(lambda z, n, s, bar: s * (bar.sqrt() * z + (1 - bar).sqrt() * n)),
+        made(fine, one),
+        made(lambda z, n, s, bar: bar.sqrt() * z + (1 - bar).sqrt() * n),
+        made(lambda z, n, s, bar: bar.sqrt() * z / s + (1 - bar).sqrt() * n),
+        made(lambda z, n, s, bar: bar.sqrt() * z + (1 - bar).sqrt() * s * n),
+        made(lambda z, n, s, bar: (bar.sqrt() * z + (1 - bar).sqrt() * n) / s),
+        made(lambda z, n, s, bar: bar * s * z + (1 - bar) * n),  # without roots
+        made(lambda z, n, s, bar: (1 - bar).sqrt() * s * z + bar.sqrt() * n),
+        made(lambda z, n, s, bar: s * z + n),
+        made(lambda z, n, s, bar: (bar * s).sqrt() * z + (1 - bar).sqrt() * n),
+        made(fine, lambda c, p: c > p),
+        made(fine, turned=True),
+        made(fine, lambda c, p: (c.mean() < p).expand(len(c))),
+        made(fine, lambda c, p: (c < p).any().expand(len(c))),
+        made(fine, lambda c, p: (c < p).all().expand(len(c))),
+        made(fine, lambda c, p: c < 0 * p),  # never
+        made(fine, lambda c, p: c < 1 + p),  # always
+        made(lambda z, n, s, bar: fine(z, n, s, bar[:1])),  # one timestep
+    ],
+    "right": [made(fine), by_products, made(fine, lambda c, p: ~(c >= p))],
+}
+
+
+# ---- 14.7
+
+
+def mean_of(gradients, weights, total):
+    out = [torch.zeros_like(part) for part in gradients[0]]
+    for weight, parts in zip(weights, gradients):
+        for i, part in enumerate(parts):
+            out[i] = out[i] + weight * part / total
+    return out
+
+
+def norm(parts):
+    return math.sqrt(sum(float((part**2).sum()) for part in parts))
+
+
+def limited(parts, r):
+    length = norm(parts)
+    return [part * r / length for part in parts] if length > r else parts
+
+
+def by_power(factor):
+    def answer(g, s, r):
+        parts = mean_of(g, s, sum(s))
+        return [part * factor(norm(parts), r) for part in parts]
+
+    return answer
+
+
+def turned_weights(g, s, r):
+    weights = [1 / size for size in s]
+    return limited(mean_of(g, weights, sum(weights)), r)
+
+
+BANK["14.7"] = {
+    "wrong": [
+        lambda g, s, r: limited(mean_of(g, [1] * len(s), len(s)), r),
+        lambda g, s, r: mean_of(g, s, sum(s)),
+        lambda g, s, r: mean_of([limited(parts, r) for parts in g], s, sum(s)),
+        lambda g, s, r: mean_of([limited(parts, r) for parts in g], [1] * len(s), len(s)),
+        lambda g, s, r: [limited([part], r)[0] for part in mean_of(g, s, sum(s))],
+        lambda g, s, r: [part.clamp(-r, r) for part in mean_of(g, s, sum(s))],
+        lambda g, s, r: limited(mean_of(g, [1] * len(s), 1), r),
+        lambda g, s, r: limited(mean_of(g, s, 1), r),
+        lambda g, s, r: limited(mean_of(g, s, len(s)), r),
+        lambda g, s, r: limited(mean_of(g, s, max(s)), r),
+        by_power(lambda length, r: r / length),
+        by_power(lambda length, r: max(1, r / length)),
+        by_power(lambda length, r: min(1, length / r)),
+        by_power(lambda length, r: min(1, r / length**2)),
+        by_power(lambda length, r: 1 / max(1, length)),  # to 1, whatever `longest`
+        turned_weights,
+        lambda g, s, r: limited(g[-1], r),  # the last alone
+        lambda g, s, r: limited(g[0], r),
+    ],
+    "right": [
+        lambda g, s, r: limited(mean_of(g, s, sum(s)), r),
+        by_power(lambda length, r: min(1, r / length)),
+        by_power(lambda length, r: 1 / max(1, length / r)),
+    ],
+}
+
+
+# ---- 14.8
+
+
+def places(of):
+    def dealt(n, T, u):
+        return of(torch.arange(n, dtype=torch.float64), n, T, u)
+
+    return dealt
+
+
+def by_numpy(n, T, u):
+    return torch.from_numpy(np.floor(T * np.mod(u + np.arange(n) / n, 1)).astype(np.int64))
+
+
+def by_hand(n, T, u):
+    found = []
+    for i in range(n):
+        place = u + i / n
+        found.append(int(T * (place - 1 if place >= 1 else place)))
+    return torch.tensor(found)
+
+
+BANK["14.8"] = {
+    "wrong": [
+        places(lambda i, n, T, u: (T * (u + i / n)).long()),
+        places(lambda i, n, T, u: (T * (u + i / n)).long().clamp(max=T - 1)),
+        places(lambda i, n, T, u: (T * ((i + u) / n)).long()),
+        places(lambda i, n, T, u: (T * ((u + i / (n - 1)) % 1)).long()),
+        places(lambda i, n, T, u: (T * ((u + i / n) % 1)).round().long()),
+        places(lambda i, n, T, u: (T * ((u + i / n) % 1)).ceil().long()),
+        places(lambda i, n, T, u: (T * ((u + i / n) % 1)).long() + 1),
+        places(lambda i, n, T, u: T * ((u + i / n) % 1)),
+        places(lambda i, n, T, u: (T * (i / n)).long()),
+        places(lambda i, n, T, u: (T * (u + 0 * i)).long()),
+        places(lambda i, n, T, u: ((T - 1) * ((u + i / n) % 1)).long()),
+        places(lambda i, n, T, u: (T * ((u + i / n) % 1)).long().sort().values),
+        places(lambda i, n, T, u: (T * ((u - i / n) % 1)).long()),  # downward
+        places(lambda i, n, T, u: (T * ((u * i / n) % 1)).long()),
+        places(lambda i, n, T, u: (T * ((u + (i + 1) / n) % 1)).long()),
+        places(lambda i, n, T, u: torch.randint(T, (n,))),
+        places(lambda i, n, T, u: (T * ((u + i / T) % 1)).long()),
+        places(lambda i, n, T, u: (T * ((u + i / n) % 1)).to(torch.int32)),
+    ],
+    "right": [
+        places(lambda i, n, T, u: (T * ((u + i / n) % 1)).long()),
+        places(lambda i, n, T, u: torch.floor((T * u + T * i / n) % T).long()),
+        by_numpy,
+        by_hand,
+    ],
+}
+
+
+# ---- 14.9
+
+
+def cosine(k, peak):
+    return peak * (1 + math.cos(math.pi * k / 1000)) / 2
+
+
+BANK["14.9"] = {
+    "wrong": [
+        lambda k: (0.3, 0.995),
+        lambda k: (0.1, 0),
+        lambda k: (1, 0),
+        lambda k: (0.5, 0.999),
+        lambda k: (0.5, 0.9999),
+        lambda k: (cosine(k, 0.5), 0.995),
+        lambda k: (cosine(k, 1), 0),
+        lambda k: (0.01, 0.99),
+        lambda k: (1 / (k + 1), 0.9),
+        lambda k: (0.5, 1 - 10 / (k + 10)),
+        lambda k: (0.5, 1 - 1 / (k + 1)),  # all weights from the start, each equally
+        lambda k: (0.3, k / 1000),
+        lambda k: (1.5, 0.99),
+        lambda k: (0.5, 1.0),
+    ],
+    "right": [
+        lambda k: (0.5, max(0.0, 1 - 2 / (k + 1))),
+        lambda k: (0.5, 1 - 2 / (k + 2)),
+        lambda k: (0.5, 0.0 if k < 200 else 1 - 1 / (k - 199)),
+        lambda k: (0.7 if k < 200 else 0.5, 0.0 if k < 200 else 1 - 1 / (k - 199)),
+    ],
+}

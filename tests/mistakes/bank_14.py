@@ -1,0 +1,293 @@
+"""Chapter 14: what students write. Wrong answers with a part of the message that they should get, and right
+ones.
+"""
+
+import math
+
+import sympy
+import torch
+from torch.nn.utils import clip_grad_norm_
+
+from minisd.teaching.exercises.ch14 import RUNS, SIGNS
+
+# 14.1
+
+GUESSES = {"window": 6930, "forgets": 0.004, "begin": 3.12, "zero": 15.6, "shorter": 0.75}
+
+# 14.2
+
+
+def confused():
+    """Every run taken for every other."""
+    for letter, fault in RUNS.items():
+        for taken in SIGNS:
+            if taken != fault:
+                yield RUNS | {letter: taken}, f'Run {letter} as "{taken}"'
+
+
+# 14.3 and 14.4
+
+S, d, e = sympy.symbols("S d e", positive=True)
+slow, fast = e / (1 - e), d / (1 - d)
+
+# 14.5
+
+
+def kept(of_weight, of_buffer, names=lambda state: state):
+    def averaged(history, trained, d):
+        out = {name: history[0][name] for name in names(history[0])}
+        for state in history[1:]:
+            for name in out:
+                old, new = out[name], state[name]
+                out[name] = of_weight(old, new, d) if name in trained else of_buffer(old, new, d)
+        return out
+
+    return averaged
+
+
+def moved(old, new, d):
+    return old + (1 - d) * (new - old)
+
+
+def by_powers(history, trained, d):
+    """(14.7), written out."""
+    out = dict(history[-1])
+    last = len(history) - 1
+    for name in trained:
+        shares = [d**last] + [(1 - d) * d ** (last - j) for j in range(1, last + 1)]
+        out[name] = sum(share * state[name] for share, state in zip(shares, history))
+    return out
+
+
+def by_lerp(history, trained, d):
+    out = {name: value.clone() for name, value in history[0].items()}
+    for state in history[1:]:
+        for name, value in state.items():
+            if name in trained:
+                out[name].lerp_(value, 1 - d)
+            else:
+                out[name].copy_(value)
+    return out
+
+
+def from_zero(history, trained, d):
+    zeros = {name: torch.zeros_like(value) for name, value in history[0].items()}
+    return by_lerp([zeros, *history[1:]], trained, d)
+
+
+def the_last(history, trained, d):
+    return history[-1]
+
+
+# 14.6
+
+
+def batch(to_latents=None, to_noise=None, to_both=None, drop=None):
+    def prepare(latents, contexts, empty, scale, p, coins, t, noise, bars):
+        bar = bars[t].reshape(-1, 1, 1, 1)
+        latents = (to_latents or (lambda z, s: z * s))(latents, scale)
+        noise = (to_noise or (lambda n, s: n))(noise, scale)
+        x_t = (to_both or (lambda x, s: x))(bar**0.5 * latents + (1 - bar) ** 0.5 * noise, scale)
+        which = (drop or (lambda c, p: c < p))(coins, p)
+        out = contexts.clone()
+        out[which] = empty[0]
+        return x_t, out
+
+    return prepare
+
+
+def plain(z, s):
+    return z
+
+
+def example_by_example(latents, contexts, empty, scale, p, coins, t, noise, bars):
+    x_t, texts = [], []
+    for i in range(len(latents)):
+        bar = float(bars[t[i]])
+        x_t.append(math.sqrt(bar) * scale * latents[i] + math.sqrt(1 - bar) * noise[i])
+        texts.append(empty[0] if coins[i] < p else contexts[i])
+    return torch.stack(x_t), torch.stack(texts)
+
+
+# 14.7
+
+
+def joined(gradients, sizes, mean=True, weigh=True):
+    """The parts of all micro-batches, put together."""
+    weights = torch.tensor(sizes if weigh else [1] * len(sizes)).float()
+    total = weights.sum() if mean else 1
+    return [torch.tensordot(weights, torch.stack(parts), 1) / total for parts in zip(*gradients)]
+
+
+def by_torch(gradients, sizes, longest):
+    """Clipped by PyTorch, which divides by the length plus 1e-6."""
+    held = [torch.nn.Parameter(torch.zeros_like(part)) for part in gradients[0]]
+    for one, part in zip(held, joined(gradients, sizes)):
+        one.grad = part
+    clip_grad_norm_(held, longest)
+    return [one.grad for one in held]
+
+
+def in_a_row(gradients, sizes, longest):
+    mean = joined(gradients, sizes)
+    length = torch.cat([part.flatten() for part in mean]).norm()
+    return [part / length * longest for part in mean] if length > longest else mean
+
+
+def shortened(parts, longest):
+    length = torch.cat([part.flatten() for part in parts]).norm()
+    return [part * min(1.0, longest / float(length)) for part in parts]
+
+
+# 14.8
+
+
+def circle(n, T, u):
+    return torch.tensor([int((T * (u + i / n)) % T) for i in range(n)])
+
+
+def by_remainder(n, T, u):
+    return torch.floor(torch.remainder(u + torch.arange(n).double() / n, 1.0) * T).to(torch.int64)
+
+
+def list_of(place, turn=int):
+    def dealt(n, T, u):
+        return torch.tensor([turn(T * place(i, n, u)) for i in range(n)])
+
+    return dealt
+
+
+# 14.9
+
+
+def half_then_mean(k):
+    return 0.5, 0 if k < 200 else 1 - 1 / (k - 199)
+
+
+def slower_later(k):
+    return (0.7 if k < 150 else 0.5), 1 - 2 / (k + 2)
+
+
+BANK = {
+    "14.1": {
+        "wrong": [
+            (GUESSES | {"window": 693}, "How many steps lie between"),
+            (GUESSES | {"window": 69}, "make the memory longer"),
+            (GUESSES | {"forgets": 0.001}, "as many steps back"),
+            (GUESSES | {"forgets": 0.00025}, "must count for more"),
+            (GUESSES | {"begin": 3.81}, "loss of one process"),
+            (GUESSES | {"begin": 2.77}, "wrong twins"),
+            (GUESSES | {"begin": 3.466}, "mean of two logarithms"),
+            (GUESSES | {"zero": 1}, "How wide are the latents"),
+            (GUESSES | {"zero": 3.245}, "Variances add up"),
+            (GUESSES | {"zero": 30.1}, "other half of v"),
+            (GUESSES | {"shorter": 0.5}, "all batches share"),
+            (GUESSES | {"shorter": 0.87}, "ratio of the lengths"),
+        ],
+        "right": [GUESSES, GUESSES | {"window": 10 * math.log(2) / 0.001, "forgets": 1 - 0.999**4}],
+    },
+    "14.2": {
+        "wrong": [
+            *confused(),
+            (RUNS | {"A": "rate too high"}, "as they stand"),
+        ],
+        "right": [RUNS, dict(reversed(RUNS.items()))],
+    },
+    "14.3": {
+        "wrong": [
+            (S + 1, "on a circle"),
+            (S, "noise's weight"),
+            ((1 + 1 / sympy.sqrt(S)) ** 2, "noise's error"),
+            (1 + sympy.sqrt(S), "the loss squares them"),
+            ((S + 1) ** 2, "compares squares"),
+            ((sympy.sqrt(S) - 1) ** 2, "opposite signs"),
+            ((1 + sympy.sqrt(S)) ** -2, "t squared"),
+            (1 / (1 + sympy.sqrt(S)) ** 2 + 1, "In pure noise"),
+        ],
+        "right": [1 + 2 * sympy.sqrt(S) + S, 1 / (1 / (1 + sympy.sqrt(S))) ** 2],
+    },
+    "14.4": {
+        "wrong": [
+            (d * (1 - e) / (d - e), "share of the slow"),
+            ((1 - d) / (e - d), "have the age 0"),
+            (sympy.log(d) / sympy.log(d / e), "mean age"),
+            (slow / (slow + fast), "must be negative"),
+            (1 - fast / slow, "Upside down"),
+            (fast / slow, "very slow"),
+        ],
+        "right": [slow / (slow - fast), 1 + d * (1 - e) / (e - d)],
+    },
+    "14.5": {
+        "wrong": [
+            (kept(moved, moved), "the counter"),
+            (kept(lambda o, n, d: o + d * (n - o), lambda o, n, d: n), "With d = 1"),
+            (kept(moved, lambda o, n, d: moved(o, n, d) if n.ndim else n), "average of averages"),
+            (kept(moved, lambda o, n, d: o), "out of date"),
+            (
+                kept(moved, lambda o, n, d: n, lambda s: [n for n in s if n in ("weight", "bias")]),
+                "every name",
+            ),
+            (from_zero, "start from zeros"),
+            (the_last, "Nothing is averaged"),
+            (lambda h, trained, d: by_lerp(h[:-1], trained, d), "left out"),
+            (kept(lambda o, n, d: o * d + n, lambda o, n, d: n), "add up to 1"),
+        ],
+        "right": [by_powers, by_lerp],
+    },
+    "14.6": {
+        "wrong": [
+            (batch(plain, to_both=lambda x, s: s * x), "How strong is the noise"),
+            (batch(drop=lambda c, p: (c[:1] < p).expand(len(c))), "Who decides"),
+            (batch(plain), "nowhere"),
+            (batch(lambda z, s: z / s), "fed to the U-Net"),
+            (batch(plain, lambda n, s: n * s), "1 wide already"),
+            (batch(drop=lambda c, p: c >= p), "not a share 1 - p"),
+            (batch(drop=lambda c, p: torch.full_like(c, float(c.mean())) < p), "mean of the coins"),
+            (batch(drop=lambda c, p: torch.full_like(c, float(c.min())) < p), "One low coin"),
+        ],
+        "right": [batch(), example_by_example],
+    },
+    "14.7": {
+        "wrong": [
+            (lambda g, s, r: shortened(joined(g, s, weigh=False), r), "count for more"),
+            (lambda g, s, r: joined(g, s), "still be too long"),
+            (lambda g, s, r: joined([shortened(parts, r) for parts in g], s), "cuts the batch's"),
+            (lambda g, s, r: [shortened([part], r)[0] for part in joined(g, s)], "One length"),
+            (lambda g, s, r: [part.clip(-r, r) for part in joined(g, s)], "limit each number"),
+            (
+                lambda g, s, r: [p * r for p in shortened(joined([[1e6 * x for x in y] for y in g], s), 1)],
+                "short",
+            ),
+            (lambda g, s, r: shortened(joined(g, s, mean=False, weigh=False), r), "added up"),
+            (lambda g, s, r: shortened(g[-1], r), "last micro-batch alone"),
+            (lambda g, s, r: shortened(joined(g, s), 1.0), "need not be"),
+            (
+                lambda g, s, r: shortened([p / len(s) for p in joined(g, s, mean=False)], r),
+                "instead of examples",
+            ),
+        ],
+        "right": [by_torch, in_a_row],
+    },
+    "14.8": {
+        "wrong": [
+            (list_of(lambda i, n, u: u + i / n), "beyond the last"),
+            (list_of(lambda i, n, u: (u + i) / n), "turn the whole circle"),
+            (list_of(lambda i, n, u: (u + i / (n - 1)) % 1), "neighbour of the first"),
+            (list_of(lambda i, n, u: (u + i / n) % 1, round), "half of its share"),
+            (list_of(lambda i, n, u: (u + i / n) % 1, lambda x: int(x) + 1), "from 0"),
+            (list_of(lambda i, n, u: i / n), "Where is u"),
+            (list_of(lambda i, n, u: u), "run D"),
+            (lambda n, T, u: T * ((u + torch.arange(n).double() / n) % 1), "not whole numbers"),
+        ],
+        "right": [circle, by_remainder],
+    },
+    "14.9": {
+        "wrong": [
+            (lambda k: (0.3, 0.9995), "way still to go"),
+            (lambda k: (0.3, 0.0), "Most of it is noise"),
+            (lambda k: (0.15 * (1 + math.cos(math.pi * k / 1000)), 0.9), "would quiet it"),
+            (lambda k: (2.0, 0.9), "from 0 to 1"),
+        ],
+        "right": [half_then_mean, slower_later],
+    },
+}

@@ -1,0 +1,65 @@
+"""Chapter 14's drawings of a training: what stands where."""
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+
+from minisd.teaching import training_drawings
+from minisd.training.stages import NEEDS
+
+
+@pytest.fixture
+def axes():
+    _, axes = plt.subplots()
+    yield axes
+    plt.close("all")
+
+
+def written(axes):
+    return [text.get_text() for text in axes.texts if text.get_text()]
+
+
+def test_the_order_shows_every_stage(axes):
+    words = written(training_drawings.order(axes))
+    names = {
+        "pictures": "pictures",
+        "tokenizer": "tokenizer",
+        "clip": "CLIP",
+        "vae": "VAE",
+        "latents": "latents",
+    }
+    names |= {"decoder": "decoder", "unet": "U-Net"}
+    assert set(NEEDS) == {*names, "export"} and set(names.values()) <= set(words)
+
+
+def test_a_curve_has_a_point_for_every_stored_loss(axes):
+    training_drawings.on_the_way(axes, [3.0, 2.0, 1.5], 50, 120, (1, 2), start=4.0)
+    curve, chance = axes.get_lines()
+    assert curve.get_xdata().tolist() == [25, 75, 110] and set(chance.get_ydata()) == {4.0}
+
+
+def test_dots_show_every_run_and_the_mean(axes):
+    training_drawings.dots(axes, {"a": [1.0, 2.0], "b": np.array([3.0, 5.0])}, mark=0.5)
+    runs, mean, *_ = axes.get_lines()
+    assert runs.get_xdata().tolist() == [1, 2] and set(mean.get_xdata()) == {1.5}
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
+
+
+def test_a_table_writes_means_and_ranges(axes):
+    values = np.array([[[1.0, 3.0], [0.2, 0.4]]])
+    training_drawings.table_of_runs(axes, values, ["row"], ["x", "y"], boxed=[(0, 1)])
+    assert written(axes) == ["2.00", "1.00 to 3.00", "0.30", "0.20 to 0.40"] and len(axes.get_lines()) == 1
+
+
+def test_shares_and_versions_are_named(axes):
+    training_drawings.shares(axes, [0, 10], {"ground": [0.3, 1.0], "colour": [0.1, 0.5]})
+    assert written(axes) == ["ground", "colour"]
+    training_drawings.versions(axes, {"1.1": (0, 237), "1.2": (237, 515)}, dropping=("1.2",))
+    assert written(axes)[2:] == ["237", "515"]
+
+
+@pytest.mark.parametrize(
+    "right, n, text", [(15, 20, "15 of 20 (53 to 89 %)"), (0, 32, "0 of 32 (0 to 11 %)")]
+)
+def test_an_interval(right, n, text):
+    assert training_drawings.interval(right, n) == text
