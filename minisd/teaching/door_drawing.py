@@ -269,7 +269,7 @@ def nine(blocks: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[Axes]:
     count = len(next(iter(blocks.values()))[columns[0]])
     rows = len(blocks) * count + len(blocks) - 1
     heights = ([1.0] * count + [0.25]) * (len(blocks) - 1) + [1.0] * count
-    figure, grid = plt.subplots(rows, len(columns) + 1, figsize=(8.2, 0.49 * rows), squeeze=False)
+    figure, grid = plt.subplots(rows, len(columns) + 1, figsize=(8.2, 0.48 * rows), squeeze=False)
     grid[0, 0].get_gridspec().set_height_ratios(heights)
     grid[0, 0].get_gridspec().set_width_ratios([0.45] + [1.0] * len(columns))
     figure.set_layout_engine("constrained", h_pad=0.01, w_pad=0.02, hspace=0.02, wspace=0.02)
