@@ -91,7 +91,7 @@ def main() -> None:
         if len(runs) <= seed:
             runs.append(scored(names, kind, door, seed, steps))
             write_json(results, path)
-    write_text(HERE / "doors.md", as_text(results))
+    write_text(as_text(results), HERE / "doors.md")
 
 
 if __name__ == "__main__":

@@ -269,7 +269,7 @@ def nine(blocks: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[Axes]:
     count = len(next(iter(blocks.values()))[columns[0]])
     rows = len(blocks) * count + len(blocks) - 1
     heights = ([1.0] * count + [0.25]) * (len(blocks) - 1) + [1.0] * count
-    figure, grid = plt.subplots(rows, len(columns) + 1, figsize=(8.2, 0.57 * rows), squeeze=False)
+    figure, grid = plt.subplots(rows, len(columns) + 1, figsize=(8.2, 0.48 * rows), squeeze=False)
     grid[0, 0].get_gridspec().set_height_ratios(heights)
     grid[0, 0].get_gridspec().set_width_ratios([0.45] + [1.0] * len(columns))
     figure.set_layout_engine("constrained", h_pad=0.01, w_pad=0.02, hspace=0.02, wspace=0.02)
@@ -426,7 +426,7 @@ def two_sums(words: Sequence[float], picture: Sequence[float]) -> list[Axes]:
         names = [*(f"w{i + 1}" for i in range(len(words))), *(f"p{i + 1}" for i in range(len(picture)))]
         shades = ["0.75"] * len(words) + ["0.25"] * len(picture)
         axes.bar(names, np.concatenate(weights), color=shades, edgecolor=INK)
-        axes.set(ylim=(0, 0.75), ylabel="weight")
+        axes.set(ylim=(0, 1), ylabel="weight")
         for part, place in zip(weights, (len(words) / 2 - 0.5, len(words) + len(picture) / 2 - 0.5)):
-            axes.text(place, 0.66, f"sum {part.sum():.2f}", ha="center", fontsize=9, color=INK)
+            axes.text(place, 0.88, f"sum {part.sum():.2f}", ha="center", fontsize=9, color=INK)
     return made
