@@ -8,7 +8,7 @@ import reprlib
 import tomllib
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from ..config import ImageConfig, TextConfig, UNetConfig, VAEConfig
 
@@ -140,6 +140,7 @@ class Recipe(Section):
     vae: VAESection
     decoder: PaintingPhase
     unet: UNetSection
+    longer: Phase | None = None  # the U-Net's second run, which goes on from the average of the first
     path: Path = field(default=TINY_RECIPE, compare=False, metadata={"hidden": True})
 
     def __post_init__(self) -> None:
@@ -252,6 +253,8 @@ def flat(section: Section, before: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for entry in fields(section):
         value, name = getattr(section, entry.name), before + entry.name
+        if value is None:
+            continue  # a section that is left out
         if isinstance(value, Section):
             found |= flat(value, f"{name}.")
         elif isinstance(value, (TextConfig, ImageConfig, VAEConfig, UNetConfig)):
@@ -317,6 +320,7 @@ def read_section(kind: type[SectionKind], table: Any, where: str) -> SectionKind
 
 def read_value(kind: Any, value: Any, where: str) -> Any:
     """One value of a section: a section of its own, a network's config, or what stands there."""
+    kind = (get_args(kind) or (kind,))[0]  # of "Phase | None" the Phase
     if issubclass(kind, Section):
         return read_section(kind, value, f"{where}.")
     if not hasattr(kind, "from_dict"):

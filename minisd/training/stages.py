@@ -74,6 +74,7 @@ NEEDS = {  # the stages that have to be finished before one begins
     "unet": ["tokenizer", "clip", "latents"],
     "export": ["tokenizer", "clip", "decoder", "unet"],
 }
+UNET_SECTIONS = ("tokenizer", "clip", "vae", "unet")  # of the recipe: what the noise predictor depends on
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -302,21 +303,26 @@ class Training:
         batch = examples.latents_to_denoise(
             self.scenes, latents, self.open_tokenizer(), wanted.caption_dropout, steps
         )
-        self._fit("unet", objective, batch, wanted, "tokenizer", "clip", "vae", "unet")
+        self._fit("unet", objective, batch, wanted, *UNET_SECTIONS)
+        if self.recipe.longer:  # with other captions and noise than the first run's
+            sections = (*UNET_SECTIONS, "longer")
+            self._fit("unet-longer", objective, batch, self.recipe.longer, *sections, another=1)
 
     def open_unet(self, step: int | None = None, raw: bool = False) -> UNet:
         """The noise predictor, trained; with `step`, as it was after so many steps (unet.snapshots).
 
         raw: with the weights that the last step left, not their average.
         """
-        net, sections = self._new(UNet, self.recipe.unet.config), ("tokenizer", "clip", "vae", "unet")
+        net, longer = self._new(UNet, self.recipe.unet.config), self.recipe.longer
         if step is not None:
-            path, settings = self.out / "checkpoints" / "unet.pt", self.recipe.settings(*sections)
+            path, settings = self.out / "checkpoints" / "unet.pt", self.recipe.settings(*UNET_SECTIONS)
             net.load_state_dict(read_snapshot(path, step, settings)["raw" if raw else "average"])
-        elif raw:
-            use_raw(net, self._finished("unet", "unet", self.recipe.unet, *sections))
+            return net.eval()
+        if longer:
+            state = self._finished("unet", "unet-longer", longer, *UNET_SECTIONS, "longer")
         else:
-            use_average(net, self._finished("unet", "unet", self.recipe.unet, *sections))
+            state = self._finished("unet", "unet", self.recipe.unet, *UNET_SECTIONS)
+        (use_raw if raw else use_average)(net, state)
         return net.eval()
 
     def _export(self) -> None:
@@ -350,8 +356,12 @@ class Training:
         phase: Phase,
         *sections: str,
         shared: bool = True,
+        another: int = 0,
     ) -> None:
-        """Train a network by a section of the recipe; `sections` are all that it depends on."""
+        """Train a network by a section of the recipe; `sections` are all that it depends on.
+
+        `another` is added to the seed, for a second run with other random numbers.
+        """
         done = fit(
             objective,
             batch,
@@ -359,7 +369,7 @@ class Training:
             phase,
             Accelerator(cpu=self.on_cpu, mixed_precision=PRECISIONS[self.dtype]),
             settings=self.recipe.settings(*sections),
-            seed=self.recipe.seed,
+            seed=self.recipe.seed + another,
             shared=shared,
         )
         if self.processes.is_main_process:
