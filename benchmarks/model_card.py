@@ -33,7 +33,8 @@ COMMANDS = {
 # True of the weights that ship since 0.1.0; goes when the autoencoder is trained again.
 UNSEEDED = (
     "The autoencoder's first phase (vae-corners) was started before its first weights were seeded, so that "
-    "it does not repeat bit for bit."
+    "it does not repeat bit for bit. The U-Net's second run (unet-longer) began with the weights that the first "
+    "had shipped with, in half precision, and on latents encoded anew."
 )
 READING = """\
 The text encoder and an image encoder learn together by CLIP's contrastive loss, from pictures and captions
@@ -60,7 +61,7 @@ tags:
 
 def stages(recipe: Recipe) -> dict[str, Phase]:
     """The sections of the recipe that are trainings with a loss, in order, by their names."""
-    return {
+    found = {
         "clip-mixed": recipe.clip.mixed,
         "clip-twins": recipe.clip.twins,
         "vae-corners": recipe.vae.corners,
@@ -68,6 +69,7 @@ def stages(recipe: Recipe) -> dict[str, Phase]:
         "decoder": recipe.decoder,
         "unet": recipe.unet,
     }
+    return found | ({"unet-longer": recipe.longer} if recipe.longer else {})
 
 
 def collect(run: Path, recipe: Recipe) -> dict:
@@ -172,7 +174,7 @@ def parameters(weights: Path) -> int:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
 
 
-# The U-Net of the weights that shipped until 2026-11-26: the same network, batch and number of steps.
+# The U-Net of the weights that shipped until 2026-11-26: the same network and batch as unet's.
 FORMER_UNET = "2,915 seconds with two processes on the AMD EPYC's two cores"
 
 
@@ -181,7 +183,7 @@ def on_gpu(training: dict) -> str:
     stages = [name for name, stage in training.items() if stage["machine"]["gpu"]]
     if not stages:
         return ""
-    return f" A GPU trained {' and '.join(stages)}; the U-Net before this one took {FORMER_UNET}."
+    return f" A GPU trained {' and '.join(stages)}; an earlier run of as many steps took {FORMER_UNET}."
 
 
 def files_table(folder: Path) -> str:
