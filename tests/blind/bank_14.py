@@ -12,7 +12,7 @@ BANK = {}
 
 # ---- 14.1
 
-ALL = {"window": 6931, "forgets": 0.003994, "begin": 3.119, "zero": 15.57, "shorter": 0.75}
+ALL = {"window": 6931, "forgets": 0.003994, "begin": 3.119, "zero": 15.57, "line": 0.338, "shorter": 0.75}
 
 
 def but(**changes):
@@ -41,6 +41,11 @@ BANK["14.1"] = {
         but(zero=3.25),
         but(zero=0.52),  # multiplied by the scale
         but(zero=31.1),  # without the halves
+        but(line=0.5),
+        but(line=0.66),
+        but(line=0.25),
+        but(line=0.98),
+        but(line=86.6),  # the sum
         but(shorter=0.5),
         but(shorter=0.87),
         but(shorter=1.33),  # upside down
@@ -407,4 +412,57 @@ BANK["14.9"] = {
         lambda k: (0.5, 0.0 if k < 200 else 1 - 1 / (k - 199)),
         lambda k: (0.7 if k < 200 else 0.5, 0.0 if k < 200 else 1 - 1 / (k - 199)),
     ],
+}
+
+
+# ---- 14.10
+
+
+def share_of(near, far):
+    return float(np.mean(np.asarray(near) < np.asarray(far)))
+
+
+def to_all(painted, others):
+    p, q = painted.double().numpy(), others.double().numpy()
+    return np.sqrt(((p[:, None] - q[None]) ** 2).sum(-1))
+
+
+def fair(painted, trained, twins):
+    k = min(len(trained), len(twins))
+    return share_of(to_all(painted, trained[:k]).min(1), to_all(painted, twins[:k]).min(1))
+
+
+def squared_is_enough(painted, trained, twins):
+    near, far = (to_all(painted, some[: len(twins)]) ** 2 for some in (trained, twins))
+    return share_of(near.min(1), far.min(1))
+
+
+def with_own_twin(painted, trained, twins):
+    near = to_all(painted, trained[: len(twins)])
+    far = to_all(painted, twins)
+    return share_of(near.min(1), far[np.arange(len(far)), near.argmin(1)])
+
+
+def every_kth(painted, trained, twins):
+    return fair(painted, trained[:: max(1, len(trained) // len(twins))], twins)
+
+
+BANK["14.10"] = {
+    "wrong": [
+        with_own_twin,
+        every_kth,
+        lambda p, x, y: share_of(to_all(p, x).min(1), to_all(p, y).min(1)),
+        lambda p, x, y: share_of(to_all(p, x).mean(1), to_all(p, y).mean(1)),
+        lambda p, x, y: share_of(np.median(to_all(p, x[: len(y)]), 1), np.median(to_all(p, y), 1)),
+        lambda p, x, y: share_of(to_all(p, x[: len(y)]).min(1), to_all(p, y).mean(1)),
+        lambda p, x, y: share_of(to_all(p, x[: len(y)]).max(1), to_all(p, y).max(1)),
+        lambda p, x, y: fair(p, y, x),  # the other way round
+        lambda p, x, y: fair(p, x[len(x) - len(y) :], y),
+        lambda p, x, y: round(fair(p, x, y) * len(p)),  # a count
+        lambda p, x, y: 100 * fair(p, x, y),
+        lambda p, x, y: share_of(to_all(x[: len(y)], p).min(1), to_all(y, p).min(1)),  # from the wrong side
+        lambda p, x, y: 0.5,
+        lambda p, x, y: share_of(to_all(p, x).min(1) * len(x) / len(y), to_all(p, y).min(1)),
+    ],
+    "right": [fair, squared_is_enough, lambda p, x, y: np.float64(fair(p, x, y))],
 }

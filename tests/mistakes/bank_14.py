@@ -12,7 +12,7 @@ from minisd.teaching.exercises.ch14 import RUNS, SIGNS
 
 # 14.1
 
-GUESSES = {"window": 6930, "forgets": 0.004, "begin": 3.12, "zero": 15.6, "shorter": 0.75}
+GUESSES = {"window": 6930, "forgets": 0.004, "begin": 3.12, "zero": 15.6, "line": 0.338, "shorter": 0.75}
 
 # 14.2
 
@@ -168,6 +168,36 @@ def slower_later(k):
     return (0.7 if k < 150 else 0.5), 1 - 2 / (k + 2)
 
 
+# 14.10
+
+
+def between(p, q):
+    """All distances, (paintings, others), written out."""
+    return (p[:, None] - q[None]).square().sum(-1).sqrt()
+
+
+def found(near, far):
+    return (near < far).double().mean().item()
+
+
+def one_by_one(painted, trained, twins):
+    hits = 0
+    for row in painted:
+        near = min(float((row - one).norm()) for one in trained[: len(twins)])
+        hits += near < min(float((row - one).norm()) for one in twins)
+    return hits / len(painted)
+
+
+def twin_of_chosen(p, x, y):
+    near, which = between(p, x[: len(y)]).min(1)
+    return found(near, (p - y[which]).norm(dim=1))
+
+
+def picture_of_chosen(p, x, y):
+    far, which = between(p, y).min(1)
+    return found((p - x[which]).norm(dim=1), far)
+
+
 BANK = {
     "14.1": {
         "wrong": [
@@ -181,6 +211,8 @@ BANK = {
             (GUESSES | {"zero": 1}, "How wide are the latents"),
             (GUESSES | {"zero": 3.245}, "Variances add up"),
             (GUESSES | {"zero": 30.1}, "other half of v"),
+            (GUESSES | {"line": 0.5}, "all variances are 1"),
+            (GUESSES | {"line": 0.66}, "what is left"),
             (GUESSES | {"shorter": 0.5}, "all batches share"),
             (GUESSES | {"shorter": 0.87}, "ratio of the lengths"),
         ],
@@ -289,5 +321,21 @@ BANK = {
             (lambda k: (2.0, 0.9), "from 0 to 1"),
         ],
         "right": [half_then_mean, slower_later],
+    },
+    "14.10": {
+        "wrong": [
+            (twin_of_chosen, "what chance gives"),
+            (picture_of_chosen, "turned the unfairness"),
+            (lambda p, x, y: found(between(p, x).amin(1), between(p, y).amin(1)), "Of many"),
+            (lambda p, x, y: found(between(p, x[: len(y)]).mean(1), between(p, y).mean(1)), "can't see it"),
+            (lambda p, x, y: found(between(p, x[: len(y)]).amin(1), between(p, y).mean(1)), "the middle"),
+            (lambda p, x, y: 1 - one_by_one(p, x, y), "nearer to a twin"),
+            (lambda p, x, y: len(p) * one_by_one(p, x, y), "sum over the batch"),
+            (lambda p, x, y: one_by_one(p, x[len(x) - len(y) :], y), "which of the training pictures"),
+        ],
+        "right": [
+            one_by_one,
+            lambda p, x, y: found(between(p, x[: len(y)]).amin(1), between(p, y).amin(1)),
+        ],
     },
 }

@@ -17,7 +17,7 @@ SCALE = 0.18215  # of SD 1.5's latents
 
 @functools.cache
 def measured():
-    """The five numbers, each by following what happens."""
+    """The six numbers, each by following what happens."""
     kept, steps = 1.0, 0
     while kept > 0.5:
         kept, steps = (kept * 0.999 if steps % 10 == 9 else kept), steps + 1
@@ -29,6 +29,7 @@ def measured():
         "forgets": 1 - 0.999**4,
         "begin": float(among_captions + among_pictures) / 2,
         "zero": 0.5 + 0.5 / SCALE**2,
+        "line": (2 * 64 / 65 + 254 * 0.5 / 1.5) / 256,
         "shorter": (1 + 64 / 128) / (1 + 64 / 64),
     }
 
@@ -281,6 +282,58 @@ def deals(rng):
     return [(8, 1000, u[0]), (5, 1000, 0.93), (3, 10, u[2]), (32, 1000, 0.5 + u[3] / 2)]
 
 
+# 14.10
+
+
+def copied(painted, trained, twins):
+    to_trained = torch.cdist(painted, trained[: len(twins)]).amin(1)
+    to_twins = torch.cdist(painted, twins).amin(1)
+    return float((to_trained < to_twins).float().mean())
+
+
+def copied_given(painted, trained, twins):
+    to_trained, which = torch.cdist(painted, trained).min(1)
+    to_twins = (painted - twins[which % len(twins)]).norm(dim=1)
+    return float((to_trained < to_twins).float().mean())
+
+
+def own_twin_alone(painted, trained, twins):
+    return copied_given(painted, trained[: len(twins)], twins)
+
+
+def own_picture_alone(painted, trained, twins):
+    to_twins, which = torch.cdist(painted, twins).min(1)
+    return float(((painted - trained[which]).norm(dim=1) < to_twins).float().mean())
+
+
+def among_more(painted, trained, twins):
+    return float((torch.cdist(painted, trained).amin(1) < torch.cdist(painted, twins).amin(1)).float().mean())
+
+
+def by_means(painted, trained, twins):
+    near, far = (torch.cdist(painted, some).mean(1) for some in (trained[: len(twins)], twins))
+    return float((near < far).float().mean())
+
+
+def nearest_against_mean(painted, trained, twins):
+    near, far = (torch.cdist(painted, some) for some in (trained[: len(twins)], twins))
+    return float((near.amin(1) < far.mean(1)).float().mean())
+
+
+def collections(rng):
+    """Paintings of which some are copies, with more training pictures than twins."""
+
+    def case(n, m, k, wide):
+        trained, twins = (torch.randn(count, wide, generator=rng) for count in (m, k))
+        fresh = torch.randn(n, wide, generator=rng)
+        copies = trained[torch.randint(m, (n // 3,), generator=rng)] + 0.4 * torch.randn(
+            n // 3, wide, generator=rng
+        )
+        return torch.cat([fresh, copies]), trained, twins
+
+    return [case(60, 40, 16, 4), case(40, 90, 12, 6), case(45, 12, 9, 3)]
+
+
 # 14.9
 
 CURVATURES = np.array([1.0, 0.1, 0.01])
@@ -363,6 +416,14 @@ EXERCISES = [
             Mistake(
                 lambda: {"zero": 1 / SCALE**2},
                 "That is the variance of the latents. The other half of v's is the noise.",
+            ),
+            Mistake(
+                lambda: {"line": 0.5},
+                "That is the loss if all variances are 1. Take the loss along each axis, then the mean.",
+            ),
+            Mistake(
+                lambda: {"line": 1 - (2 * 64 / 65 + 254 * 0.5 / 1.5) / 256},
+                "That is the share of the noise that is found. The loss is what is left.",
             ),
             Mistake(
                 lambda: {"shorter": 0.5},
@@ -639,6 +700,48 @@ EXERCISES = [
                 None,
                 "Most of it is noise. Near the end a longer memory, or a lower rate, would quiet it.",
                 seen=lambda answer, cases: outcome_of(answer)[1] >= outcome_of(answer)[0],
+            ),
+        ),
+    ),
+    FindTheBug(
+        number="14.10",
+        name="copied",
+        section="14.11",
+        minutes=15,
+        right=copied,
+        cases=collections,
+        given=copied_given,
+        mistakes=(
+            Mistake(
+                own_twin_alone,
+                "Equally many on both sides now. But on one side the nearest is chosen, and on the other you "
+                "take what chance gives: the twin of the chosen one.",
+            ),
+            Mistake(
+                own_picture_alone,
+                "You turned the unfairness round: now only the twins may choose the nearest.",
+            ),
+            Mistake(
+                among_more,
+                "Both sides choose their nearest now. Of many, the nearest is nearer than of few: how many "
+                "are there on each side?",
+            ),
+            Mistake(by_means, "A copy is near to one picture. In a mean over all of them you can't see it."),
+            Mistake(
+                nearest_against_mean, "You compare the nearest of one side with the middle of the other."
+            ),
+            Mistake(
+                lambda painted, trained, twins: 1 - copied(painted, trained, twins),
+                "That is the share of the paintings that are nearer to a twin.",
+            ),
+            Mistake(
+                lambda painted, trained, twins: 100 * copied(painted, trained, twins),
+                "In percent, or a count? It should be a share, from 0 to 1.",
+                seen=lambda answer, cases: any(answer(*case) > 1 for case in cases),
+            ),
+            Mistake(
+                lambda painted, trained, twins: copied(painted, trained[-len(twins) :], twins),
+                "As many on both sides, but other scenes: which of the training pictures have a twin?",
             ),
         ),
     ),
