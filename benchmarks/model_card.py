@@ -33,8 +33,7 @@ COMMANDS = {
 # True of the weights that ship since 0.1.0; goes when the autoencoder is trained again.
 UNSEEDED = (
     "The autoencoder's first phase (vae-corners) was started before its first weights were seeded, so that "
-    "it does not repeat bit for bit. The U-Net's second run (unet-longer) began with the weights that the first "
-    "had shipped with, in half precision, and on latents encoded anew."
+    "it does not repeat bit for bit."
 )
 READING = """\
 The text encoder and an image encoder learn together by CLIP's contrastive loss, from pictures and captions

@@ -718,7 +718,9 @@ def test_the_u_net_is_not_trained_before_what_only_the_export_needs(finished, tm
         Training(recipe, tmp_path / "run", device="cpu").train(*STAGES["unet"])
 
 
-def test_the_u_net_s_second_run_goes_on_from_the_average_of_the_first(finished, tmp_path, recipe, monkeypatch):
+def test_the_u_net_s_second_run_goes_on_from_the_average_of_the_first(
+    finished, tmp_path, recipe, monkeypatch
+):
     shutil.copytree(finished, tmp_path / "run")
     first = Training(recipe, tmp_path / "run", device="cpu").open_unet().state_dict()
     longer = Phase(steps=3, batch_size=2, learning_rate_peak=1e-12, muon_peak=1e-12)
