@@ -2,6 +2,7 @@
 
     python benchmarks/doors.py     trains what doors.json does not hold yet, and writes it and doors.md
 
+doors.npz holds the weights of one of the networks, which section 12.9 begins with.
 It runs the chapter's own cells, those with the tag "doors", so that the numbers are the chapter's.
 """
 
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from common import HERE, table, write_text
@@ -27,6 +28,7 @@ SLIPS: dict[tuple[str, str], dict[str, Any]] = {  # what is trained besides, wit
     ("map", "concatenation, noised"): {"spoil": "noised_too"},
 }
 SEEDS_OF_SLIPS = 3
+BASE = "words, cross-attention"  # whose weights after most steps, seed 0, are kept
 Found = tuple[Tensor, Tensor, Tensor]
 SHOWN = 4  # strips of each of the nine, seed 0 and most steps, that are kept as pictures
 
@@ -40,14 +42,12 @@ def cells_of_the_chapter() -> dict[str, Any]:
     return names
 
 
-def examined(
-    names: dict[str, Any], kind: str, door: str, seed: int, steps: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One training, and what 100 strips were told, the true ones and the painted ones."""
+def one(names: dict[str, Any], kind: str, door: str, seed: int, steps: int) -> tuple[nn.ModuleList, Found]:
+    """One training: what was trained; and what 100 strips were told, the true ones and the painted ones."""
     more = dict(SLIPS.get((kind, door), {}))
     spoil = {"spoil": names[more.pop("spoil")]} if "spoil" in more else {}
     net, given = names["trained"](kind, door.split(",")[0], seed, steps, **spoil, **more)
-    return names["examined"](net, given, seed, **spoil)
+    return nn.ModuleList([net, given]), names["examined"](net, given, seed, **spoil)
 
 
 def scored(names: dict[str, Any], kind: str, told: Tensor, true: Tensor, made: Tensor) -> dict[str, float]:
@@ -110,9 +110,9 @@ def as_text(results: dict[str, Any]) -> str:
 
 OUTCOMES = ("two right", "two exchanged", "two doubled", "two foreign")
 INTRODUCTION = """Written by `python benchmarks/doors.py`, which runs the cells of chapter 12. \
-*Right*: the share of 100 strips with both sides as told. *Two ...*: the strips with two different digits, by \
-what they show: both as told, both with the sides exchanged, one of the two on both sides, or on at least one \
-side something that was not told."""
+*Right*: the share of 100 strips with both sides as told. *Two ...*: the strips with two different digits, \
+by what they show: both as told, both with the sides exchanged, one of the two on both sides, or on at least \
+one side something that was not told."""
 
 
 def main() -> None:
@@ -138,10 +138,15 @@ def main() -> None:
         show = (steps, seed) == (most, 0)
         if len(runs) > seed and not (show and name not in results["shown"]):
             continue
-        found = examined(names, kind, door, seed, steps)
+        trained, found = one(names, kind, door, seed, steps)
         runs[seed:] = [scored(names, kind, *found), *runs[seed + 1 :]]
         if show:
             results["shown"][name] = kept(names, kind, *found)
+            if name == BASE:
+                weights = {
+                    key: value.numpy().astype(np.float16) for key, value in trained.state_dict().items()
+                }
+                np.savez_compressed(HERE / "doors.npz", **weights)
         write_json(results, path)
     write_text(as_text(results), HERE / "doors.md")
 
