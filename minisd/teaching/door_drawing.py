@@ -295,7 +295,7 @@ def as_read(found: Sequence[int], told: Sequence[int]) -> str:
 
 
 def nine(shown: Mapping[str, Mapping[str, Any]], kinds: Sequence[str], of_doors: Sequence[str]) -> list[Axes]:
-    """Strips painted under each door, as benchmarks/doors.py keeps them: {"kind, door": {"told", "true", ...}}.
+    """Strips painted under each door, {"kind, door": ...} as benchmarks/doors.py keeps them.
 
     A block for each kind; columns: what was told, a real strip of it, and what was painted under each door,
     with what the reader sees in it.
@@ -333,9 +333,7 @@ def nine(shown: Mapping[str, Mapping[str, Any]], kinds: Sequence[str], of_doors:
 def strip_rows(rows: Mapping[str, Sequence[Any]], verdicts: Mapping[str, Sequence[str]]) -> list[Axes]:
     """Strips in named rows, a text under each."""
     count = len(next(iter(rows.values())))
-    figure, grid = plt.subplots(
-        len(rows), count, figsize=(1.5 + 1.3 * count, 0.86 * len(rows)), squeeze=False
-    )
+    _, grid = plt.subplots(len(rows), count, figsize=(1.5 + 1.3 * count, 0.86 * len(rows)), squeeze=False)
     for (name, strips), line in zip(rows.items(), grid):
         for i, (axes, strip) in enumerate(zip(line, strips)):
             show_picture(axes, strip)
