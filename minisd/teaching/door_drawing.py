@@ -14,7 +14,7 @@ from ..controlnet import ControlNet
 from ..unet import UNet
 from .drawings import Point, arrow, box, canvas
 from .palette import INK, PAPER, as_array, numbers, panels, show_picture
-from .plots import heat
+from .plots import curves, heat
 from .u_drawing import Box, watch
 
 HIGH, WIDE = 0.34, 1.62
@@ -82,7 +82,8 @@ def part(axes: Axes, corner: Point, one: Box) -> None:
         axes.text(corner[0] + WIDE / 2, corner[1] + y, words, **look)
     numbers_of = [1] if kind == 0 else [2, 3][:kind] if kind > 0 else []
     for i, number in enumerate(numbers_of):
-        sign(axes, (corner[0] + WIDE - 0.13 - 0.23 * i, corner[1] + HIGH), number, radius=0.1)
+        place = (corner[0] + WIDE - 0.08 - 0.23 * (len(numbers_of) - 1 - i), corner[1] + HIGH + 0.05)
+        sign(axes, place, number, radius=0.1)
 
 
 def entrances(axes: Axes, unet: UNet, inputs: tuple[Any, ...], first: Point, last: Point, low: Point) -> None:
@@ -540,26 +541,44 @@ def triangle(without: float, with_c: float, axes: Axes | None = None) -> Axes:
     return axes
 
 
+def worths(levels: Sequence[int], saved: Mapping[str, Sequence[Any]]) -> Axes:
+    """What conditions save, in per cent of the loss, at each noise level: the mean of the pictures' shares,
+    with its 95 % interval. saved: {condition: [a tensor of shares, for each level]}.
+    """
+    (axes,) = panels(1, width=7.0, height=3.3)
+    axes.set(xlabel="timestep t (noise grows to the right)", ylabel="% of the loss that it saves")
+    axes.set(xlim=(60, 1010))
+    found = {name: [interval_of(numbers(one)) for one in lists] for name, lists in saved.items()}
+    curves(axes, levels, {name: [100 * m for m, _, _ in of] for name, of in found.items()}, marker="o")
+    for i, of in enumerate(found.values()):
+        x = [level + 9 * (i - 1) for level in levels]
+        low, high = ([100 * one[k] for one in of] for k in (1, 2))
+        axes.vlines(x, low, high, color="0.45", linewidth=1.2, linestyle="-")
+    axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
+    return axes
+
+
 def four_ways(
     picture: Any, sentence: str, plans: Mapping[str, Any], vector: Any, painted: Sequence[Any]
 ) -> list[Axes]:
     """A picture, the four descriptions of it, and below each what was painted from it."""
     heads = ("the picture", "its caption", "caption and map", "caption and outlines", "its vector")
-    _, grid = plt.subplots(2, 5, figsize=(9.0, 3.9))
-    for axes, head in zip(grid[0], heads):
-        axes.set_title(head, fontsize=10)
-    for axes in grid.flat:
+    _, (above, *grid) = plt.subplots(3, 5, figsize=(9.0, 4.1), height_ratios=[0.1, 1, 1])
+    for axes, head in zip(above, heads):
+        axes.axis("off")
+        axes.text(0.5, 0, head, ha="center", va="center", fontsize=10, color=INK)
+    for axes in (*grid[0], *grid[1]):
         axes.axis("off")
         axes.set_box_aspect(1)
     words = sentence.split()
     lines = [" ".join(words[i : i + 3]) for i in range(0, len(words), 3)]
-    grid[0, 1].text(0.5, 0.5, "\n".join(lines), ha="center", va="center", fontsize=9.5, color=INK)
-    for axes, shown in zip((grid[0, 0], *grid[0, 2:4]), (picture, *plans.values())):
+    grid[0][1].text(0.5, 0.5, "\n".join(lines), ha="center", va="center", fontsize=9.5, color=INK)
+    for axes, shown in zip((grid[0][0], *grid[0][2:4]), (picture, *plans.values())):
         show_picture(axes, shown)
-    grid[0, 4].bar(range(numbers(vector).size), numbers(vector).flatten(), color=INK, width=1.0)
-    for axes, shown in zip(grid[1, 1:], painted):
+    grid[0][4].bar(range(numbers(vector).size), numbers(vector).flatten(), color=INK, width=1.0)
+    for axes, shown in zip(grid[1][1:], painted):
         show_picture(axes, shown)
-    grid[1, 0].text(
+    grid[1][0].text(
         0.9,
         0.5,
         "painted from\nthe description,\nalways with\nthe same noise:",
@@ -568,7 +587,7 @@ def four_ways(
         fontsize=10,
         color=INK,
     )
-    return list(grid.flat)
+    return [*grid[0], *grid[1]]
 
 
 def resized(pictures: Mapping[str, Any], marked: np.ndarray, at: int) -> list[Axes]:
