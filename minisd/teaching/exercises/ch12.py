@@ -634,8 +634,7 @@ EXERCISES = [
             ),
             Mistake(
                 hint_but(best=lambda ab, s: 0.0),
-                "Both losses are right. At ab = 0 the worth is largest in units of the picture; asked is that in "
-                "loss.",
+                "Both losses are right. At ab = 0 the worth in pictures is largest; asked is that in loss.",
             ),
             Mistake(
                 None,
@@ -651,8 +650,7 @@ EXERCISES = [
             ),
             Mistake(
                 None,
-                "Begin with the loss without c: (12.7) has the error of x_0 for one look. What is SNR in terms of "
-                "ab?",
+                "Begin with the loss without c: (12.7) has the error of x_0 for one look. What is SNR in ab?",
                 seen=has_wrong(0),
             ),
         ),
