@@ -554,7 +554,8 @@ def worths(levels: Sequence[int], saved: Mapping[str, Sequence[Any]]) -> Axes:
         x = [level + 9 * (i - 1) for level in levels]
         low, high = ([100 * one[k] for one in of] for k in (1, 2))
         axes.vlines(x, low, high, color="0.45", linewidth=1.2, linestyle="-")
-    axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
+    ends = [100 * end for of in found.values() for one in of for end in one]
+    axes.set_ylim(min(0, *ends), 1.03 * max(ends))
     return axes
 
 
