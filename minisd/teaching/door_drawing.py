@@ -549,13 +549,13 @@ def worths(levels: Sequence[int], saved: Mapping[str, Sequence[Any]]) -> Axes:
     axes.set(xlabel="timestep t (noise grows to the right)", ylabel="% of the loss that it saves")
     axes.set(xlim=(60, 1010))
     found = {name: [interval_of(numbers(one)) for one in lists] for name, lists in saved.items()}
+    ends = [100 * end for of in found.values() for one in of for end in one]
+    axes.set_ylim(min(0, *ends), 1.03 * max(ends))
     curves(axes, levels, {name: [100 * m for m, _, _ in of] for name, of in found.items()}, marker="o")
     for i, of in enumerate(found.values()):
         x = [level + 9 * (i - 1) for level in levels]
         low, high = ([100 * one[k] for one in of] for k in (1, 2))
         axes.vlines(x, low, high, color="0.45", linewidth=1.2, linestyle="-")
-    ends = [100 * end for of in found.values() for one in of for end in one]
-    axes.set_ylim(min(0, *ends), 1.03 * max(ends))
     return axes
 
 
