@@ -304,7 +304,7 @@ def nine(shown: Mapping[str, Mapping[str, Any]], kinds: Sequence[str], of_doors:
     count = len(shown[f"{kinds[0]}, {of_doors[0]}"]["told"])
     rows = len(kinds) * count + len(kinds) - 1
     heights = ([1.0] * count + [0.25]) * (len(kinds) - 1) + [1.0] * count
-    figure, grid = plt.subplots(rows, 9, figsize=(9.4, 0.5 * rows), squeeze=False)
+    figure, grid = plt.subplots(rows, 9, figsize=(9.4, 0.47 * rows), squeeze=False)
     grid[0, 0].get_gridspec().set_height_ratios(heights)
     grid[0, 0].get_gridspec().set_width_ratios([0.5, 1.05, 1.0, *[1.0, 0.55] * 3])
     figure.set_layout_engine("constrained", h_pad=0.01, w_pad=0.01, hspace=0.02, wspace=0.01)
