@@ -334,7 +334,7 @@ def nine(shown: Mapping[str, Mapping[str, Any]], kinds: Sequence[str], of_doors:
 def strip_rows(rows: Mapping[str, Sequence[Any]], verdicts: Mapping[str, Sequence[str]]) -> list[Axes]:
     """Strips in named rows, a text under each."""
     count = len(next(iter(rows.values())))
-    _, grid = plt.subplots(len(rows), count, figsize=(1.5 + 1.3 * count, 0.86 * len(rows)), squeeze=False)
+    _, grid = plt.subplots(len(rows), count, figsize=(1.5 + 1.3 * count, 0.76 * len(rows)), squeeze=False)
     for (name, strips), line in zip(rows.items(), grid):
         for i, (axes, strip) in enumerate(zip(line, strips)):
             show_picture(axes, strip)
