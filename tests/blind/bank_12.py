@@ -62,49 +62,10 @@ BANK["12.1"] = {
 
 # ---- 12.2
 
-w, n = sympy.symbols("w n", positive=True)
-SKIPS = [w, *[w] * 0]
-
-
-def z(width):
-    return width * width + width
-
-
-FULL = z(w) + (n + 1) * z(w) + (n + 1) * z(2 * w) + (n + 1) * z(4 * w) + n * z(4 * w) + z(4 * w)
-
-BANK["12.2"] = {
-    "wrong": [
-        FULL - z(w),  # without conv_in's
-        FULL - z(4 * w),  # without the middle
-        FULL - z(w) - z(4 * w),
-        FULL + z(4 * w),  # the lowest halves, too
-        n * (z(w) + z(2 * w) + 2 * z(4 * w)) + z(w) + z(4 * w),  # without the halvings
-        37 * n * w**2 + 38 * w**2,  # without biases
-        9 * (37 * n + 38) * w**2 + (11 * n + 12) * w,  # 3 x 3
-        FULL / 2,
-        z(w) + 3 * (n + 1) * z(w) + n * z(w) + z(w),  # one width
-        z(w) + (n + 1) * (z(w) + z(2 * w) + z(4 * w)) + n * z(8 * w) + z(8 * w),  # four doublings
-        (37 * n + 38) * w**2 + w,  # one bias for all
-        (n + 1) * (z(w) + z(2 * w) + 2 * z(4 * w)),  # as if the middle were a halving, and conv_in's none
-        2 * FULL,
-        z(w) + n * z(w) + n * z(2 * w) + 2 * n * z(4 * w),
-    ],
-    "right": [
-        FULL,
-        sympy.expand(FULL),
-        w * ((37 * n + 38) * w + 11 * n + 12),
-        sympy.factor(FULL),
-        z(w) * (n + 2) + z(2 * w) * (n + 1) + z(4 * w) * (2 * n + 2),
-    ],
-}
-
-
-# ---- 12.3
-
 a, d, e = sympy.symbols("a d e", positive=True)
 AND = (a - d) * (a - e)
 
-BANK["12.3"] = {
+BANK["12.2"] = {
     "wrong": [
         AND / a**2,
         AND / (2 * a**2),
@@ -131,7 +92,94 @@ BANK["12.3"] = {
 }
 
 
+# ---- 12.3
+
+
+def blocks(sketch, size):
+    return rearrange(sketch.float(), "(h i) (w j) -> h w (i j)", h=size, w=size)
+
+
+def out(lines):
+    return lines.float()[None, None].expand(1, 3, -1, -1).contiguous()
+
+
+BANK["12.3"] = {
+    "wrong": [
+        lambda sketch, size: out(blocks(sketch, size).mean(-1) < 128),
+        lambda sketch, size: out(blocks(sketch, size).amin(-1) >= 128),
+        lambda sketch, size: 2 * out(blocks(sketch, size).amin(-1) < 128) - 1,
+        lambda sketch, size: out(blocks(sketch, size).mean(-1) >= 128),
+        lambda sketch, size: 2 * out(blocks(sketch, size).mean(-1) < 128) - 1,
+        lambda sketch, size: 2 * out(blocks(sketch, size).amin(-1) >= 128) - 1,
+        lambda sketch, size: out(blocks(sketch, size).amax(-1) < 128),
+        lambda sketch, size: out(blocks(sketch, size)[..., 0] < 128),
+        lambda sketch, size: out(blocks(sketch, size).median(-1).values < 128),
+        lambda sketch, size: 255 * out(blocks(sketch, size).amin(-1) < 128),
+        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 128)[:, :1],
+        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 128)[0],
+        lambda sketch, size: out(1 - blocks(sketch, size).amin(-1) / 255),  # grey lines
+        lambda sketch, size: out(1 - blocks(sketch, size).mean(-1) / 255),
+        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 255),
+        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 50),
+        lambda sketch, size: out(blocks(sketch, size).mean(-1) < 200),
+        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 128).transpose(2, 3),
+        lambda sketch, size: out(sketch < 128),  # not made smaller
+        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 128).bool(),
+        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 128).permute(0, 2, 3, 1),
+    ],
+    "right": [
+        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 128),
+        lambda sketch, size: out((blocks(sketch, size) < 128).any(-1)),
+        lambda sketch, size: F.adaptive_max_pool2d((sketch < 128).float()[None, None], size).repeat(
+            1, 3, 1, 1
+        ),
+        lambda sketch, size: out(1 - (blocks(sketch, size).amin(-1) >= 128).float()),
+        lambda sketch, size: out((blocks(sketch, size) < 128).float().amax(-1)),
+    ],
+}
+
+
 # ---- 12.4
+
+ab, s = sympy.symbols("ab s", positive=True)
+q = ab / (1 - ab)  # signal to noise
+PLAIN, HINTED = ab, ab * s**2 / (s**2 + 1 - ab)
+TOP = 1 + s**2 - s * sympy.sqrt(1 + s**2)
+
+BANK["12.4"] = {
+    "wrong": [
+        (1 - ab, s**2 * (1 - ab) / (s**2 + 1 - ab), 1 - s),  # of x_0
+        (1 - ab, HINTED, TOP),
+        (sympy.Integer(1), HINTED, TOP),
+        (sympy.sqrt(ab), HINTED, TOP),
+        (PLAIN, q / (q + 1 / s**2), TOP),  # without the prior
+        (PLAIN, q / (1 + q + 1 / s), TOP),
+        (PLAIN, q / (1 + q + s**2), TOP),
+        (PLAIN, q / (1 + 2 * q), TOP),
+        (PLAIN, s**2 * (1 - ab) / (s**2 + 1 - ab), TOP),
+        (PLAIN, PLAIN - HINTED, TOP),  # the worth itself
+        (PLAIN, PLAIN * s**2 / (1 + s**2), TOP),
+        (PLAIN, sympy.Integer(0), TOP),  # as if c were clean
+        (PLAIN, HINTED, 1 - TOP),
+        (PLAIN, HINTED, 1 + s**2 + s * sympy.sqrt(1 + s**2)),
+        (PLAIN, HINTED, sympy.Rational(1, 2)),
+        (PLAIN, HINTED, sympy.Integer(0)),
+        (PLAIN, HINTED, sympy.Integer(1)),
+        (PLAIN, HINTED, (1 + s**2) / 2),
+        (PLAIN, HINTED),
+        (HINTED, PLAIN, TOP),
+        HINTED,
+    ],
+    "right": [
+        (PLAIN, HINTED, TOP),
+        [PLAIN, HINTED, TOP],
+        (q / (1 + q), sympy.simplify(q / (1 + q + 1 / s**2)), sympy.expand(TOP)),
+        (ab, ab / (1 + (1 - ab) / s**2), 1 - s * (sympy.sqrt(1 + s**2) - s)),
+    ],
+}
+
+
+# ---- 12.5
 
 
 def of(more, order="behind"):
@@ -180,7 +228,7 @@ def in_place(kernel, W):
     return new
 
 
-BANK["12.4"] = {
+BANK["12.5"] = {
     "wrong": [
         of(spread),
         of(full),
@@ -204,15 +252,15 @@ BANK["12.4"] = {
 }
 
 
-# ---- 12.5
+# ---- 12.6
 
 STEPS = {
     "middle": 1,
     "copy": 2,
-    "last": 2,
+    "entrance": 2,
     "first": 3,
-    "first, last one Gaussian": 2,
-    "first, those behind Gaussian": 2,
+    "first, entrance Gaussian": 2,
+    "first, exits Gaussian": 2,
     "pair, weight": 0,
     "pair, bias": 1,
 }
@@ -222,36 +270,36 @@ def step(name, value):
     return STEPS | {name: value}
 
 
-BANK["12.5"] = {
+BANK["12.6"] = {
     "wrong": [
         step("middle", 0),
         step("middle", 2),
         step("copy", 1),
         step("copy", 3),
         step("copy", 0),
-        step("last", 1),
-        step("last", 3),
+        step("entrance", 1),
+        step("entrance", 3),
         step("first", 1),
         step("first", 2),
         step("first", 4),
         step("first", 0),
-        step("first, last one Gaussian", 1),
-        step("first, last one Gaussian", 3),
-        step("first, those behind Gaussian", 1),
-        step("first, those behind Gaussian", 3),
+        step("first, entrance Gaussian", 1),
+        step("first, entrance Gaussian", 3),
+        step("first, exits Gaussian", 1),
+        step("first, exits Gaussian", 3),
         step("pair, weight", 1),
         step("pair, weight", 2),
         step("pair, weight", 3),
         step("pair, bias", 0),
         step("pair, bias", 2),
-        STEPS | {"copy": 1, "last": 1, "first": 2},  # one step too early everywhere
-        STEPS | {"first": 2, "first, last one Gaussian": 1, "first, those behind Gaussian": 1},
+        STEPS | {"copy": 1, "entrance": 1, "first": 2},  # one step too early everywhere
+        STEPS | {"first": 2, "first, entrance Gaussian": 1, "first, exits Gaussian": 1},
     ],
     "right": [STEPS, {name: float(value) for name, value in STEPS.items()}, list(STEPS.values())],
 }
 
 
-# ---- 12.6
+# ---- 12.7
 
 
 def planes_of(labels, kinds):
@@ -359,7 +407,7 @@ def picture_by_picture(z0, labels, add_noise, dropped, kinds):
     return torch.cat([add_noise(z0), torch.stack(planes)], dim=1)
 
 
-BANK["12.6"] = {
+BANK["12.7"] = {
     "wrong": [
         made(noise="both"),
         made(drop=all_of_them),
@@ -388,53 +436,6 @@ BANK["12.6"] = {
         made(resized("nearest"), all_of_them),
     ],
     "right": [made(), made(pooled), made(reduced, by_product), dropped_before_averaging, picture_by_picture],
-}
-
-
-# ---- 12.7
-
-
-def blocks(sketch, size):
-    return rearrange(sketch.float(), "(h i) (w j) -> h w (i j)", h=size, w=size)
-
-
-def out(lines):
-    return lines.float()[None, None].expand(1, 3, -1, -1).contiguous()
-
-
-BANK["12.7"] = {
-    "wrong": [
-        lambda sketch, size: out(blocks(sketch, size).mean(-1) < 128),
-        lambda sketch, size: out(blocks(sketch, size).amin(-1) >= 128),
-        lambda sketch, size: 2 * out(blocks(sketch, size).amin(-1) < 128) - 1,
-        lambda sketch, size: out(blocks(sketch, size).mean(-1) >= 128),
-        lambda sketch, size: 2 * out(blocks(sketch, size).mean(-1) < 128) - 1,
-        lambda sketch, size: 2 * out(blocks(sketch, size).amin(-1) >= 128) - 1,
-        lambda sketch, size: out(blocks(sketch, size).amax(-1) < 128),
-        lambda sketch, size: out(blocks(sketch, size)[..., 0] < 128),
-        lambda sketch, size: out(blocks(sketch, size).median(-1).values < 128),
-        lambda sketch, size: 255 * out(blocks(sketch, size).amin(-1) < 128),
-        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 128)[:, :1],
-        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 128)[0],
-        lambda sketch, size: out(1 - blocks(sketch, size).amin(-1) / 255),  # grey lines
-        lambda sketch, size: out(1 - blocks(sketch, size).mean(-1) / 255),
-        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 255),
-        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 50),
-        lambda sketch, size: out(blocks(sketch, size).mean(-1) < 200),
-        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 128).transpose(2, 3),
-        lambda sketch, size: out(sketch < 128),  # not made smaller
-        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 128).bool(),
-        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 128).permute(0, 2, 3, 1),
-    ],
-    "right": [
-        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 128),
-        lambda sketch, size: out((blocks(sketch, size) < 128).any(-1)),
-        lambda sketch, size: F.adaptive_max_pool2d((sketch < 128).float()[None, None], size).repeat(
-            1, 3, 1, 1
-        ),
-        lambda sketch, size: out(1 - (blocks(sketch, size).amin(-1) >= 128).float()),
-        lambda sketch, size: out((blocks(sketch, size) < 128).float().amax(-1)),
-    ],
 }
 
 

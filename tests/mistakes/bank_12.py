@@ -13,24 +13,42 @@ COSTS = {"calls": 24, "work": 1.12, "tensors": 13, "parameters": 31_680, "number
 
 # 12.2
 
-w, n = sympy.symbols("w n", positive=True)
-
-
-def conv(width, kernel=1, bias=1):
-    return kernel * width**2 + bias * width
-
-
-def levels(more=1, last=0, **of):
-    three = sum((n + more) * conv(width, **of) for width in (w, 2 * w, 4 * w))
-    return three + (n + last) * conv(4 * w, **of)
-
-
-# 12.3
-
 a, d, e = sympy.symbols("a d e", positive=True)
 common = (a - d) * (a - e)
 
+# 12.3
+
+
+def scanned(pool="min", paper=False, threshold=128, into=lambda x: x):
+    def answer(sketch, size):
+        x = sketch.float()[None, None]
+        k = x.shape[-1] // size
+        small = {
+            "min": lambda: -F.max_pool2d(-x, k),
+            "mean": lambda: F.avg_pool2d(x, k),
+            "max": lambda: F.max_pool2d(x, k),
+            "one": lambda: x[..., ::k, ::k],
+        }[pool]()
+        lines = (small >= threshold) if paper else (small < threshold)
+        return into(lines.float().repeat(1, 3, 1, 1))
+
+    return answer
+
+
+def any_dark(sketch, size):
+    k = len(sketch) // size
+    dark = (sketch < 128).unflatten(1, (size, k)).unflatten(0, (size, k)).any(dim=3).any(dim=1)
+    return dark.float()[None, None].repeat(1, 3, 1, 1)
+
+
 # 12.4
+
+ab, s = sympy.symbols("ab s", positive=True)
+snr = ab / (1 - ab)
+UNTOLD, TOLD = ab, ab * s**2 / (s**2 + 1 - ab)
+BEST = 1 + s**2 - s * sympy.sqrt(1 + s**2)
+
+# 12.5
 
 
 def by_padding(kernel, W):
@@ -83,20 +101,20 @@ def centre_too_weak(kernel, W):
     return by_padding(kernel, torch.cat([W / kernel.shape[-1] ** 2], 1))
 
 
-# 12.5
+# 12.6
 
 STEPS = {
     "middle": 1,
     "copy": 2,
-    "last": 2,
+    "entrance": 2,
     "first": 3,
-    "first, last one Gaussian": 2,
-    "first, those behind Gaussian": 2,
+    "first, entrance Gaussian": 2,
+    "first, exits Gaussian": 2,
     "pair, weight": 0,
     "pair, bias": 1,
 }
 
-# 12.6
+# 12.7
 
 
 def prepared(shrink, drop="each", noise="latents"):
@@ -145,31 +163,6 @@ def between_four(labels, high, wide, kinds):
 
 def winner(labels, high, wide, kinds):
     return hot(shares(labels, high, wide, kinds).argmax(1), kinds)
-
-
-# 12.7
-
-
-def scanned(pool="min", paper=False, threshold=128, into=lambda x: x):
-    def answer(sketch, size):
-        x = sketch.float()[None, None]
-        k = x.shape[-1] // size
-        small = {
-            "min": lambda: -F.max_pool2d(-x, k),
-            "mean": lambda: F.avg_pool2d(x, k),
-            "max": lambda: F.max_pool2d(x, k),
-            "one": lambda: x[..., ::k, ::k],
-        }[pool]()
-        lines = (small >= threshold) if paper else (small < threshold)
-        return into(lines.float().repeat(1, 3, 1, 1))
-
-    return answer
-
-
-def any_dark(sketch, size):
-    k = len(sketch) // size
-    dark = (sketch < 128).unflatten(1, (size, k)).unflatten(0, (size, k)).any(dim=3).any(dim=1)
-    return dark.float()[None, None].repeat(1, 3, 1, 1)
 
 
 # 12.8
@@ -246,23 +239,6 @@ BANK = {
     },
     "12.2": {
         "wrong": [
-            (conv(w, bias=0) + levels(bias=0) + conv(4 * w, bias=0), "Right for the weights"),
-            (levels() + conv(4 * w), "the first of all"),
-            (conv(w) + levels(), "The middle has a zero convolution"),
-            (conv(w) + levels(last=1) + conv(4 * w), "leaves one skip less"),
-            (conv(w) + levels(more=0) + conv(4 * w), "its halving leaves one, too"),
-            (conv(w, 9) + levels(kernel=9) + conv(4 * w, 9), "not of 3 x 3"),
-            (levels(), "at the beginning and at the end"),
-            ((4 * n + 5) * conv(w), "how many convolutions more"),
-            (conv(w) + levels() + conv(4 * w) + conv(2 * w), "when a level has no layer"),
-        ],
-        "right": [
-            conv(w) + levels() + conv(4 * w),
-            sympy.expand(w**2 * (37 * n + 38) + w * (11 * n + 12)),
-        ],
-    },
-    "12.3": {
-        "wrong": [
             (common / a**2, "larger than one square"),
             (common / (2 * a**2), "count their common part twice"),
             ((a**2 - d * e) / (a**2 + d * e), "more than a corner"),
@@ -273,7 +249,46 @@ BANK = {
         ],
         "right": [common / (2 * a**2 - common), 1 / (2 * a**2 / common - 1)],
     },
+    "12.3": {
+        "wrong": [
+            (scanned("mean", paper=True), "Still the paper is drawn"),
+            (scanned("mean", into=lambda x: 2 * x - 1), "if they are thick"),
+            (scanned(paper=True, into=lambda x: 2 * x - 1), "black stands for -1"),
+            (scanned("mean"), "Thin lines get lost"),
+            (scanned(paper=True), "the other way round"),
+            (scanned(into=lambda x: 2 * x - 1), "Black is -1"),
+            (scanned("max"), "only if all of its pixels are dark"),
+            (scanned("one"), "one pixel of every block"),
+            (scanned("mean", threshold=255), "grain of the paper"),
+            (scanned(into=lambda x: 255 * x), "White is 255"),
+            (scanned(into=lambda x: x[:, :1]), "three colours"),
+            (scanned(into=lambda x: 0.8 * x), "Yours has greys"),
+        ],
+        "right": [scanned(), any_dark],
+    },
     "12.4": {
+        "wrong": [
+            ((1 - ab, s**2 * (1 - ab) / (s**2 + 1 - ab), sympy.Integer(0)), "the least error of x_0"),
+            ((1 - ab, TOLD, BEST), "the least error of x_0"),
+            ((sympy.Integer(1), TOLD, BEST), "not even looked at x_t"),
+            ((UNTOLD, snr / (snr + 1 / s**2), BEST), "The third is missing"),
+            ((UNTOLD, snr / (1 + snr + 1 / s), BEST), "s is a deviation"),
+            ((UNTOLD, snr / (1 + 2 * snr), BEST), "the noised condition of (12.7)"),
+            ((UNTOLD, 1 / (1 + snr + 1 / s**2), BEST), "compare like with"),
+            ((UNTOLD, TOLD, 1 - BEST), "1 - ab instead of ab"),
+            ((UNTOLD, TOLD, 2 * (1 + s**2) - BEST), "larger than 1"),
+            ((UNTOLD, TOLD, sympy.Rational(1, 2)), "a very poor hint"),
+            ((UNTOLD, TOLD, sympy.Integer(0)), "asked is that in loss"),
+            ((UNTOLD, TOLD, s / (1 + s)), "Is the slope of their difference zero"),
+            ((UNTOLD, TOLD / 2, BEST), "add up the precisions"),
+            ((snr, TOLD, BEST), "Begin with the loss without c"),
+        ],
+        "right": [
+            (UNTOLD, TOLD, BEST),
+            (snr / (1 + snr), snr / (1 + snr + 1 / s**2), 1 - s * (sympy.sqrt(1 + s**2) - s)),
+        ],
+    },
+    "12.5": {
         "wrong": [
             (evenly, "Right in the middle of a picture"),
             (on_all_taps, "once more"),
@@ -285,21 +300,21 @@ BANK = {
         ],
         "right": [by_padding, by_loops],
     },
-    "12.5": {
+    "12.6": {
         "wrong": [
             (STEPS | {"middle": 2}, "made of its input, which is not zero"),
             (STEPS | {"copy": 1}, "What stands before a zero convolution"),
-            (STEPS | {"last": 1}, "stands before other zeros"),
-            (STEPS | {"last": 3}, "not those in it"),
+            (STEPS | {"entrance": 1}, "stands before other zeros"),
+            (STEPS | {"entrance": 3}, "not those in it"),
             (STEPS | {"first": 2}, "there are two zeros"),
             (STEPS | {"first": 4}, "each opens after one step"),
             (
-                STEPS | {"first, last one Gaussian": 1},
-                "still stands before the zero convolutions of the skips",
+                STEPS | {"first, entrance Gaussian": 1},
+                "still stands before the exits",
             ),
-            (STEPS | {"first, last one Gaussian": 3}, "waits a step less"),
-            (STEPS | {"first, those behind Gaussian": 1}, "the encoder's own last one is still zero"),
-            (STEPS | {"first, those behind Gaussian": 3}, "one step of waiting"),
+            (STEPS | {"first, entrance Gaussian": 3}, "waits a step less"),
+            (STEPS | {"first, exits Gaussian": 1}, "the entrance is still zero"),
+            (STEPS | {"first, exits Gaussian": 3}, "one step of waiting"),
             (STEPS | {"pair, weight": 1}, "What does the first send"),
             (STEPS | {"pair, weight": 2}, "ever send it anything"),
             (STEPS | {"pair, bias": 0}, "A bias needs no input"),
@@ -307,7 +322,7 @@ BANK = {
         ],
         "right": [STEPS, dict(reversed(STEPS.items()))],
     },
-    "12.6": {
+    "12.7": {
         "wrong": [
             (prepared(shares, "all", "both"), "hold shares now"),
             (prepared(averaged_numbers, "each", "both"), "drops its own plan now"),
@@ -324,23 +339,6 @@ BANK = {
             (prepared(shares, noise="none"), "not the noised ones"),
         ],
         "right": [prepared(shares), prepared(blocks)],
-    },
-    "12.7": {
-        "wrong": [
-            (scanned("mean", paper=True), "Still the paper is drawn"),
-            (scanned("mean", into=lambda x: 2 * x - 1), "if they are thick"),
-            (scanned(paper=True, into=lambda x: 2 * x - 1), "black stands for -1"),
-            (scanned("mean"), "Thin lines get lost"),
-            (scanned(paper=True), "the other way round"),
-            (scanned(into=lambda x: 2 * x - 1), "Black is -1"),
-            (scanned("max"), "only if all of its pixels are dark"),
-            (scanned("one"), "one pixel of every block"),
-            (scanned("mean", threshold=255), "grain of the paper"),
-            (scanned(into=lambda x: 255 * x), "White is 255"),
-            (scanned(into=lambda x: x[:, :1]), "three colours"),
-            (scanned(into=lambda x: 0.8 * x), "Yours has greys"),
-        ],
-        "right": [scanned(), any_dark],
     },
     "12.8": {
         "wrong": [

@@ -53,29 +53,106 @@ def counted():
 # 12.2
 
 
-def zeros_of(conv_in=1, down=1, lowest=0, middle=1, bias=1, kernel=1):
-    """How many parameters the zero convolutions have; or by one who forgets or adds something."""
-
-    def count(w, n):
-        def one(width):
-            return kernel * width * width + bias * width
-
-        levels = (n + down) * (one(w) + one(2 * w) + one(4 * w)) + (n + lowest) * one(4 * w)
-        return conv_in * one(w) + levels + middle * one(4 * w)
-
-    return count
-
-
-# 12.3
-
-
 def iou(a, d, e):
     """Of two squares of side a, one moved by d and e."""
     both = (a - d) * (a - e)
     return both / (2 * a * a - both)
 
 
+# 12.3
+
+
+def pencil(sketch, size):
+    blocks = sketch.reshape(size, sketch.shape[0] // size, size, sketch.shape[1] // size)
+    lines = (blocks.amin(dim=(1, 3)) < 128).float()
+    return lines.expand(1, 3, size, size).clone()
+
+
+def drawn(shrink=lambda blocks: blocks.amin(dim=(1, 3)), line=lambda small: small < 128, out=lambda x: x):
+    def answer(sketch, size):
+        blocks = sketch.float().reshape(size, sketch.shape[0] // size, size, sketch.shape[1] // size)
+        return out(line(shrink(blocks)).float().expand(1, 3, size, size).clone())
+
+    return answer
+
+
+def averaged(blocks):
+    return blocks.mean(dim=(1, 3))
+
+
+def brightest(blocks):
+    return blocks.amax(dim=(1, 3))
+
+
+def a_corner(blocks):
+    return blocks[:, 0, :, 0]
+
+
+def paper(small):
+    return small >= 128
+
+
+def signed(x):
+    return 2 * x - 1
+
+
+given_pencil = drawn(averaged, paper, signed)
+
+
+def sketches(rng):
+    def case(size, k):
+        paper = torch.randint(200, 256, (size * k, size * k), generator=rng)
+        for _ in range(3):
+            row, column = torch.randint(size * k, (2,), generator=rng).tolist()
+            paper[row, size // 2 :] = 40
+            paper[: size * k // 2, column] = 60
+        return paper.to(torch.uint8), size
+
+    return [case(16, 4), case(12, 3), case(8, 8), case(10, 1)]
+
+
 # 12.4
+
+
+def noisy_hint(ab, s):
+    """The least losses without a noisy hint at x_0 and with it, and the level where it is worth most."""
+    return ab, ab * s**2 / (s**2 + 1 - ab), 1 + s**2 - s * (1 + s**2) ** 0.5
+
+
+def hint_but(without=None, with_c=None, best=None):
+    """The answer of one who has one or several of the three wrong."""
+
+    def answer(ab, s):
+        slips = (without, with_c, best)
+        right = noisy_hint(ab, s)
+        return tuple(value if slip is None else slip(ab, s) for slip, value in zip(slips, right, strict=True))
+
+    return answer
+
+
+def by_precisions(own=1.0, hint=lambda ab, s: 1 / s**2, scale=lambda ab: ab / (1 - ab)):
+    """The loss with the hint: the error of x_0 from added precisions, times `scale`."""
+    return lambda ab, s: scale(ab) / (own + ab / (1 - ab) + hint(ab, s))
+
+
+def has_wrong(place):
+    """An answer whose value at this place is off, and none of those before it."""
+
+    def seen(answer, cases):
+        def off(i):
+            return any(abs(answer(*case)[i] - noisy_hint(*case)[i]) > 1e-7 for case in cases)
+
+        return off(place) and not any(off(i) for i in range(place))
+
+    return seen
+
+
+def of_pictures(answer, cases):
+    """The first value is the error of x_0 instead of the noise's."""
+    return all(abs(answer(ab, s)[0] - (1 - ab)) < 1e-7 for ab, s in cases)
+
+
+# 12.5
 
 
 def one_kernel(kernel, W):
@@ -113,7 +190,7 @@ def kernels(rng):
     return [case(5, 4, 3, 3), case(6, 2, 7, 5), case(3, 3, 3, 3), case(2, 4, 1, 1)]
 
 
-# 12.5
+# 12.6
 
 NEVER = 0
 WIDTHS = (4, 4)
@@ -179,16 +256,16 @@ def moves():
     return {
         "middle": new["controlnet_mid_block.weight"],
         "copy": new["conv_in.weight"],
-        "last": new[last],
+        "entrance": new[last],
         "first": new[first],
-        "first, last one Gaussian": open_last[first],
-        "first, those behind Gaussian": open_behind[first],
+        "first, entrance Gaussian": open_last[first],
+        "first, exits Gaussian": open_behind[first],
         "pair, weight": seen.get("2.weight", NEVER),
         "pair, bias": seen.get("2.bias", NEVER),
     }
 
 
-# 12.6
+# 12.7
 
 
 def lesson(z0, labels, add_noise, dropped, kinds):
@@ -269,58 +346,6 @@ def lessons(rng):
         case(2, 11, 2, 3, [False, False]),
         case(1, 3, 3, 2, [True]),
     ]
-
-
-# 12.7
-
-
-def pencil(sketch, size):
-    blocks = sketch.reshape(size, sketch.shape[0] // size, size, sketch.shape[1] // size)
-    lines = (blocks.amin(dim=(1, 3)) < 128).float()
-    return lines.expand(1, 3, size, size).clone()
-
-
-def drawn(shrink=lambda blocks: blocks.amin(dim=(1, 3)), line=lambda small: small < 128, out=lambda x: x):
-    def answer(sketch, size):
-        blocks = sketch.float().reshape(size, sketch.shape[0] // size, size, sketch.shape[1] // size)
-        return out(line(shrink(blocks)).float().expand(1, 3, size, size).clone())
-
-    return answer
-
-
-def averaged(blocks):
-    return blocks.mean(dim=(1, 3))
-
-
-def brightest(blocks):
-    return blocks.amax(dim=(1, 3))
-
-
-def a_corner(blocks):
-    return blocks[:, 0, :, 0]
-
-
-def paper(small):
-    return small >= 128
-
-
-def signed(x):
-    return 2 * x - 1
-
-
-given_pencil = drawn(averaged, paper, signed)
-
-
-def sketches(rng):
-    def case(size, k):
-        paper = torch.randint(200, 256, (size * k, size * k), generator=rng)
-        for _ in range(3):
-            row, column = torch.randint(size * k, (2,), generator=rng).tolist()
-            paper[row, size // 2 :] = 40
-            paper[: size * k // 2, column] = 60
-        return paper.to(torch.uint8), size
-
-    return [case(16, 4), case(12, 3), case(8, 8), case(10, 1)]
 
 
 # 12.8
@@ -471,41 +496,6 @@ EXERCISES = [
     ),
     Derive(
         number="12.2",
-        name="count",
-        section="12.9",
-        minutes=15,
-        right=zeros_of(),
-        ranges={"w": (8.0, 400.0), "n": (1.0, 5.0)},
-        mistakes=(
-            Mistake(zeros_of(bias=0), "Right for the weights. A convolution has biases, too."),
-            Mistake(zeros_of(conv_in=0), "One skip is missing, the first of all: what conv_in makes."),
-            Mistake(zeros_of(middle=0), "All the skips are there. The middle has a zero convolution, too."),
-            Mistake(zeros_of(lowest=1), "The lowest level has no halving, so it leaves one skip less."),
-            Mistake(
-                zeros_of(down=0), "Each level but the lowest leaves n + 1 skips: its halving leaves one, too."
-            ),
-            Mistake(zeros_of(kernel=9), "These convolutions have kernels of 1 x 1, not of 3 x 3."),
-            Mistake(
-                zeros_of(conv_in=0, middle=0),
-                "Two are missing, at the beginning and at the end of the way down.",
-            ),
-            Mistake(
-                None,
-                "One layer more on every level: how many convolutions more, and how wide? Yours adds others.",
-                seen=lambda answer, cases: any(
-                    abs(answer(w, n + 1) - answer(w, n) - (37 * w**2 + 11 * w)) > 1e-6 * w**2
-                    for w, n in cases
-                ),
-            ),
-            Mistake(
-                None,
-                "Right for each layer more on every level. What is there already when a level has no layer?",
-                seen=lambda answer, cases: True,
-            ),
-        ),
-    ),
-    Derive(
-        number="12.3",
         name="overlap",
         section="12.10",
         minutes=10,
@@ -545,8 +535,128 @@ EXERCISES = [
             ),
         ),
     ),
-    Build(
+    FindTheBug(
+        number="12.3",
+        name="control_picture",
+        section="12.13",
+        minutes=15,
+        right=pencil,
+        cases=sketches,
+        given=given_pencil,
+        mistakes=(
+            Mistake(
+                drawn(averaged, paper),
+                "In [0, 1] now. Still the paper is drawn, not the pencil's lines, and thin ones get lost.",
+            ),
+            Mistake(
+                drawn(averaged, lambda small: small < 128, signed),
+                "White lines on black, if they are thick. Into which range does a ControlNet look?",
+            ),
+            Mistake(
+                drawn(line=paper, out=signed),
+                "No line is lost now. But the paper is white, and black stands for -1.",
+            ),
+            Mistake(
+                drawn(averaged),
+                "Thin lines get lost: in a block of 64 pixels, how dark is the mean if 8 of them are drawn?",
+            ),
+            Mistake(drawn(line=paper), "The paper is white and the lines are black: the other way round."),
+            Mistake(drawn(out=signed), "Black is -1 in your picture. A ControlNet's picture lies in [0, 1]."),
+            Mistake(
+                drawn(brightest),
+                "A block becomes a line only if all of its pixels are dark; one should be enough.",
+            ),
+            Mistake(drawn(a_corner), "You look at one pixel of every block: lines between them get lost."),
+            Mistake(
+                drawn(averaged, lambda small: small < 255),
+                "Now the grain of the paper is drawn, too: only pixels darker than 128 are pencil.",
+            ),
+            Mistake(
+                drawn(out=lambda x: 255 * x), "White is 255 in your picture. A ControlNet's lies in [0, 1]."
+            ),
+            Mistake(
+                drawn(out=lambda x: x[:, :1]), "One channel: this ControlNet reads pictures of three colours."
+            ),
+            Mistake(
+                None,
+                "Each pixel should be a line, 1, or none, 0. Yours has greys.",
+                seen=lambda answer, cases: any(((x := answer(*case)) * (1 - x)).any() for case in cases),
+            ),
+        ),
+    ),
+    Derive(
         number="12.4",
+        name="answers",
+        section="12.3",
+        minutes=20,
+        right=noisy_hint,
+        ranges={"ab": (0.05, 0.95), "s": (0.2, 3.0)},
+        mistakes=(
+            Mistake(
+                None,
+                "Your first is the least error of x_0. The loss is that of the noise: (2.4) turns one into "
+                "the other, by a factor.",
+                seen=of_pictures,
+            ),
+            Mistake(
+                hint_but(without=lambda ab, s: 1.0),
+                "1 is the error of one who has not even looked at x_t. It tells something of its noise.",
+            ),
+            Mistake(
+                hint_but(with_c=by_precisions(own=0.0)),
+                "Three things tell of x_0: x_t, c, and what one knew before. The third is missing with c.",
+            ),
+            Mistake(
+                hint_but(with_c=by_precisions(hint=lambda ab, s: 1 / s)),
+                "A precision is one over a variance, and s is a deviation.",
+            ),
+            Mistake(
+                hint_but(with_c=by_precisions(hint=lambda ab, s: ab / (1 - ab))),
+                "That is the noised condition of (12.7). This one has a noise of its own, of deviation s.",
+            ),
+            Mistake(
+                hint_but(with_c=by_precisions(scale=lambda ab: 1.0)),
+                "The second is the error of x_0 with c, the first is that of the noise: compare like with "
+                "like.",
+            ),
+            Mistake(
+                hint_but(best=lambda ab, s: s * (1 + s**2) ** 0.5 - s**2),
+                "Both losses are right. Where c is worth most you give 1 - ab instead of ab.",
+            ),
+            Mistake(
+                hint_but(best=lambda ab, s: 1 + s**2 + s * (1 + s**2) ** 0.5),
+                "Both losses are right. Of the two roots you took the one that is larger than 1.",
+            ),
+            Mistake(
+                hint_but(best=lambda ab, s: 0.5),
+                "Both losses are right. One half is where a very poor hint is worth most; a good one is "
+                "elsewhere.",
+            ),
+            Mistake(
+                hint_but(best=lambda ab, s: 0.0),
+                "Both losses are right. At ab = 0 the worth in pictures is largest; asked is that in loss.",
+            ),
+            Mistake(
+                None,
+                "Both losses are right. Is the slope of their difference zero at your third, seen as a "
+                "function of ab?",
+                seen=has_wrong(2),
+            ),
+            Mistake(
+                None,
+                "The loss without c is right. With c: add up the precisions, invert, and go from x_0 to the "
+                "noise.",
+                seen=has_wrong(1),
+            ),
+            Mistake(
+                None,
+                "Begin with the loss without c: (12.7) has the error of x_0 for one look. What is SNR in ab?",
+                seen=has_wrong(0),
+            ),
+        ),
+    ),
+    Build(
+        number="12.5",
         name="one_kernel",
         section="12.5",
         minutes=15,
@@ -590,7 +700,7 @@ EXERCISES = [
         ),
     ),
     Predict(
-        number="12.5",
+        number="12.6",
         name="steps",
         section="12.8",
         minutes=15,
@@ -607,12 +717,12 @@ EXERCISES = [
                 "weights.",
             ),
             Mistake(
-                lambda: {"last": 1},
-                "The encoder's last convolution is zero itself, but it stands before other zeros, too.",
+                lambda: {"entrance": 1},
+                "The entrance is zero itself, but it stands before other zeros, too.",
             ),
             Mistake(
-                lambda: {"last": 3},
-                "Count the zeros between the encoder's last convolution and the loss, not those in it.",
+                lambda: {"entrance": 3},
+                "Count the zeros between the entrance and the loss, not those in it.",
             ),
             Mistake(
                 lambda: {"first": 2},
@@ -624,20 +734,20 @@ EXERCISES = [
                 "Two zeros stand before it on the error's way: each opens after one step.",
             ),
             Mistake(
-                lambda: {"first, last one Gaussian": 1},
-                "With its last one open, the encoder still stands before the zero convolutions of the skips.",
+                lambda: {"first, entrance Gaussian": 1},
+                "With the entrance open, the encoder still stands before the exits, which are zero.",
             ),
             Mistake(
-                lambda: {"first, last one Gaussian": 3},
+                lambda: {"first, entrance Gaussian": 3},
                 "One of the two zeros is gone in this case, so it waits a step less.",
             ),
             Mistake(
-                lambda: {"first, those behind Gaussian": 1},
-                "The skips' convolutions are open now; the encoder's own last one is still zero.",
+                lambda: {"first, exits Gaussian": 1},
+                "The exits are open now; the entrance is still zero.",
             ),
             Mistake(
-                lambda: {"first, those behind Gaussian": 3},
-                "Only the encoder's own last convolution is zero now: that is one step of waiting.",
+                lambda: {"first, exits Gaussian": 3},
+                "Only the entrance is zero now: that is one step of waiting.",
             ),
             Mistake(
                 lambda: {"pair, weight": 1},
@@ -659,7 +769,7 @@ EXERCISES = [
         ),
     ),
     FindTheBug(
-        number="12.6",
+        number="12.7",
         name="lesson",
         section="12.6",
         minutes=20,
@@ -726,55 +836,6 @@ EXERCISES = [
                 seen=lambda answer, cases: all(
                     torch.allclose(answer(*case)[:, 4:], lesson(*case)[:, 4:], atol=1e-5) for case in cases
                 ),
-            ),
-        ),
-    ),
-    FindTheBug(
-        number="12.7",
-        name="control_picture",
-        section="12.13",
-        minutes=15,
-        right=pencil,
-        cases=sketches,
-        given=given_pencil,
-        mistakes=(
-            Mistake(
-                drawn(averaged, paper),
-                "In [0, 1] now. Still the paper is drawn, not the pencil's lines, and thin ones get lost.",
-            ),
-            Mistake(
-                drawn(averaged, lambda small: small < 128, signed),
-                "White lines on black, if they are thick. Into which range does a ControlNet look?",
-            ),
-            Mistake(
-                drawn(line=paper, out=signed),
-                "No line is lost now. But the paper is white, and black stands for -1.",
-            ),
-            Mistake(
-                drawn(averaged),
-                "Thin lines get lost: in a block of 64 pixels, how dark is the mean if 8 of them are drawn?",
-            ),
-            Mistake(drawn(line=paper), "The paper is white and the lines are black: the other way round."),
-            Mistake(drawn(out=signed), "Black is -1 in your picture. A ControlNet's picture lies in [0, 1]."),
-            Mistake(
-                drawn(brightest),
-                "A block becomes a line only if all of its pixels are dark; one should be enough.",
-            ),
-            Mistake(drawn(a_corner), "You look at one pixel of every block: lines between them get lost."),
-            Mistake(
-                drawn(averaged, lambda small: small < 255),
-                "Now the grain of the paper is drawn, too: only pixels darker than 128 are pencil.",
-            ),
-            Mistake(
-                drawn(out=lambda x: 255 * x), "White is 255 in your picture. A ControlNet's lies in [0, 1]."
-            ),
-            Mistake(
-                drawn(out=lambda x: x[:, :1]), "One channel: this ControlNet reads pictures of three colours."
-            ),
-            Mistake(
-                None,
-                "Each pixel should be a line, 1, or none, 0. Yours has greys.",
-                seen=lambda answer, cases: any(((x := answer(*case)) * (1 - x)).any() for case in cases),
             ),
         ),
     ),
