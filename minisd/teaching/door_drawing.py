@@ -511,33 +511,33 @@ def interval_of(values: Any) -> tuple[float, float, float]:
     return float(list_of.mean()), float(low), float(high)
 
 
-def triangle(without: float, with_c: float, axes: Axes | None = None) -> Axes:
-    """The noise and its best guesses with and without a condition, as a right triangle, to scale.
+def triangle(without: float, with_c: float, changed: float, axes: Axes | None = None) -> Axes:
+    """The noise and two guesses at it, with and without a condition, as a triangle to scale.
 
-    without, with_c: the losses; the sides are their roots.
+    without, with_c: the losses; changed: the mean squared difference of the guesses. The sides are the roots.
     """
     axes = canvas(7.4, 2.9, axes)
     scale = 3.4 / without**0.5
-    high, wide = scale * with_c**0.5, scale * (without - with_c) ** 0.5
-    start = (1.4, 0.5)
-    corner, noise = (start[0] + wide, start[1]), (start[0] + wide, start[1] + high)
+    high, wide = scale * with_c**0.5, scale * changed**0.5
+    cosine = (with_c + changed - without) / (2 * (with_c * changed) ** 0.5)  # at the guess with c
+    corner = (1.4 + wide, 0.5)
+    start, noise = (1.4, 0.5), (corner[0] - high * cosine, corner[1] + high * (1 - cosine**2) ** 0.5)
     axes.set(ylim=(0, max(2.9, noise[1] + 0.25)))
     axes.plot(*zip(start, noise, corner, start), color=INK, linewidth=1.5, linestyle="-")
     x, y = corner
-    axes.plot((x - 0.2, x - 0.2, x), (y, y + 0.2, y + 0.2), color=INK, linewidth=0.9, linestyle="-")
     words: dict[str, Any] = {"color": INK, "va": "center", "fontsize": 10}
+    axes.text(x - 0.1, y + 0.17, f"{np.degrees(np.arccos(cosine)):.0f}°", ha="right", **words)
     for point, name, place, side in (
         (start, r"$\hat\epsilon_\varnothing$", (start[0] - 0.2, y), "right"),
         (corner, r"$\hat\epsilon_c$", (x + 0.2, y - 0.05), "left"),
-        (noise, r"the noise $\epsilon$", (x + 0.2, noise[1]), "left"),
+        (noise, r"the noise $\epsilon$", (noise[0] + 0.2, noise[1]), "left"),
     ):
         axes.plot(*point, "o", color=INK, markersize=6)
         axes.text(*place, name, ha=side, **(words | {"fontsize": 12}))
-    between = (start[0] + wide / 2 - 0.3, y + high / 2 + 0.14)
+    between = ((start[0] + noise[0]) / 2 - 0.3, (y + noise[1]) / 2 + 0.14)
     axes.text(*between, f"error without $c$:\n$\\sqrt{{{without:.4f}}}$", ha="right", **words)
-    axes.text(x + 0.2, y + high / 2, f"error with $c$: $\\sqrt{{{with_c:.4f}}}$", ha="left", **words)
-    worth = f"what $c$ changes: $\\sqrt{{{without - with_c:.4f}}}$"
-    axes.text(start[0] + wide / 2, 0.22, worth, ha="center", **words)
+    axes.text(x + 0.25, (y + noise[1]) / 2, f"error with $c$: $\\sqrt{{{with_c:.4f}}}$", ha="left", **words)
+    axes.text((start[0] + x) / 2, 0.22, f"what $c$ changes: $\\sqrt{{{changed:.4f}}}$", ha="center", **words)
     return axes
 
 
@@ -555,7 +555,7 @@ def worths(levels: Sequence[int], saved: Mapping[str, Sequence[Any]]) -> Axes:
     for i, of in enumerate(found.values()):
         x = [level + 9 * (i - 1) for level in levels]
         low, high = ([100 * one[k] for one in of] for k in (1, 2))
-        axes.vlines(x, low, high, color="0.45", linewidth=1.2, linestyle="-")
+        axes.vlines(x, low, high, color=axes.get_lines()[i].get_color(), linewidth=1.2, linestyle="-")
     return axes
 
 
