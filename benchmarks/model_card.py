@@ -173,7 +173,7 @@ def parameters(weights: Path) -> int:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
 
 
-# The U-Net of the weights that shipped until 2026-11-26: the same network and batch as unet's.
+# The U-Net of the weights that shipped until 2026-11-26: the same network, batch and number of steps.
 FORMER_UNET = "2,915 seconds with two processes on the AMD EPYC's two cores"
 
 
@@ -182,7 +182,7 @@ def on_gpu(training: dict) -> str:
     stages = [name for name, stage in training.items() if stage["machine"]["gpu"]]
     if not stages:
         return ""
-    return f" A GPU trained {' and '.join(stages)}; an earlier run of as many steps took {FORMER_UNET}."
+    return f" A GPU trained {' and '.join(stages)}; the U-Net before this one took {FORMER_UNET}."
 
 
 def files_table(folder: Path) -> str:

@@ -269,7 +269,6 @@ BANK = {
     "12.4": {
         "wrong": [
             ((1 - ab, s**2 * (1 - ab) / (s**2 + 1 - ab), sympy.Integer(0)), "the least error of x_0"),
-            ((1 - ab, TOLD, BEST), "the least error of x_0"),
             ((sympy.Integer(1), TOLD, BEST), "not even looked at x_t"),
             ((UNTOLD, snr / (snr + 1 / s**2), BEST), "The third is missing"),
             ((UNTOLD, snr / (1 + snr + 1 / s), BEST), "s is a deviation"),
