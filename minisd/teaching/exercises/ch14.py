@@ -419,7 +419,7 @@ EXERCISES = [
             ),
             Mistake(
                 lambda: {"line": 0.5},
-                "That is the loss if all variances are 1, or of their mean. Take the loss along each axis first.",
+                "That is the loss if all variances are 1. Take the loss along each axis, then the mean.",
             ),
             Mistake(
                 lambda: {"line": 1 - (2 * 64 / 65 + 254 * 0.5 / 1.5) / 256},
@@ -727,7 +727,9 @@ EXERCISES = [
                 "are there on each side?",
             ),
             Mistake(by_means, "A copy is near to one picture. In a mean over all of them you can't see it."),
-            Mistake(nearest_against_mean, "You compare the nearest of one side with the middle of the other."),
+            Mistake(
+                nearest_against_mean, "You compare the nearest of one side with the middle of the other."
+            ),
             Mistake(
                 lambda painted, trained, twins: 1 - copied(painted, trained, twins),
                 "That is the share of the paintings that are nearer to a twin.",
