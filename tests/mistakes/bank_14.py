@@ -330,7 +330,7 @@ BANK = {
             (lambda p, x, y: found(between(p, x[: len(y)]).mean(1), between(p, y).mean(1)), "can't see it"),
             (lambda p, x, y: found(between(p, x[: len(y)]).amin(1), between(p, y).mean(1)), "the middle"),
             (lambda p, x, y: 1 - one_by_one(p, x, y), "nearer to a twin"),
-            (lambda p, x, y: len(p) * one_by_one(p, x, y), "from 0 to 1"),
+            (lambda p, x, y: len(p) * one_by_one(p, x, y), "sum over the batch"),
             (lambda p, x, y: one_by_one(p, x[len(x) - len(y) :], y), "which of the training pictures"),
         ],
         "right": [
