@@ -533,10 +533,10 @@ def triangle(without: float, with_c: float, changed: float, axes: Axes | None = 
         (noise, r"the noise $\epsilon$", (noise[0] + 0.2, noise[1]), "left"),
     ):
         axes.plot(*point, "o", color=INK, markersize=6)
-        axes.text(*place, name, ha=side, **(words | {"fontsize": 12}))
-    between = ((start[0] + noise[0]) / 2 - 0.3, (y + noise[1]) / 2 + 0.14)
-    axes.text(*between, f"error without $c$:\n$\\sqrt{{{without:.4f}}}$", ha="right", **words)
-    axes.text(x + 0.25, (y + noise[1]) / 2, f"error with $c$: $\\sqrt{{{with_c:.4f}}}$", ha="left", **words)
+        axes.text(place[0], place[1], name, ha=side, **(words | {"fontsize": 12}))
+    left, middle = (start[0] + noise[0]) / 2 - 0.3, (y + noise[1]) / 2
+    axes.text(left, middle + 0.14, f"error without $c$:\n$\\sqrt{{{without:.4f}}}$", ha="right", **words)
+    axes.text(x + 0.25, middle, f"error with $c$: $\\sqrt{{{with_c:.4f}}}$", ha="left", **words)
     axes.text((start[0] + x) / 2, 0.22, f"what $c$ changes: $\\sqrt{{{changed:.4f}}}$", ha="center", **words)
     return axes
 
