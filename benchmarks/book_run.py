@@ -232,7 +232,6 @@ def results(run: Run, config: Path, options: argparse.Namespace) -> tuple[dict, 
     done = {name: read_json(run.folder / f"{name}.json") for name in NETWORKS}
     pictures, told = gallery(run)
     found = {
-        "stand_in": False,
         "config": config.resolve().relative_to(ROOT).as_posix()
         if ROOT in config.resolve().parents
         else config.name,

@@ -722,7 +722,7 @@ def book_run_of(small_run, out, **options):
 @pytest.mark.slow
 def test_a_full_run_is_measured_from_start_to_end(small_run, tmp_path, monkeypatch):
     found, pictures = book_run_of(small_run, tmp_path)
-    assert found["stand_in"] is False and found["config"] == "small.toml"
+    assert found["config"] == "small.toml"
     assert (found["steps"], found["snapshots"]) == (5, [0, 3, 5])
     assert list(found["seconds"]) == STAGES["all"] and len(found["losses"]) == 6
     assert list(found["adherence"]) == GROUPS
@@ -765,7 +765,7 @@ def test_shares_are_counted_over_all_pictures_of_both_kinds():
     assert book_run.added([one, two]) == {"right": 4, "n": 10, "share": {"kind": 0.5, "order": 0.75}}
 
 
-def test_the_stored_full_run_says_whether_it_is_a_stand_in():
+def test_the_stored_full_run_is_that_of_the_books_recipe():
     found = read_json(ROOT / "benchmarks" / "book_run.json")
     with np.load(ROOT / "benchmarks" / "book_run.npz") as pictures:
         assert pictures["film"].shape[0] == len(found["snapshots"]) and pictures["film"].shape[2:] == (
@@ -774,5 +774,5 @@ def test_the_stored_full_run_says_whether_it_is_a_stand_in():
             3,
         )
         assert len(pictures["gallery"]) == len(found["gallery"])
-    assert found["stand_in"] == (found["config"] != "minisd/training/book.toml")
+    assert found["config"] == "minisd/training/book.toml"
     assert [str(step) for step in found["snapshots"]] == list(found["when"])
