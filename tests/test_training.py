@@ -768,6 +768,15 @@ def test_the_u_net_is_opened_as_it_was_on_the_way(finished, tmp_path, recipe):
         run.open_unet(4)
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_the_first_process_does_alone_has_the_threads_of_all_and_gives_them_back(processes):
+    before = torch.get_num_threads()
+    with pytest.raises(ValueError), stages.threads_of(processes):
+        inside = torch.get_num_threads()
+        raise ValueError
+    assert inside == before * processes and torch.get_num_threads() == before
+
+
 def test_stages_come_after_those_that_they_need():
     for names in STAGES.values():
         assert set(names) <= NEEDS.keys()

@@ -188,7 +188,8 @@ class Training:
                 return
             net = self.open_vae()
             net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
-            mean, std = encode_all(net, self.open_pictures())
+            with threads_of(self.processes.num_processes):  # the others wait until this is done
+                mean, std = encode_all(net, self.open_pictures())
             spread = np.sqrt(mean.astype(np.float64).var() + np.square(std.astype(np.float64)).mean())
             with whole(path) as part, part.open("wb") as file:
                 np.savez(file, mean=mean, std=std, scale=1 / spread)
@@ -439,6 +440,17 @@ def memory_errors(stage: str) -> Iterator[None]:
         raise MemoryError(
             f"stage {stage} needs more memory than there is; give a smaller batch_size"
         ) from None
+
+
+@contextmanager
+def threads_of(processes: int) -> Iterator[None]:
+    """Compute with as many threads as so many processes like this one have together."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads * processes)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def painting_loss(phase: PaintingPhase) -> objectives.PaintingLoss:
