@@ -1,7 +1,6 @@
 """Answers to chapter 10's exercises: what readers may write, right and wrong."""
 
 import math
-from fractions import Fraction
 
 import numpy as np
 import sympy

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...blocks import timestep_embedding
 from ...sd15 import SD15
 from ...unet import UNet
 from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken
@@ -753,11 +752,11 @@ EXERCISES = [
             ),
             Mistake(
                 lambda a, b, D: saved(a, b, D) + b,
-                "The mixing has a bias for every channel that it makes, as the dashed box of figure 10.5 had.",
+                "The mixing has a bias for every channel that it makes, as the dashed box in figure 10.5.",
             ),
             Mistake(
                 lambda a, b, D: saved(a, b, D) + a * b + b**2 + b,
-                "The mixing has parameters of its own, as many as the dashed box of figure 10.5 had.",
+                "The mixing has parameters of its own, as many as the dashed box in figure 10.5.",
             ),
             Mistake(
                 lambda a, b, D: saved(a, b, D) + 9 * a * b,
