@@ -1,7 +1,6 @@
 """Answers to chapter 10's exercises: what readers may write, right and wrong."""
 
 import math
-from fractions import Fraction
 
 import numpy as np
 import sympy
@@ -13,15 +12,8 @@ BANK = {}
 
 # ---- 10.1
 
-ALL = {
-    "dot product with itself": 160,
-    "skips": 9,
-    "parameters": 1_843_840,
-    "growth by the skip": 1.5,
-    "numbers in the skips": 6_635_520,
-    "error of the brightness": 2 / 9,
-}
-NAMES = dict(zip(("like", "skips", "params", "growth", "numbers", "error"), ALL, strict=True))
+ALL = {"numbers": 90, "in a row": 45, "with halvings": 9, "layers": 5, "slow clocks": 71}
+NAMES = dict(zip(("numbers", "row", "halved", "layers", "slow"), ALL, strict=True))
 
 
 def but(**changes):
@@ -31,43 +23,47 @@ def but(**changes):
 
 BANK["10.1"] = {
     "wrong": [
-        but(like=320),  # one for each entry
-        but(like=1),  # as if divided
-        but(like=math.sqrt(160)),  # the length
-        but(like=0),  # confused with the distance
-        but(skips=6),  # the layers alone
-        but(skips=7),  # no halvings
-        but(skips=8),  # no conv_in
-        but(skips=10),  # a halving at the lowest level
-        but(skips=12),  # Stable Diffusion's
-        but(params=320 * 640 + 640),  # 1 x 1
-        but(params=3 * 320 * 640 + 640),  # a row of three
-        but(params=9 * 640 * 640 + 640),  # both sides 640
-        but(growth=2),  # as many from the skip as from below
-        but(growth=0.5),  # what is added
-        but(growth=2.25),  # squared
-        but(growth=1),  # the multiply-adds do not change
-        but(numbers=12 * 320 * 64 * 64),  # all skips of the first one's shape
-        but(numbers=4 * 320 + 3 * 640 + 5 * 1280),  # channels only
-        but(numbers=6_635_520 - 320 * 64 * 64),  # conv_in forgotten
-        but(numbers=3 * 320 * 4096 + 2 * 640 * 1024 + 2 * 1280 * 256 + 2 * 1280 * 64),  # no halvings
-        but(numbers=12),  # how many skips
-        but(numbers=64 * 64 * 4),  # the latents
-        but(error=1 / 8),  # variance 1
-        but(error=2 / 7),  # the plain average
-        but(error=7 / 9),  # what is known
-        but(error=2 / 3),  # one number
-        but(error=math.sqrt(2 / 9)),  # the root
+        but(numbers=18),  # not divided by the root of alpha-bar
+        but(numbers=17.1),  # the same, not rounded up
+        but(numbers=81),  # the details forgotten
+        but(numbers=99),  # noise of variance 1, divided
+        but(numbers=100),  # the plain average
+        but(numbers=36),  # the root of the noise's variance
+        but(numbers=10),  # the variance itself
+        but(numbers=900),  # an error of 0.01
+        but(numbers=9),  # nine times the noise of the picture
+        but(row=30),  # three each
+        but(row=90),  # one each
+        but(row=44),  # 89 numbers
+        but(row=46),
+        but(row=22),  # half
+        but(halved=45),  # no difference
+        but(halved=23),  # half of it
+        but(halved=11),  # halvings see nothing
+        but(halved=8),  # a halving at the new distance
+        but(halved=5),  # stride 1 alone
+        but(halved=10),  # pairs
+        but(halved=4),  # the halvings alone
+        but(halved=7),  # log2 of 90
+        but(layers=6),  # the way up
+        but(layers=7),  # three levels
+        but(layers=8),  # three levels, the way up
+        but(layers=24),  # the skips
+        but(layers=4),
+        but(slow=39),  # the angle 1
+        but(slow=89),  # those that turn
+        but(slow=88),
+        but(slow=142),  # sines and cosines
+        but(slow=160),  # all
+        but(slow=1),  # the last
+        but(numbers=18, row=9, halved=5),  # right from the first slip on
     ],
     "right": [
         ALL,
-        but(error=0.22),
-        but(error=Fraction(2, 9) * 1.0),
-        but(params=1.84e6),
-        but(params=9 * 320 * 640),  # within 2 %
-        but(numbers=6.6e6),
+        but(slow=72),  # within 2 %
+        but(slow=70),
         list(ALL.values()),
-        but(like=160.0, growth=3 / 2),
+        but(numbers=90.0, layers=5.0),
         dict(reversed(ALL.items())),
     ],
 }
@@ -481,29 +477,46 @@ BANK["10.7"] = {
 # ---- 10.8
 
 a, b, D = sympy.symbols("a b D", positive=True)
-WEIGHS = 10 * a * b + 9 * b**2 + D * b + 2 * a + 6 * b
+LESS = 9 * a * b + 2 * a
+
+
+def weighs(reads, makes, changed=True):
+    """A ResNet block's parameters."""
+    convolutions = 9 * reads * makes + makes + 9 * makes**2 + makes
+    return 2 * reads + 2 * makes + convolutions + D * makes + makes + int(changed) * (reads * makes + makes)
+
+
+MIXING = (a + b) * b + b
 BANK["10.8"] = {
     "wrong": [
-        WEIGHS - a * b - b,  # no shortcut
-        WEIGHS - 2 * a - 2 * b,  # no norms
-        WEIGHS - a - b,  # norms without shifts
-        WEIGHS - 4 * b,  # no biases
-        WEIGHS - D * b - b,  # no time
-        WEIGHS - b,  # one bias forgotten
-        WEIGHS + 8 * a * b,  # the shortcut 3 x 3
-        WEIGHS - 9 * b**2 + 9 * a * b,  # the second convolution reads a
-        WEIGHS - 2 * b + 2 * a,  # the second norm reads a
-        WEIGHS - 8 * a * b - 8 * b**2,  # 1 x 1 all over
-        WEIGHS - D * b + D * a,  # the time to a channels
-        WEIGHS - 6 * (a * b + b**2),  # kernels of three
-        WEIGHS - 9 * b**2 - b,  # one convolution only
+        LESS - MIXING,  # the 1 x 1 as something new
+        9 * a * b,  # the norm forgotten
+        9 * a * b + a,  # norms without shifts
+        a * b + 2 * a,  # kernels of one
+        3 * a * b + 2 * a,  # kernels of three
+        LESS + b**2,  # the mixing reads the skip alone
+        weighs(a + b, b) - MIXING - weighs(b, b),  # the new block with a 1 x 1 of its own
+        LESS + b,  # the mixing without biases
+        LESS + MIXING,  # the mixing forgotten
+        weighs(a + b, b) - MIXING - weighs(b, b, changed=False) + 9 * a * b,  # the second convolution, too
+        LESS + 2 * a,  # the second norm, too
+        LESS + D * a,  # the time of a channels more
+        LESS + a,  # biases of what is read
+        weighs(a, b) - MIXING - weighs(b, b, changed=False) + b**2,  # the old block reads a
+        (a - b) * (9 * b + 2),
+        (a + b) * (9 * b + 2),  # all of norm_1 and conv_1
+        -LESS,  # the new less the old
+        weighs(a + b, b),  # the old one
+        2 * LESS,
+        9 * a * b + 2 * b,  # the norm of what is made
     ],
     "right": [
-        WEIGHS,
-        sympy.factor(WEIGHS),
-        2 * (a + b) + 9 * b * (a + b) + a * b + b * (D + 4),
-        lambda a, b, D: (9 * a + 1) * b + (9 * b + 1) * b + (D + 1) * b + (a + 1) * b + 2 * (a + b),
-        sympy.expand(b * (10 * a + 9 * b + D + 6) + 2 * a),
+        LESS,
+        a * (9 * b + 2),
+        weighs(a + b, b) - MIXING - weighs(b, b, changed=False),
+        lambda a, b, D: 9 * a * b + 2 * a,
+        lambda a, b, D: a * (2 + 9 * b),
+        sympy.factor(LESS),
     ],
 }
 
@@ -534,27 +547,70 @@ BANK["10.9"] = {
 
 # ---- 10.10
 
-C, H = sympy.symbols("C H", positive=True)
+places = np.arange(64)
+around = np.abs(places[:, None] - places)
+around = np.minimum(around, 64 - around)
+ALIKE = 0.9**around  # the covariance of the row
+
+
+def back_from(keep, noise=2.0):
+    """The best B for an A."""
+    return ALIKE @ keep.T @ np.linalg.inv(keep @ (ALIKE + noise * np.eye(64)) @ keep.T)
+
+
+def in_tensors(keep, back):
+    return torch.tensor(keep), torch.tensor(back)
+
+
+POOL = (places // 8 == np.arange(8)[:, None]) / 8
+REPEAT = 8 * POOL.T
+EVERY_EIGHTH = np.eye(64)[4::8]
+VARIANCES, VECTORS = np.linalg.eigh(ALIKE)
+WIDE, FACTORS = VECTORS[:, -8:], VARIANCES[-8:] / (VARIANCES[-8:] + 2)
+WIENER = ALIKE @ np.linalg.inv(ALIKE + 2 * np.eye(64))  # without a narrow place
+left, sizes, right = np.linalg.svd(WIENER)
+middles = 8 * np.arange(8) + 3.5
+bells = np.abs(places - middles[:, None])
+bells = np.exp(-0.5 * (np.minimum(bells, 64 - bells) / 4.5) ** 2)
+waves = [np.ones(64)]
+for turns in (1, 2, 3):
+    waves += [np.cos(2 * np.pi * turns * places / 64), np.sin(2 * np.pi * turns * places / 64)]
+waves.append(np.cos(2 * np.pi * 4 * places / 64))
+WAVES = np.array(waves) / np.linalg.norm(waves, axis=1, keepdims=True)
+
 BANK["10.10"] = {
     "wrong": [
-        1 - C / (4 * 2**H),  # one side halved
-        C / 4 ** (H + 1),  # what is kept
-        1 - C / 4**H,  # one channel in the latents
-        1 - C / 4,  # channels alone
-        1 - 4 ** (H + 1) / C,  # upside down
-        1 - 4 * C / 4**H,  # the 4 above
-        1 - C / 4 ** (H + 2),  # levels from 1
-        1 - C * 4**H / 4,  # places grow
-        1 - C / (16 * H),  # not a power
-        1 - sympy.sqrt(C / 4 ** (H + 1)),  # a root
-        4 ** (H + 1) - C,  # numbers, not a share
+        in_tensors(POOL, REPEAT),  # averages, repeated
+        in_tensors(POOL, 0.76 * REPEAT),  # and drawn to 0
+        in_tensors(POOL, back_from(POOL)),  # and rebuilt as well as can be
+        in_tensors(POOL, back_from(POOL, noise=0.0)),  # as if without noise
+        in_tensors(WIDE.T, WIDE),  # the projection
+        in_tensors(WIDE.T, 0.77 * WIDE),  # times one number
+        in_tensors((WIDE * FACTORS).T, WIDE * FACTORS),  # the factors twice
+        in_tensors((WIDE * FACTORS**0.5).T, WIDE),  # their roots
+        in_tensors(WIDE.T, WIDE * (VARIANCES[-8:] / (VARIANCES[-8:] + 2**0.5))),
+        in_tensors(WIDE.T, WIDE * (VARIANCES[-8:] / (VARIANCES[-8:] + 4))),
+        in_tensors(VECTORS[:, :8].T, VECTORS[:, :8]),  # the wrong end
+        in_tensors(EVERY_EIGHTH, REPEAT),  # one of eight
+        in_tensors(EVERY_EIGHTH, back_from(EVERY_EIGHTH)),
+        in_tensors(0 * POOL, 0 * REPEAT),
+        in_tensors(VECTORS[:8], VECTORS[:8].T),  # rows for columns
+        in_tensors(VECTORS[-8:], VECTORS[-8:].T),
+        in_tensors(WIENER, np.eye(64)),  # no narrow place
+        in_tensors(REPEAT, POOL),  # exchanged
+        in_tensors(WIENER[:8], REPEAT),
+        torch.tensor(POOL),  # A alone
+        "averages",
+        ("A", "B"),
     ],
     "right": [
-        1 - C / 4 ** (H + 1),
-        1 - C / (4 * 2**H * 2**H),
-        (4 * 4**H - C) / (4 * 4**H),
-        1 - 2 ** (-2 * H - 2) * C,
-        lambda C, H: 1 - C / (4 * 4**H),
-        1 - (C / 4) * sympy.Rational(1, 4) ** H,
+        in_tensors(WIDE.T, WIDE * FACTORS),
+        ((WIDE * FACTORS).T, WIDE),  # numpy's, the factors in A
+        [torch.tensor(WIDE.T.copy()).float(), torch.tensor(WIDE * FACTORS).float()],
+        in_tensors((WIDE * FACTORS**0.5).T, WIDE * FACTORS**0.5),  # a half of them in each
+        in_tensors(right[:8], left[:, :8] * sizes[:8]),
+        in_tensors(WAVES, back_from(WAVES)),
+        in_tensors(bells, back_from(bells)),
+        in_tensors(8 * WIDE.T, WIDE * FACTORS / 8),
     ],
 }

@@ -178,23 +178,37 @@ SLIPS = BLIND["SLIPS"]  # each answered rightly
 
 # 10.10
 
-C, H = sympy.symbols("C H", positive=True)
+PAIRS = BLIND["BANK"]["10.10"]["wrong"]
 
 BANK = {
     "10.1": {
         "wrong": [
-            (RIGHT | {"skips": 6}, "Layers are not all"),
-            (RIGHT | {"skips": 7}, "One kind of part"),
-            (RIGHT | {"skips": 8}, "before the first level"),
-            (RIGHT | {"growth by the skip": 2}, "half as many channels"),
-            (RIGHT | {"growth by the skip": 13.5}, "drops out"),
-            (RIGHT | {"skips": 5}, "Count what is stored"),
-            (RIGHT | {"error of the brightness": 0.9}, "again"),
-            (RIGHT | {"numbers in the skips": 4096 * 9600}, "not all of one size"),
-            (RIGHT | {"dot product with itself": 320}, "make 1 together"),
-            (RIGHT | {"numbers in the skips": 9600}, "a number for every place"),
+            (RIGHT | {"numbers": 18}, "dividing by that root"),
+            (RIGHT | {"numbers": 81}, "its own detail"),
+            (RIGHT | {"numbers": 99}, "before you divide"),
+            (RIGHT | {"numbers": 100}, "plain average"),
+            (RIGHT | {"numbers": 36}, "asks for variances"),
+            (RIGHT | {"numbers": 60}, "solve (10.1)"),
+            (RIGHT | {"in a row": 30}, "did the one before not see"),
+            (RIGHT | {"in a row": 90}, "to the left and to the right"),
+            (RIGHT | {"in a row": 44}, "see 89"),
+            (RIGHT | {"in a row": 47}, "adds the same"),
+            (RIGHT | {"with halvings": 30}, "twice as much"),
+            (RIGHT | {"with halvings": 11}, "convolution too"),
+            (RIGHT | {"with halvings": 8}, "those after it profit"),
+            (RIGHT | {"with halvings": 5}, "stride 1 alone"),
+            (RIGHT | {"with halvings": 10}, "One fewer"),
+            (RIGHT | {"with halvings": 7}, "3, 5, 9"),
+            (RIGHT | {"layers": 6}, "on the way up"),
+            (RIGHT | {"layers": 7}, "three halvings"),
+            (RIGHT | {"layers": 8}, "one level more"),
+            (RIGHT | {"layers": 3}, "nothing else"),
+            (RIGHT | {"slow clocks": 39}, "not once round"),
+            (RIGHT | {"slow clocks": 89}, "once or more"),
+            (RIGHT | {"slow clocks": 142}, "one clock"),
+            (RIGHT | {"slow clocks": 120}, "two pi"),
         ],
-        "right": [RIGHT, RIGHT | {"error of the brightness": 0.222, "parameters": 1_843_200}],
+        "right": [RIGHT, RIGHT | {"slow clocks": 70}],
     },
     "10.2": {
         "wrong": [
@@ -260,15 +274,16 @@ BANK = {
     },
     "10.8": {
         "wrong": [
-            (9 * a * b + 9 * b**2 + D * b + 2 * a + 5 * b, "change its number of channels"),
-            (9 * a * b + 9 * b**2 + a * b + D * b + 6 * b, "a gain and a shift"),
-            (9 * a * b + 9 * b**2 + a * b + D * b + 2 * a + 2 * b, "have a bias"),
-            (9 * a * b + 9 * b**2 + a * b + 2 * a + 6 * b, ""),
+            (9 * a * b + 2 * a - (a + b) * b - b, "as if it were new"),
+            (9 * a * b, "reads the stack"),
+            (9 * a * b + a, "two numbers for each channel"),
+            (9 * a * b + 2 * a - b**2 - b, "added as it is"),
+            (9 * a * b + 2 * a + (a + b) * b + b, "parameters of its own"),
+            (9 * a * b + 2 * a + D * a, "the time added"),
+            (-a * (9 * b + 2), "wrong way round"),
+            (10 * a * b + 2 * a, ""),
         ],
-        "right": [
-            10 * a * b + 9 * b**2 + D * b + 2 * a + 6 * b,
-            b * (10 * a + 9 * b + D + 6) + 2 * a,
-        ],
+        "right": [a * (9 * b + 2), lambda a, b, D: 9 * a * b + 2 * a],
     },
     "10.9": {
         "wrong": [
@@ -281,25 +296,34 @@ BANK = {
     },
     "10.10": {
         "wrong": [
-            (1 - C / (4 * 2**H), "height and the width"),
-            (C / 4 ** (H + 1), "what can be kept"),
-            (1 - C / 4**H, "more than one channel"),
-            (1 - 4 ** (H + 1) / C, "exchanged"),
+            (PAIRS[0], "multiplied by something"),
+            (PAIRS[1], "One factor for all"),
+            (PAIRS[2], "the best eight to keep"),
+            (PAIRS[3], "if the averages held no noise"),
+            (PAIRS[4], "with a noisy average"),
+            (PAIRS[6], "applied twice"),
+            (PAIRS[7], "the root of what"),
+            (PAIRS[8], "the noise's is 2"),
+            (PAIRS[9], "squared the noise's variance"),
+            (PAIRS[10], "varies least"),
+            (PAIRS[11], "never read"),
+            (PAIRS[13], "Nothing passes"),
+            (PAIRS[14], "worse than a guess of 0"),
+            (PAIRS[16], "A should have the shape (8, 64)"),
+            (PAIRS[19], "a pair (A, B)"),
         ],
-        "right": [1 - C / 4 ** (H + 1), 1 - C / (4 * 2**H * 2**H)],
+        "right": BLIND["BANK"]["10.10"]["right"][:3],
     },
 }
 
 # From the blind bank one wrong answer for each message that none above hears.
 UNHEARD = {
-    "10.1": (1, 2, 3, 7, 8, 9, 11, 13, 14, 16, 22, 23, 24),
     "10.2": (5, 6, 7, 8, 9),
     "10.3": (5, 10, 13),
     "10.4": (4, 6, 7, 10, 11),
     "10.7": (5, 7),
-    "10.8": (2, 5, 6, 7, 8, 9, 10, 12),
+    "10.8": (3, 4, 5, 7, 9, 10, 12, 14, 15),
     "10.9": (0, 1, 4),
-    "10.10": (3, 5, 6, 8),
 }
 for number, places in UNHEARD.items():
     BANK[number]["wrong"] += [(BLIND["BANK"][number]["wrong"][place], "") for place in places]

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...blocks import timestep_embedding
 from ...sd15 import SD15
 from ...unet import UNet
 from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken
@@ -15,32 +14,60 @@ from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, R
 # 10.1
 
 
+BAR, VARIANCE, LEAST_ERROR = 0.1, 1.0, 0.1  # alpha-bar, the details' variance, the error that is asked for
+
+
+def best_error(n):
+    """The mean squared error of the best linear guess of the brightness from n numbers of x_t."""
+    covariance = BAR * (1 + VARIANCE * torch.eye(n, dtype=torch.float64))
+    covariance += (1 - BAR) * torch.eye(n, dtype=torch.float64)
+    with_brightness = torch.full((n,), BAR**0.5, dtype=torch.float64)
+    return 1 - float(with_brightness @ torch.linalg.solve(covariance, with_brightness))
+
+
+def seen_by(strides):
+    """How many numbers of a row a place in the middle sees, through convolutions with a kernel of three."""
+    x = torch.zeros(1, 1, 401, requires_grad=True)
+    h = x
+    for stride in strides:
+        h = F.conv1d(h, torch.full((1, 1, 3), 1 / 3), stride=stride, padding=1)
+    (slope,) = torch.autograd.grad(h[0, 0, h.shape[-1] // 2], x)
+    return int((slope != 0).sum())
+
+
+def first(found):
+    """The first whole number from 1 on of which this is true."""
+    return next(n for n in range(1, 1000) if found(n))
+
+
+def skips_of(layers):
+    """How many skips a U-Net of four levels stores."""
+    blocks = {"down_block_types": ["DownBlock2D"] * 4, "up_block_types": ["UpBlock2D"] * 4}
+    sizes = {"block_out_channels": [32] * 4, "layers_per_block": layers, "cross_attention_dim": 8}
+    with torch.device("meta"):
+        unet, z = UNet(SD15["unet"] | blocks | sizes), torch.empty(1, 4, 16, 16)
+        return len(unet.down(unet.conv_in(z), unet.embed_time(0, z), torch.empty(1, 1, 8))[1])
+
+
 @functools.cache
 def measured():
-    big = torch.device("meta")
-    with big:
-        unet, z = UNet(SD15["unet"]), torch.empty(1, 4, 64, 64)
-        _, skips = unet.down(unet.conv_in(z), unet.embed_time(0, z), torch.empty(1, 77, 768))
-    code = timestep_embedding(torch.tensor([500]), 320)[0]
-    conv = nn.Conv2d(320, 640, 3, device=big)
-    y = torch.randn(100_000, 8, generator=torch.Generator().manual_seed(0))
-    brightness, seen = y[:, :1], y[:, :1] + 2**0.5 * y[:, 1:]
-    guess = seen @ torch.linalg.lstsq(seen, brightness).solution
+    numbers = first(lambda n: best_error(n) <= LEAST_ERROR + 1e-9)
     return {
-        "dot product with itself": float(code @ code),
-        "skips": 1 + 3 * 2 + 2,
-        "parameters": sum(p.numel() for p in conv.parameters()),
-        "growth by the skip": (640 + 320) / 640,
-        "numbers in the skips": sum(skip.numel() for skip in skips),
-        "error of the brightness": float((guess - brightness).square().mean()),
+        "numbers": numbers,
+        "in a row": first(lambda n: seen_by([1] * n) >= numbers),
+        "with halvings": first(lambda n: seen_by(([1, 2] * n)[:n]) >= numbers),
+        "layers": first(lambda n: skips_of(n) == 24),
+        "slow clocks": sum(1000 * 10000 ** (-i / 160) < 2 * math.pi for i in range(160)),
     }
 
 
-def some_skips(guess):
-    """Whether a number of numbers comes from other parts than the twelve skips, each once."""
-    parts = [64**2 * 320] * 3 + [32**2 * 320] + [32**2 * 640] * 2 + [16**2 * 640] + [16**2 * 1280] * 2
-    right = sum(parts) + 3 * 8**2 * 1280
-    return abs(guess - right) > 0.02 * right
+def outside(question, low, high):
+    """Whether a guess lies outside of a range."""
+    return lambda guesses, cases: not low <= guesses[question] <= high
+
+
+def between(question, low, high):
+    return lambda guesses, cases: low <= guesses[question] <= high
 
 
 # 10.2
@@ -249,7 +276,14 @@ def stacks(rng):
 
 
 def block_parameters(a, b, D):
+    """Of the block of (10.7) from a to b channels, a and b being different."""
     return 9 * a * b + 9 * b**2 + a * b + D * b + 2 * a + 6 * b
+
+
+def saved(a, b, D):
+    """A block that reads b channels and the skip's a, against mixing them to b first."""
+    mixing, plain = (a + b) * b + b, block_parameters(b, b, D) - b**2 - b
+    return block_parameters(a + b, b, D) - mixing - plain
 
 
 # 10.9
@@ -301,105 +335,192 @@ def slips():
 # 10.10
 
 
-def narrow(C, H):
-    return 1 - C / 4 ** (H + 1)
+ROW, KEPT, NOISE = 64, 8, 2.0  # numbers of the row; of the narrow place; the variance of the noise
+
+
+def ring():
+    """The covariance of the row: 0.9 to the power of the distance, on a ring."""
+    apart = (torch.arange(ROW)[:, None] - torch.arange(ROW)).abs()
+    return 0.9 ** torch.minimum(apart, ROW - apart).double()
+
+
+def matrix(given, shape, name):
+    """A matrix of this shape in double precision; RuleBroken for anything else."""
+    try:
+        made = torch.as_tensor(given).detach().double()
+    except (TypeError, ValueError, RuntimeError):
+        raise RuleBroken(f"{name} should be a tensor, yours is a {type(given).__name__}") from None
+    if made.shape != shape:
+        raise RuleBroken(f"{name} should have the shape {shape}, yours has {tuple(made.shape)}")
+    if not made.isfinite().all():
+        raise RuleBroken(f"{name} holds numbers that are not finite")
+    return made
+
+
+def whole(pair):
+    """BA of a pair (A, B)."""
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise RuleBroken("the answer is a pair (A, B)")
+    keep, back = matrix(pair[0], (KEPT, ROW), "A"), matrix(pair[1], (ROW, KEPT), "B")
+    return back @ keep
+
+
+def rebuilt_error(pair):
+    """The mean squared error of the clean numbers, rebuilt from noisy ones through eight."""
+    made, covariance = whole(pair), ring()
+    wrong = torch.eye(ROW, dtype=torch.float64) - made
+    return float((wrong @ covariance @ wrong.T).trace() + NOISE * (made @ made.T).trace()) / ROW
+
+
+def directions(which=slice(-KEPT, None)):
+    """Eight of the covariance's eigenvectors, as columns, and their variances."""
+    variances, vectors = torch.linalg.eigh(ring())
+    return vectors[:, which], variances[which]
+
+
+def averages():
+    """A and B that average eight neighbours and repeat the average."""
+    groups = (torch.arange(ROW)[None] // 8 == torch.arange(KEPT)[:, None]).double()
+    return groups / 8, groups.T
+
+
+def best_back(keep, noise=NOISE):
+    """The best B for an A."""
+    covariance = ring()
+    seen = keep @ (covariance + noise * torch.eye(ROW, dtype=torch.float64)) @ keep.T
+    return covariance @ keep.T @ torch.linalg.inv(seen)
+
+
+def best_pair(noise=NOISE, power=1.0, both=False):
+    vectors, variances = directions()
+    factor = (variances / (variances + noise)) ** power
+    return (vectors * factor if both else vectors).T, vectors * factor
+
+
+def one_factor(pair, cases):
+    """Whether BA is a projection times one number, which is not 1."""
+    made = whole(pair)
+    factor = float(made.trace()) / KEPT
+    same = (made @ made - factor * made).abs().max() < 1e-4 * made.abs().max()
+    return bool(same) and abs(factor - 1) > 1e-3 and rebuilt_error(pair) < rebuilt_error(best_pair(power=0))
+
+
+def few_read(pair, cases):
+    """Whether A looks at eight numbers only."""
+    return int((matrix(pair[0], (KEPT, ROW), "A") != 0).any(dim=0).sum()) == KEPT
 
 
 EXERCISES = [
     Predict(
         number="10.1",
         name="guesses",
-        section="10.4",
-        minutes=10,
+        section="10.6",
+        minutes=20,
         measure=measured,
         within=0.02,
         mistakes=(
-            Mistake(lambda: {"skips": 6}, "Layers are not all that is stored."),
-            Mistake(lambda: {"skips": 7}, "One kind of part that stores its output is still missing."),
-            Mistake(lambda: {"skips": 8}, "Something is stored before the first level begins."),
             Mistake(
-                lambda: {"growth by the skip": 2},
-                "The skip has half as many channels as come from below. How many are read in all?",
+                None,
+                "In x_t the brightness is multiplied by the root of alpha-bar. What does dividing by that "
+                "root do to the noise?",
+                seen=between("numbers", 17, 18),
             ),
             Mistake(
-                lambda: {"growth by the skip": 0.5},
-                "That is what the skip adds. How many times the old work is the new?",
-            ),
-            Mistake(
-                lambda: {"growth by the skip": 9 * 1.5},
-                "The kernel is the same before and after, and so drops out of the factor.",
-            ),
-            Mistake(
-                lambda: {"growth by the skip": 2.25},
-                "Only the channels that are read grow; those that are made do not.",
-            ),
-            Mistake(
-                lambda: {"numbers in the skips": 64**2 * (4 * 320 + 3 * 640 + 5 * 1280)},
-                "The skips are not all of one size: what is stored below has fewer places.",
-            ),
-            Mistake(
-                lambda: {"numbers in the skips": 4 * 320 + 3 * 640 + 5 * 1280},
-                "Those are the channels. Each channel holds a number for every place.",
+                lambda: {"numbers": 81},
+                "The noise is not all that hides the brightness: each number has its own detail, too.",
             ),
             Mistake(
                 None,
-                "Some skips are left out, or counted twice: the list holds what conv_in makes, "
-                "each layer and each halving, all in the size in which they are made.",
-                seen=lambda guesses, cases: some_skips(guesses["numbers in the skips"]),
-            ),
-            Mistake(
-                lambda: {"parameters": 320 * 640 + 640},
-                "A kernel of 3 × 3 has nine weights for every pair of channels.",
-            ),
-            Mistake(
-                lambda: {"parameters": 3 * 320 * 640 + 640},
-                "A kernel of 3 × 3 has nine weights for every pair of channels.",
-            ),
-            Mistake(
-                lambda: {"parameters": 9 * 640 * 640 + 640},
-                "One side of each kernel is the channels that are read, the other those that are made.",
-            ),
-            Mistake(
-                lambda: {"parameters": 9 * 320 * 320 + 320},
-                "One side of each kernel is the channels that are read, the other those that are made.",
-            ),
-            Mistake(
-                lambda: {"dot product with itself": 1}, "It is the sum of (10.4), not divided by anything."
-            ),
-            Mistake(
-                lambda: {"dot product with itself": math.sqrt(160)},
-                "That is the length; the dot product is its square.",
-            ),
-            Mistake(
-                lambda: {"dot product with itself": 0},
-                "No angle lies between a vector and itself: every cosine is 1.",
-            ),
-            Mistake(lambda: {"skips": 12}, "That is a network of four levels."),
-            Mistake(lambda: {"skips": 10}, "The lowest level has no halving, and the middle stores nothing."),
-            Mistake(
-                None,
-                "Count what is stored: the first convolution's output, each layer's, each halving's.",
-                seen=lambda guesses, cases: abs(guesses["skips"] - 9) > 0.18,
-            ),
-            Mistake(
-                lambda: {"error of the brightness": 1 / 8},
-                "What hides the brightness has variance 2 here, not 1.",
-            ),
-            Mistake(
-                lambda: {"error of the brightness": 2 / 7},
-                "That is the error of the plain average. The best multiple of it does better.",
-            ),
-            Mistake(
-                lambda: {"error of the brightness": 7 / 9},
-                "That is the best multiple of the average, or what is known; the error is the rest.",
+                "The noise in x_t has variance 1 - alpha-bar, not 1, before you divide.",
+                seen=between("numbers", 98.5, 99.5),
             ),
             Mistake(
                 None,
-                "Look at (10.1) again: what is n here, and what the variance of what hides the brightness?",
-                seen=lambda guesses, cases: abs(guesses["error of the brightness"] - 2 / 9) > 0.005,
+                "The plain average needs so many. The best multiple of it, (10.1), needs fewer.",
+                seen=between("numbers", 99.6, 100.4),
             ),
             Mistake(
-                lambda: {"dot product with itself": 320}, "A cosine and a sine of one angle make 1 together."
+                lambda: {"numbers": 36},
+                "What you divide the noise by divides its standard deviation; (10.1) asks for variances.",
+            ),
+            Mistake(
+                None,
+                "Write x_t divided by the root of alpha-bar as the brightness plus the rest. Which "
+                "variance has the rest? Then solve (10.1) for n.",
+                seen=outside("numbers", 88.2, 91.8),
+            ),
+            Mistake(
+                lambda: {"in a row": 30},
+                "Each convolution reads three numbers, but how many of them did the one before not see?",
+            ),
+            Mistake(
+                lambda: {"in a row": 90},
+                "A kernel of three looks to the left and to the right.",
+            ),
+            Mistake(lambda: {"in a row": 44}, "Forty-four in a row see 89 numbers."),
+            Mistake(
+                None,
+                "Without a halving every convolution adds the same to the field, which begins at 1.",
+                seen=outside("in a row", 44.5, 45.5),
+            ),
+            Mistake(
+                None,
+                "After each halving a convolution adds twice as much to the field as before it.",
+                seen=lambda guesses, cases: guesses["with halvings"] >= 20,
+            ),
+            Mistake(
+                lambda: {"with halvings": 11},
+                "A halving is a convolution too, and adds to the field itself.",
+            ),
+            Mistake(
+                lambda: {"with halvings": 8},
+                "A halving reads numbers that are as far apart as before it; only those after it profit.",
+            ),
+            Mistake(
+                lambda: {"with halvings": 5},
+                "You have counted those of stride 1 alone; the halvings are convolutions as well.",
+            ),
+            Mistake(
+                lambda: {"with halvings": 10},
+                "One fewer is enough: the list need not end with a halving.",
+            ),
+            Mistake(
+                None,
+                "Go through the list with (10.10), convolution by convolution: 3, 5, 9, ...",
+                seen=outside("with halvings", 8.9, 9.1),
+            ),
+            Mistake(
+                lambda: {"layers": 6},
+                "So many layers has each level on the way up. The way down has one fewer.",
+            ),
+            Mistake(
+                lambda: {"layers": 7},
+                "From 16 to 2 are three halvings. How many levels lie along them?",
+            ),
+            Mistake(
+                lambda: {"layers": 8},
+                "There is one level more than halvings, and a level has one layer more on the way up.",
+            ),
+            Mistake(
+                None,
+                "The list holds what conv_in makes, each layer and each halving, and nothing else.",
+                seen=outside("layers", 4.9, 5.1),
+            ),
+            Mistake(
+                lambda: {"slow clocks": 39},
+                "At speed 1/1000 a hand has turned by an angle of 1 after 1,000 timesteps: not once round.",
+            ),
+            Mistake(
+                None,
+                "Those are the clocks that do turn once or more.",
+                seen=between("slow clocks", 88, 90),
+            ),
+            Mistake(lambda: {"slow clocks": 142}, "A cosine and a sine are one clock."),
+            Mistake(
+                None,
+                "A hand turns by its speed times 1,000; a full turn is an angle of two pi. The speeds fall "
+                "from 1 to nearly 1/10,000, by the same factor each.",
+                seen=outside("slow clocks", 69.6, 72.4),
             ),
         ),
     ),
@@ -595,63 +716,76 @@ EXERCISES = [
     ),
     Derive(
         number="10.8",
-        name="parameters",
-        section="10.8",
-        minutes=15,
-        right=block_parameters,
+        name="saving",
+        section="10.3",
+        minutes=20,
+        right=saved,
         ranges={"a": (1, 9), "b": (1, 9), "D": (1, 9)},
         mistakes=(
             Mistake(
-                lambda a, b, D: 9 * a * b + 9 * b**2 + D * b + 2 * a + 5 * b,
-                "The input has to change its number of channels as well, before it can be added.",
+                lambda a, b, D: saved(a, b, D) - (a + b) * b - b,
+                "You count the 1 × 1 convolution as if it were new. Look at the dashed box of figure 10.5.",
             ),
             Mistake(
-                lambda a, b, D: 9 * a * b + 9 * b**2 + a * b + D * b + 6 * b,
-                "Each norm has a gain and a shift for every channel that it reads.",
+                lambda a, b, D: 9 * a * b,
+                "One more part of the block reads the stack, and learns something for every channel of it.",
             ),
             Mistake(
-                lambda a, b, D: 9 * a * b + 9 * b**2 + a * b + D * b + 2 * a + 2 * b,
-                "A convolution and a linear layer have a bias for every channel that they make.",
-            ),
-            Mistake(
-                lambda a, b, D: block_parameters(a, b, D) - 2 * a - 2 * b,
-                "Each norm has a gain and a shift for every channel that it reads.",
-            ),
-            Mistake(
-                lambda a, b, D: block_parameters(a, b, D) - a - b,
+                lambda a, b, D: 9 * a * b + a,
                 "A norm learns two numbers for each channel, a factor and a shift.",
             ),
             Mistake(
-                lambda a, b, D: block_parameters(a, b, D) - b,
-                "One bias a channel is missing: three convolutions and the time's map have some.",
+                lambda a, b, D: saved(a, b, D) - 8 * a * b,
+                "A kernel of 3 × 3 has nine weights for every pair of channels.",
             ),
             Mistake(
-                lambda a, b, D: block_parameters(a, b, D) + 8 * a * b,
-                "What carries the input over looks at one place only: its kernel is 1 × 1.",
+                lambda a, b, D: saved(a, b, D) - 6 * a * b,
+                "A kernel of 3 × 3 has 3 times 3 weights for every pair of channels, not 3.",
             ),
             Mistake(
-                lambda a, b, D: block_parameters(a, b, D) - 9 * b**2 + 9 * a * b,
-                "The second convolution reads what the first one made. How many channels is that?",
+                lambda a, b, D: saved(a, b, D) + b**2,
+                "The 1 × 1 convolution mixes all the a + b channels, those from below as well.",
             ),
             Mistake(
-                lambda a, b, D: block_parameters(a, b, D) - 2 * b + 2 * a,
+                lambda a, b, D: saved(a, b, D) - b**2 - b,
+                "Where the number of channels does not change, the input is added as it is (10.7).",
+            ),
+            Mistake(
+                lambda a, b, D: saved(a, b, D) + b,
+                "The mixing has a bias for every channel that it makes, as the dashed box in figure 10.5.",
+            ),
+            Mistake(
+                lambda a, b, D: saved(a, b, D) + a * b + b**2 + b,
+                "The mixing has parameters of its own, as many as the dashed box in figure 10.5.",
+            ),
+            Mistake(
+                lambda a, b, D: saved(a, b, D) + 9 * a * b,
+                "The second convolution reads b channels and makes b in either form.",
+            ),
+            Mistake(
+                lambda a, b, D: saved(a, b, D) + 2 * a,
                 "The second norm comes after the first convolution. How many channels does it read?",
             ),
             Mistake(
-                lambda a, b, D: block_parameters(a, b, D) - 8 * a * b - 8 * b**2,
-                "A kernel of 3 × 3 has nine weights for every pair of channels.",
+                lambda a, b, D: saved(a, b, D) + D * a,
+                "Where is the time added, before the first convolution or after it? So how many channels "
+                "does it shift?",
             ),
             Mistake(
-                lambda a, b, D: block_parameters(a, b, D) - 6 * (a * b + b**2),
-                "A kernel of 3 × 3 has nine weights for every pair of channels.",
+                lambda a, b, D: saved(a, b, D) + a,
+                "A convolution has a bias for every channel that it makes, not for those that it reads.",
             ),
             Mistake(
-                lambda a, b, D: block_parameters(a, b, D) - D * b + D * a,
-                "Where is the time added, before the first convolution or after it?",
+                lambda a, b, D: (a - b) * (9 * b + 2),
+                "The old block reads a + b channels, the skip's and those from below, not a alone.",
             ),
             Mistake(
-                lambda a, b, D: block_parameters(a, b, D) - 9 * b**2 - b,
-                "There are two convolutions of 3 × 3 in the block.",
+                lambda a, b, D: (a + b) * (9 * b + 2),
+                "The new block does not read nothing: its first norm and convolution still read b channels.",
+            ),
+            Mistake(
+                lambda a, b, D: -saved(a, b, D),
+                "The sign is the wrong way round: what is saved is the old count less the new one.",
             ),
         ),
     ),
@@ -693,37 +827,75 @@ EXERCISES = [
             ),
         ),
     ),
-    Derive(
+    ReachTheMark(
         number="10.10",
-        name="lost",
+        name="pair",
         section="10.1",
-        minutes=10,
-        right=narrow,
-        ranges={"C": (1, 9), "H": (1, 4)},
+        minutes=25,
+        score=rebuilt_error,
+        what="mean squared error",
+        mark=0.336,
+        right=best_pair(),
         mistakes=(
             Mistake(
-                lambda C, H: 1 - C / (4 * 2**H),
-                "A halving halves the height and the width. How many places are left?",
-            ),
-            Mistake(lambda C, H: C / 4 ** (H + 1), "That is what can be kept. What is lost is the rest."),
-            Mistake(lambda C, H: 1 - C / 4**H, "The latents have more than one channel."),
-            Mistake(
-                lambda C, H: 1 - C / 4,
-                "Those are the channels alone. The lowest level has fewer places than the latents, too.",
-            ),
-            Mistake(lambda C, H: 1 - 4 ** (H + 1) / C, "m and n are exchanged: m is the narrow place."),
-            Mistake(lambda C, H: 1 - 4 * C / 4**H, "The latents' channels belong to n, which divides."),
-            Mistake(
-                lambda C, H: 1 - C / (4 * 4 ** (H + 1)),
-                "H counts the halvings; one too many is in your formula.",
+                averages(),
+                "By (10.1) the average of a few noisy numbers should be multiplied by something. And is a "
+                "row that changes slowly best rebuilt in steps?",
             ),
             Mistake(
-                lambda C, H: 1 - C / (4 * H),
-                "A quarter of the places is left at each halving, again and again.",
+                (averages()[0], best_back(averages()[0])),
+                "Your B is the best one for these eight averages. But are they the best eight to keep?",
             ),
             Mistake(
-                lambda C, H: 1 - C / (4 * 4 * H),
-                "A quarter of the places is left at each halving, again and again.",
+                (averages()[0], best_back(averages()[0], 0.0)),
+                "Your B would be the best one if the averages held no noise.",
+            ),
+            Mistake(
+                best_pair(power=0),
+                "Eight well chosen directions. But what is read along them is noisy: what did the proof of "
+                "(10.1) do with a noisy average?",
+            ),
+            Mistake(
+                best_pair(both=True),
+                "Your factors are in A and in B, so that each is applied twice.",
+            ),
+            Mistake(
+                best_pair(power=0.5),
+                "Each factor is the root of what it should be: look at (10.1)'s lambda again.",
+            ),
+            Mistake(
+                best_pair(noise=NOISE**0.5),
+                "Nearly: the factors are made of variances; the noise's is 2.",
+            ),
+            Mistake(
+                best_pair(noise=NOISE**2),
+                "Nearly: you have squared the noise's variance.",
+            ),
+            Mistake(
+                (directions(slice(KEPT))[0].T, directions(slice(KEPT))[0]),
+                "You keep the eight directions in which the row varies least: torch.linalg.eigh begins "
+                "with the smallest.",
+            ),
+            Mistake(
+                (torch.zeros(KEPT, ROW), torch.zeros(ROW, KEPT)),
+                "Nothing passes: so far you guess 0 everywhere.",
+            ),
+            Mistake(
+                None,
+                "One factor for all eight numbers? Some hold much more of the row than others, and all of "
+                "them as much noise.",
+                seen=one_factor,
+            ),
+            Mistake(
+                None,
+                "Seven of every eight numbers are never read, though they tell of their neighbours.",
+                seen=few_read,
+            ),
+            Mistake(
+                None,
+                "That is worse than a guess of 0 everywhere, whose error is 1. Does BA come near to the "
+                "matrix that changes nothing? (The eigenvectors of torch.linalg.eigh are columns.)",
+                seen=lambda pair, cases: rebuilt_error(pair) > 1,
             ),
         ),
     ),
