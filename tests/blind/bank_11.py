@@ -822,3 +822,295 @@ BANK["11.8"] = {
     ],
     "right": [[3, 8], (8, 3), [3, 4, 8], {3, 8}, torch.tensor([3, 8]), np.array([8, 3]), range(3, 9, 5)],
 }
+
+# ---- 11.9
+
+
+def walked(kept, step, first, heard_in):
+    z = kept[first - 1]
+    for k in range(first, len(kept)):
+        z = step(z, k, heard_in(k))
+    return z
+
+
+def by_copies(kept, step, layers, windows, mine, other):
+    """A fresh dictionary for each cell, put back after the window."""
+    ends = {}
+    for layer in layers:
+        for window in windows:
+            heard = dict.fromkeys(layers, mine)
+            z = kept[window[0] - 1]
+            for k in range(window[0], len(kept)):
+                heard[layer] = other if k in window else mine
+                z = step(z, k, heard.copy())
+            ends[(layer, window)] = z
+    return ends
+
+
+def by_comprehension(kept, step, layers, windows, mine, other):
+    return {
+        (layer, window): walked(
+            kept, step, window[0], lambda k: {n: (mine, other)[n == layer and k in window] for n in layers}
+        )
+        for layer in layers
+        for window in windows
+    }
+
+
+def windows_outside(kept, step, layers, windows, mine, other):
+    ends = {}
+    for window in windows:
+        for layer in layers:
+            z = kept[window[0] - 1]
+            for k in window:
+                z = step(z, k, {**dict.fromkeys(layers, mine), layer: other})
+            for k in range(window[-1] + 1, len(kept)):
+                z = step(z, k, dict.fromkeys(layers, mine))
+            ends[layer, window] = z
+    return ends
+
+
+def whole_walks(kept, step, layers, windows, mine, other):
+    """From the noise each time, which takes longer."""
+    ends = {}
+    for layer in layers:
+        for window in windows:
+            z = kept[0]
+            for k in range(1, len(kept)):
+                z = step(z, k, {n: other if n == layer and k in window else mine for n in layers})
+            ends[layer, window] = z
+    return ends
+
+
+def by_limits(kept, step, layers, windows, mine, other):
+    ends = {}
+    for layer in layers:
+        for window in windows:
+            first, last, z = min(window), max(window), kept[min(window) - 1]
+            for k in range(first, len(kept)):
+                heard = {n: mine for n in layers}
+                if first <= k <= last:
+                    heard[layer] = other
+                z = step(z, k, heard)
+            ends[layer, window] = z
+    return ends
+
+
+def given_with(start=0, back=False, reset=None):
+    """As given, with some of it changed."""
+
+    def answer(kept, step, layers, windows, mine, other):
+        heard, ends = dict.fromkeys(layers, mine), {}
+        for layer in layers:
+            if reset == "layer":
+                heard = dict.fromkeys(layers, mine)
+            for window in windows:
+                if reset == "window":
+                    heard = dict.fromkeys(layers, mine)
+                z = kept[window[0] + start]
+                for k in range(window[0], len(kept)):
+                    if k in window:
+                        heard[layer] = other
+                    elif back:
+                        heard[layer] = mine
+                    z = step(z, k, heard)
+                ends[layer, window] = z
+        return ends
+
+    return answer
+
+
+def back_for_all(kept, step, layers, windows, mine, other):
+    """After the window all layers hear ours, but the dictionary is never made anew."""
+    heard, ends = dict.fromkeys(layers, mine), {}
+    for layer in layers:
+        for window in windows:
+            z = kept[window[0] - 1]
+            for k in range(window[0], len(kept)):
+                if k in window:
+                    heard[layer] = other
+                else:
+                    heard = dict.fromkeys(layers, mine)
+                z = step(z, k, heard)
+            ends[layer, window] = z
+    return ends
+
+
+def steps_from_zero(kept, step, layers, windows, mine, other):
+    ends = {}
+    for layer in layers:
+        for window in windows:
+            z = kept[window[0] - 1]
+            for k in range(window[0] - 1, len(kept) - 1):
+                z = step(z, k, {n: other if n == layer and k in window else mine for n in layers})
+            ends[layer, window] = z
+    return ends
+
+
+def last_step_forgotten(kept, step, layers, windows, mine, other):
+    ends = {}
+    for layer in layers:
+        for window in windows:
+            z = kept[window[0] - 1]
+            for k in range(window[0], len(kept) - 1):
+                z = step(z, k, {n: other if n == layer and k in window else mine for n in layers})
+            ends[layer, window] = z
+    return ends
+
+
+def window_only(kept, step, layers, windows, mine, other):
+    ends = {}
+    for layer in layers:
+        for window in windows:
+            z = kept[window[0] - 1]
+            for k in window:
+                z = step(z, k, {**dict.fromkeys(layers, mine), layer: other})
+            ends[layer, window] = z
+    return ends
+
+
+def sentences_turned(kept, step, layers, windows, mine, other):
+    return by_copies(kept, step, layers, windows, other, mine)
+
+
+def every_layer(kept, step, layers, windows, mine, other):
+    return {
+        (layer, window): walked(
+            kept, step, window[0], lambda k: dict.fromkeys(layers, other if k in window else mine)
+        )
+        for layer in layers
+        for window in windows
+    }
+
+
+def all_but_the_layer(kept, step, layers, windows, mine, other):
+    return {
+        (layer, window): walked(
+            kept, step, window[0], lambda k: {n: (mine, other)[n != layer and k in window] for n in layers}
+        )
+        for layer in layers
+        for window in windows
+    }
+
+
+def outside_the_window(kept, step, layers, windows, mine, other):
+    return {
+        (layer, window): walked(
+            kept,
+            step,
+            window[0],
+            lambda k: {n: (mine, other)[n == layer and k not in window] for n in layers},
+        )
+        for layer in layers
+        for window in windows
+    }
+
+
+def to_the_end(kept, step, layers, windows, mine, other):
+    return {
+        (layer, window): walked(
+            kept, step, window[0], lambda k: {n: (mine, other)[n == layer and k >= window[0]] for n in layers}
+        )
+        for layer in layers
+        for window in windows
+    }
+
+
+def half_open(kept, step, layers, windows, mine, other):
+    """Windows read as Python's ranges, without their last step."""
+    return {
+        (layer, window): walked(
+            kept,
+            step,
+            window[0],
+            lambda k: {n: (mine, other)[n == layer and k in window[:-1]] for n in layers},
+        )
+        for layer in layers
+        for window in windows
+    }
+
+
+def nothing_swapped(kept, step, layers, windows, mine, other):
+    return {(layer, window): kept[-1] for layer in layers for window in windows}
+
+
+def only_one_named(kept, step, layers, windows, mine, other):
+    return {
+        (layer, window): walked(kept, step, window[0], lambda k: {layer: other if k in window else mine})
+        for layer in layers
+        for window in windows
+    }
+
+
+def noise_always(kept, step, layers, windows, mine, other):
+    return by_copies([kept[0]] * len(kept), step, layers, windows, mine, other)
+
+
+def goes_on(kept, step, layers, windows, mine, other):
+    ends, z = {}, kept[0]
+    for layer in layers:
+        for window in windows:
+            for k in range(1, len(kept)):
+                z = step(z, k, {n: other if n == layer and k in window else mine for n in layers})
+            ends[layer, window] = z
+    return ends
+
+
+def by_layer_alone(kept, step, layers, windows, mine, other):
+    made = by_copies(kept, step, layers, windows, mine, other)
+    return {layer: [made[layer, window] for window in windows] for layer in layers}
+
+
+def windows_first(kept, step, layers, windows, mine, other):
+    made = by_copies(kept, step, layers, windows, mine, other)
+    return {(window, layer): z for (layer, window), z in made.items()}
+
+
+def late_lambda(kept, step, layers, windows, mine, other):
+    """Functions made in a loop, all of which know the last layer alone."""
+    jobs = {}
+    for layer in layers:
+        for window in windows:
+            jobs[layer, window] = lambda k: {n: (mine, other)[n == layer and k in window] for n in layers}
+    return {cell: walked(kept, step, cell[1][0], job) for cell, job in jobs.items()}
+
+
+BANK["11.9"] = {
+    "wrong": [
+        given_with(start=-1),
+        given_with(start=-1, back=True),
+        given_with(start=-1, reset="window"),
+        given_with(start=-1, reset="layer"),
+        given_with(back=True),
+        given_with(reset="window"),
+        given_with(back=True, reset="window"),
+        given_with(back=True, reset="layer"),
+        given_with(start=-2, back=True, reset="window"),
+        back_for_all,
+        steps_from_zero,
+        last_step_forgotten,
+        window_only,
+        sentences_turned,
+        every_layer,
+        all_but_the_layer,
+        outside_the_window,
+        to_the_end,
+        half_open,
+        nothing_swapped,
+        only_one_named,
+        noise_always,
+        goes_on,
+        by_layer_alone,
+        windows_first,
+        late_lambda,
+    ],
+    "right": [
+        by_copies,
+        by_comprehension,
+        windows_outside,
+        whole_walks,
+        by_limits,
+        given_with(start=-1, back=True, reset="window"),
+        given_with(start=-1, back=True, reset="layer"),
+    ],
+}
