@@ -1,4 +1,4 @@
-"""Maps of words beside the picture that they are read for, and what it is to take keys from another sentence."""
+"""Maps of words beside their picture, and what it is to take the keys from another sentence."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -826,11 +826,21 @@ BANK["11.8"] = {
 # ---- 11.9
 
 
-def walked(kept, step, first, heard_in):
-    z = kept[first - 1]
-    for k in range(first, len(kept)):
-        z = step(z, k, heard_in(k))
-    return z
+def by_rule(hears):
+    """Where hears(layers, layer, window, k) names the layers that hear the other sentence in step k."""
+
+    def answer(kept, step, layers, windows, mine, other):
+        ends = {}
+        for layer in layers:
+            for window in windows:
+                z = kept[window[0] - 1]
+                for k in range(window[0], len(kept)):
+                    chosen = hears(layers, layer, window, k)
+                    z = step(z, k, {name: other if name in chosen else mine for name in layers})
+                ends[layer, window] = z
+        return ends
+
+    return answer
 
 
 def by_copies(kept, step, layers, windows, mine, other):
@@ -848,13 +858,20 @@ def by_copies(kept, step, layers, windows, mine, other):
 
 
 def by_comprehension(kept, step, layers, windows, mine, other):
-    return {
-        (layer, window): walked(
-            kept, step, window[0], lambda k: {n: (mine, other)[n == layer and k in window] for n in layers}
-        )
+    heard = {
+        (layer, window, k): {name: (mine, other)[name == layer and k in window] for name in layers}
         for layer in layers
         for window in windows
+        for k in range(1, len(kept))
     }
+    ends = {}
+    for layer in layers:
+        for window in windows:
+            z = kept[window[0] - 1]
+            for k in range(window[0], len(kept)):
+                z = step(z, k, heard[layer, window, k])
+            ends[layer, window] = z
+    return ends
 
 
 def windows_outside(kept, step, layers, windows, mine, other):
@@ -888,7 +905,7 @@ def by_limits(kept, step, layers, windows, mine, other):
         for window in windows:
             first, last, z = min(window), max(window), kept[min(window) - 1]
             for k in range(first, len(kept)):
-                heard = {n: mine for n in layers}
+                heard = dict.fromkeys(layers, mine)
                 if first <= k <= last:
                     heard[layer] = other
                 z = step(z, k, heard)
@@ -973,61 +990,29 @@ def sentences_turned(kept, step, layers, windows, mine, other):
     return by_copies(kept, step, layers, windows, other, mine)
 
 
-def every_layer(kept, step, layers, windows, mine, other):
-    return {
-        (layer, window): walked(
-            kept, step, window[0], lambda k: dict.fromkeys(layers, other if k in window else mine)
-        )
-        for layer in layers
-        for window in windows
-    }
+@by_rule
+def every_layer(layers, layer, window, k):
+    return layers if k in window else []
 
 
-def all_but_the_layer(kept, step, layers, windows, mine, other):
-    return {
-        (layer, window): walked(
-            kept, step, window[0], lambda k: {n: (mine, other)[n != layer and k in window] for n in layers}
-        )
-        for layer in layers
-        for window in windows
-    }
+@by_rule
+def all_but_the_layer(layers, layer, window, k):
+    return {*layers} - {layer} if k in window else []
 
 
-def outside_the_window(kept, step, layers, windows, mine, other):
-    return {
-        (layer, window): walked(
-            kept,
-            step,
-            window[0],
-            lambda k: {n: (mine, other)[n == layer and k not in window] for n in layers},
-        )
-        for layer in layers
-        for window in windows
-    }
+@by_rule
+def outside_the_window(layers, layer, window, k):
+    return [layer] if k not in window else []
 
 
-def to_the_end(kept, step, layers, windows, mine, other):
-    return {
-        (layer, window): walked(
-            kept, step, window[0], lambda k: {n: (mine, other)[n == layer and k >= window[0]] for n in layers}
-        )
-        for layer in layers
-        for window in windows
-    }
+@by_rule
+def to_the_end(layers, layer, window, k):
+    return [layer] if k >= window[0] else []
 
 
-def half_open(kept, step, layers, windows, mine, other):
-    """Windows read as Python's ranges, without their last step."""
-    return {
-        (layer, window): walked(
-            kept,
-            step,
-            window[0],
-            lambda k: {n: (mine, other)[n == layer and k in window[:-1]] for n in layers},
-        )
-        for layer in layers
-        for window in windows
-    }
+@by_rule
+def half_open(layers, layer, window, k):
+    return [layer] if k in window[:-1] else []
 
 
 def nothing_swapped(kept, step, layers, windows, mine, other):
@@ -1035,11 +1020,14 @@ def nothing_swapped(kept, step, layers, windows, mine, other):
 
 
 def only_one_named(kept, step, layers, windows, mine, other):
-    return {
-        (layer, window): walked(kept, step, window[0], lambda k: {layer: other if k in window else mine})
-        for layer in layers
-        for window in windows
-    }
+    ends = {}
+    for layer in layers:
+        for window in windows:
+            z = kept[window[0] - 1]
+            for k in range(window[0], len(kept)):
+                z = step(z, k, {layer: other if k in window else mine})
+            ends[layer, window] = z
+    return ends
 
 
 def noise_always(kept, step, layers, windows, mine, other):
@@ -1066,13 +1054,10 @@ def windows_first(kept, step, layers, windows, mine, other):
     return {(window, layer): z for (layer, window), z in made.items()}
 
 
-def late_lambda(kept, step, layers, windows, mine, other):
-    """Functions made in a loop, all of which know the last layer alone."""
-    jobs = {}
-    for layer in layers:
-        for window in windows:
-            jobs[layer, window] = lambda k: {n: (mine, other)[n == layer and k in window] for n in layers}
-    return {cell: walked(kept, step, cell[1][0], job) for cell, job in jobs.items()}
+@by_rule
+def always_the_last_layer(layers, layer, window, k):
+    """A name that a loop left behind."""
+    return [layers[-1]] if k in window else []
 
 
 BANK["11.9"] = {
@@ -1102,7 +1087,7 @@ BANK["11.9"] = {
         goes_on,
         by_layer_alone,
         windows_first,
-        late_lambda,
+        always_the_last_layer,
     ],
     "right": [
         by_copies,

@@ -186,7 +186,7 @@ def one_cell(kept, step, layers, layer, window, mine, other, first=None, last=No
     first, last = first or window[0], last or len(kept) - 1
     z = kept[first - 1]
     for k in range(first, last + 1):
-        z = step(z, k, {name: mine for name in layers} | ({layer: other} if k in window else {}))
+        z = step(z, k, dict.fromkeys(layers, mine) | ({layer: other} if k in window else {}))
     return z
 
 
@@ -215,11 +215,11 @@ def as_given(start=0, back=False, reset="never"):
     """The function as given, repaired in part."""
 
     def function(kept, step, layers, windows, mine, other):
-        heard, ends = {layer: mine for layer in layers}, {}
+        heard, ends = dict.fromkeys(layers, mine), {}
         for layer in layers:
             for window in windows:
                 if reset == "window":
-                    heard = {layer: mine for layer in layers}
+                    heard = dict.fromkeys(layers, mine)
                 z = kept[window[0] - start]
                 for k in range(window[0], len(kept)):
                     heard[layer] = other if k in window else (mine if back else heard[layer])
@@ -235,7 +235,7 @@ def as_given(start=0, back=False, reset="never"):
 def heard_by_all(kept, step, layers, layer, window, mine, other):
     z = kept[window[0] - 1]
     for k in range(window[0], len(kept)):
-        z = step(z, k, {name: (mine, other)[k in window] for name in layers})
+        z = step(z, k, dict.fromkeys(layers, (mine, other)[k in window]))
     return z
 
 

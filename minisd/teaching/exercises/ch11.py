@@ -928,7 +928,7 @@ EXERCISES = [
             Mistake(None, "In some step of its window the layer hears our own sentence.", seen=deaf),
             Mistake(
                 None,
-                "What each layer hears is right. Some walk begins with latents that do not belong to its first step.",
+                "What each layer hears is right. But some walk begins with the wrong latents.",
                 seen=begins_amiss,
             ),
         ),
