@@ -422,7 +422,7 @@ BANK = {
             (table(those_before_too), "Another layer"),
             (table(one_step_longer), "After its window"),
             (table(its_first_step_alone), "In some step of its window"),
-            (table(always_from_the_noise), "Some walk begins"),
+            (table(always_from_the_noise), "some walk begins"),
         ],
         "right": [
             table(one_cell),
