@@ -503,7 +503,7 @@ def sentences_exchanged(kept, step, layers, windows, mine, other):
 
 
 def all_layers_hear(kept, step, layers, windows, mine, other):
-    ends = {}
+    ends: dict[tuple, Tensor] = {}
     for window in windows:
         z = kept[window[0] - 1]
         for k in range(window[0], len(kept)):
