@@ -822,3 +822,280 @@ BANK["11.8"] = {
     ],
     "right": [[3, 8], (8, 3), [3, 4, 8], {3, 8}, torch.tensor([3, 8]), np.array([8, 3]), range(3, 9, 5)],
 }
+
+# ---- 11.9
+
+
+def by_rule(hears):
+    """Where hears(layers, layer, window, k) names the layers that hear the other sentence in step k."""
+
+    def answer(kept, step, layers, windows, mine, other):
+        ends = {}
+        for layer in layers:
+            for window in windows:
+                z = kept[window[0] - 1]
+                for k in range(window[0], len(kept)):
+                    chosen = hears(layers, layer, window, k)
+                    z = step(z, k, {name: other if name in chosen else mine for name in layers})
+                ends[layer, window] = z
+        return ends
+
+    return answer
+
+
+def by_copies(kept, step, layers, windows, mine, other):
+    """A fresh dictionary for each cell, put back after the window."""
+    ends = {}
+    for layer in layers:
+        for window in windows:
+            heard = dict.fromkeys(layers, mine)
+            z = kept[window[0] - 1]
+            for k in range(window[0], len(kept)):
+                heard[layer] = other if k in window else mine
+                z = step(z, k, heard.copy())
+            ends[(layer, window)] = z
+    return ends
+
+
+def by_comprehension(kept, step, layers, windows, mine, other):
+    heard = {
+        (layer, window, k): {name: (mine, other)[name == layer and k in window] for name in layers}
+        for layer in layers
+        for window in windows
+        for k in range(1, len(kept))
+    }
+    ends = {}
+    for layer in layers:
+        for window in windows:
+            z = kept[window[0] - 1]
+            for k in range(window[0], len(kept)):
+                z = step(z, k, heard[layer, window, k])
+            ends[layer, window] = z
+    return ends
+
+
+def windows_outside(kept, step, layers, windows, mine, other):
+    ends = {}
+    for window in windows:
+        for layer in layers:
+            z = kept[window[0] - 1]
+            for k in window:
+                z = step(z, k, {**dict.fromkeys(layers, mine), layer: other})
+            for k in range(window[-1] + 1, len(kept)):
+                z = step(z, k, dict.fromkeys(layers, mine))
+            ends[layer, window] = z
+    return ends
+
+
+def whole_walks(kept, step, layers, windows, mine, other):
+    """From the noise each time, which takes longer."""
+    ends = {}
+    for layer in layers:
+        for window in windows:
+            z = kept[0]
+            for k in range(1, len(kept)):
+                z = step(z, k, {n: other if n == layer and k in window else mine for n in layers})
+            ends[layer, window] = z
+    return ends
+
+
+def by_limits(kept, step, layers, windows, mine, other):
+    ends = {}
+    for layer in layers:
+        for window in windows:
+            first, last, z = min(window), max(window), kept[min(window) - 1]
+            for k in range(first, len(kept)):
+                heard = dict.fromkeys(layers, mine)
+                if first <= k <= last:
+                    heard[layer] = other
+                z = step(z, k, heard)
+            ends[layer, window] = z
+    return ends
+
+
+def given_with(start=0, back=False, reset=None):
+    """As given, with some of it changed."""
+
+    def answer(kept, step, layers, windows, mine, other):
+        heard, ends = dict.fromkeys(layers, mine), {}
+        for layer in layers:
+            if reset == "layer":
+                heard = dict.fromkeys(layers, mine)
+            for window in windows:
+                if reset == "window":
+                    heard = dict.fromkeys(layers, mine)
+                z = kept[window[0] + start]
+                for k in range(window[0], len(kept)):
+                    if k in window:
+                        heard[layer] = other
+                    elif back:
+                        heard[layer] = mine
+                    z = step(z, k, heard)
+                ends[layer, window] = z
+        return ends
+
+    return answer
+
+
+def back_for_all(kept, step, layers, windows, mine, other):
+    """After the window all layers hear ours, but the dictionary is never made anew."""
+    heard, ends = dict.fromkeys(layers, mine), {}
+    for layer in layers:
+        for window in windows:
+            z = kept[window[0] - 1]
+            for k in range(window[0], len(kept)):
+                if k in window:
+                    heard[layer] = other
+                else:
+                    heard = dict.fromkeys(layers, mine)
+                z = step(z, k, heard)
+            ends[layer, window] = z
+    return ends
+
+
+def steps_from_zero(kept, step, layers, windows, mine, other):
+    ends = {}
+    for layer in layers:
+        for window in windows:
+            z = kept[window[0] - 1]
+            for k in range(window[0] - 1, len(kept) - 1):
+                z = step(z, k, {n: other if n == layer and k in window else mine for n in layers})
+            ends[layer, window] = z
+    return ends
+
+
+def last_step_forgotten(kept, step, layers, windows, mine, other):
+    ends = {}
+    for layer in layers:
+        for window in windows:
+            z = kept[window[0] - 1]
+            for k in range(window[0], len(kept) - 1):
+                z = step(z, k, {n: other if n == layer and k in window else mine for n in layers})
+            ends[layer, window] = z
+    return ends
+
+
+def window_only(kept, step, layers, windows, mine, other):
+    ends = {}
+    for layer in layers:
+        for window in windows:
+            z = kept[window[0] - 1]
+            for k in window:
+                z = step(z, k, {**dict.fromkeys(layers, mine), layer: other})
+            ends[layer, window] = z
+    return ends
+
+
+def sentences_turned(kept, step, layers, windows, mine, other):
+    return by_copies(kept, step, layers, windows, other, mine)
+
+
+@by_rule
+def every_layer(layers, layer, window, k):
+    return layers if k in window else []
+
+
+@by_rule
+def all_but_the_layer(layers, layer, window, k):
+    return {*layers} - {layer} if k in window else []
+
+
+@by_rule
+def outside_the_window(layers, layer, window, k):
+    return [layer] if k not in window else []
+
+
+@by_rule
+def to_the_end(layers, layer, window, k):
+    return [layer] if k >= window[0] else []
+
+
+@by_rule
+def half_open(layers, layer, window, k):
+    return [layer] if k in window[:-1] else []
+
+
+def nothing_swapped(kept, step, layers, windows, mine, other):
+    return {(layer, window): kept[-1] for layer in layers for window in windows}
+
+
+def only_one_named(kept, step, layers, windows, mine, other):
+    ends = {}
+    for layer in layers:
+        for window in windows:
+            z = kept[window[0] - 1]
+            for k in range(window[0], len(kept)):
+                z = step(z, k, {layer: other if k in window else mine})
+            ends[layer, window] = z
+    return ends
+
+
+def noise_always(kept, step, layers, windows, mine, other):
+    return by_copies([kept[0]] * len(kept), step, layers, windows, mine, other)
+
+
+def goes_on(kept, step, layers, windows, mine, other):
+    ends, z = {}, kept[0]
+    for layer in layers:
+        for window in windows:
+            for k in range(1, len(kept)):
+                z = step(z, k, {n: other if n == layer and k in window else mine for n in layers})
+            ends[layer, window] = z
+    return ends
+
+
+def by_layer_alone(kept, step, layers, windows, mine, other):
+    made = by_copies(kept, step, layers, windows, mine, other)
+    return {layer: [made[layer, window] for window in windows] for layer in layers}
+
+
+def windows_first(kept, step, layers, windows, mine, other):
+    made = by_copies(kept, step, layers, windows, mine, other)
+    return {(window, layer): z for (layer, window), z in made.items()}
+
+
+@by_rule
+def always_the_last_layer(layers, layer, window, k):
+    """A name that a loop left behind."""
+    return [layers[-1]] if k in window else []
+
+
+BANK["11.9"] = {
+    "wrong": [
+        given_with(start=-1),
+        given_with(start=-1, back=True),
+        given_with(start=-1, reset="window"),
+        given_with(start=-1, reset="layer"),
+        given_with(back=True),
+        given_with(reset="window"),
+        given_with(back=True, reset="window"),
+        given_with(back=True, reset="layer"),
+        given_with(start=-2, back=True, reset="window"),
+        back_for_all,
+        steps_from_zero,
+        last_step_forgotten,
+        window_only,
+        sentences_turned,
+        every_layer,
+        all_but_the_layer,
+        outside_the_window,
+        to_the_end,
+        half_open,
+        nothing_swapped,
+        only_one_named,
+        noise_always,
+        goes_on,
+        by_layer_alone,
+        windows_first,
+        always_the_last_layer,
+    ],
+    "right": [
+        by_copies,
+        by_comprehension,
+        windows_outside,
+        whole_walks,
+        by_limits,
+        given_with(start=-1, back=True, reset="window"),
+        given_with(start=-1, back=True, reset="layer"),
+    ],
+}

@@ -178,6 +178,111 @@ def as_many_words(attention, h, left, right, columns):
     return by_columns(attention, h, left[:, :m], right[:, :m], columns)
 
 
+# 11.9
+
+
+def one_cell(kept, step, layers, layer, window, mine, other, first=None, last=None):
+    """A walk from step `first` to `last` in which only one layer hears the other sentence."""
+    first, last = first or window[0], last or len(kept) - 1
+    z = kept[first - 1]
+    for k in range(first, last + 1):
+        z = step(z, k, dict.fromkeys(layers, mine) | ({layer: other} if k in window else {}))
+    return z
+
+
+def table(cell):
+    """A matrix of which `cell` walks each entry."""
+
+    def function(kept, step, layers, windows, mine, other):
+        return {
+            (layer, window): cell(kept, step, layers, layer, window, mine, other)
+            for layer in layers
+            for window in windows
+        }
+
+    return function
+
+
+def from_the_noise(kept, step, layers, windows, mine, other):
+    return {
+        (layer, window): one_cell(kept, step, layers, layer, window, mine, other, first=1)
+        for window in windows
+        for layer in layers
+    }
+
+
+def as_given(start=0, back=False, reset="never"):
+    """The function as given, repaired in part."""
+
+    def function(kept, step, layers, windows, mine, other):
+        heard, ends = dict.fromkeys(layers, mine), {}
+        for layer in layers:
+            for window in windows:
+                if reset == "window":
+                    heard = dict.fromkeys(layers, mine)
+                z = kept[window[0] - start]
+                for k in range(window[0], len(kept)):
+                    heard[layer] = other if k in window else (mine if back else heard[layer])
+                    z = step(z, k, heard)
+                ends[layer, window] = z
+                if reset == "after":
+                    heard[layer] = mine
+        return ends
+
+    return function
+
+
+def heard_by_all(kept, step, layers, layer, window, mine, other):
+    z = kept[window[0] - 1]
+    for k in range(window[0], len(kept)):
+        z = step(z, k, dict.fromkeys(layers, (mine, other)[k in window]))
+    return z
+
+
+def the_other_way_round(kept, step, layers, layer, window, mine, other):
+    return one_cell(kept, step, layers, layer, window, other, mine)
+
+
+def to_the_windows_end(kept, step, layers, layer, window, mine, other):
+    return one_cell(kept, step, layers, layer, window, mine, other, last=window[-1])
+
+
+def never_back_to_the_noise(kept, step, layers, windows, mine, other):
+    ends, z = {}, kept[0]
+    for layer in layers:
+        for window in windows:
+            for k in range(1, len(kept)):
+                z = step(z, k, {name: other if name == layer and k in window else mine for name in layers})
+            ends[layer, window] = z
+    return ends
+
+
+def only_the_layer_named(kept, step, layers, layer, window, mine, other):
+    z = kept[window[0] - 1]
+    for k in range(window[0], len(kept)):
+        z = step(z, k, {layer: other if k in window else mine})
+    return z
+
+
+def those_before_too(kept, step, layers, layer, window, mine, other):
+    z, until = kept[window[0] - 1], layers.index(layer)
+    for k in range(window[0], len(kept)):
+        z = step(z, k, {n: other if i <= until and k in window else mine for i, n in enumerate(layers)})
+    return z
+
+
+def one_step_longer(kept, step, layers, layer, window, mine, other):
+    return one_cell(kept, step, layers, layer, (*window, window[-1] + 1), mine, other, first=window[0])
+
+
+def its_first_step_alone(kept, step, layers, layer, window, mine, other):
+    return one_cell(kept, step, layers, layer, window[:1], mine, other, first=window[0])
+
+
+def always_from_the_noise(kept, step, layers, layer, window, mine, other):
+    return one_cell([kept[0]] * len(kept), step, layers, layer, window, mine, other)
+
+
 BANK = {
     "11.1": {
         "wrong": [
@@ -300,5 +405,30 @@ BANK = {
             ("house tent", "a list of positions"),
         ],
         "right": [[3, 8], [8, 4], [3, 4, 8]],
+    },
+    "11.9": {
+        "wrong": [
+            (as_given(start=1, back=True), "next layer's turn"),
+            (as_given(start=1, reset="window"), "the colour too"),
+            (as_given(start=0, back=True, reset="after"), "from before it or after"),
+            (as_given(start=1), "begins rightly now"),
+            (as_given(start=0, back=True), "where a step follows"),
+            (as_given(start=0, reset="after"), "Two bugs are left"),
+            (table(the_other_way_round), "exchanged"),
+            (table(heard_by_all), "all four"),
+            (never_back_to_the_noise, "goes on from the end"),
+            (table(to_the_windows_end), "stops before the last step"),
+            (table(only_the_layer_named), "leaves some out"),
+            (table(those_before_too), "Another layer"),
+            (table(one_step_longer), "After its window"),
+            (table(its_first_step_alone), "In some step of its window"),
+            (table(always_from_the_noise), "some walk begins"),
+        ],
+        "right": [
+            table(one_cell),
+            from_the_noise,
+            as_given(start=1, back=True, reset="after"),
+            as_given(start=1, back=True, reset="window"),
+        ],
     },
 }

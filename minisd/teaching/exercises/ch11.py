@@ -438,6 +438,133 @@ def vectors_needed(positions):
     return float(len(chosen))
 
 
+# 11.9
+
+
+def toy_step(z, k, heard):
+    """A step of a walk that tells from its end which layer heard what in which step."""
+    mark = sum((i + 1) ** 2 * heard[name].mean() for i, name in enumerate(sorted(heard)))
+    return 0.7 * z + (k + 1) * mark
+
+
+def swaps(rng):
+    """(kept, step, layers, windows, mine, other): walks of a few steps."""
+    cases = []
+    for count, layers, windows in (
+        (4, ["down", "middle"], [(1, 2), (3, 4), (1, 2, 3, 4)]),
+        (6, ["down", "middle", "up 1"], [(2, 3), (6,), (4, 5)]),
+        (5, ["middle", "up 1", "up 2", "down"], [(4, 5), (1,), (2, 3, 4)]),
+    ):
+        mine, other = (torch.randn(1, 3, 4, generator=rng) for _ in range(2))
+        kept = [torch.randn(2, 3, generator=rng)]
+        for k in range(1, count + 1):
+            kept.append(toy_step(kept[-1], k, dict.fromkeys(layers, mine)))
+        cases.append((kept, toy_step, layers, windows, mine, other))
+    return cases
+
+
+def swap_matrix(kept, step, layers, windows, mine, other):
+    """{(layer, window): latents at the end}."""
+    ends = {}
+    for layer in layers:
+        for window in windows:
+            z = kept[window[0] - 1]
+            for k in range(window[0], len(kept)):
+                heard = {name: other if name == layer and k in window else mine for name in layers}
+                z = step(z, k, heard)
+            ends[layer, window] = z
+    return ends
+
+
+def mended(begins: bool, goes_back: bool, fresh: bool):
+    """The function as given, with some of its three bugs repaired."""
+
+    def function(kept, step, layers, windows, mine, other):
+        heard, ends = dict.fromkeys(layers, mine), {}
+        for layer in layers:
+            for window in windows:
+                if fresh:
+                    heard = dict.fromkeys(layers, mine)
+                z = kept[window[0] - begins]
+                for k in range(window[0], len(kept)):
+                    if k in window:
+                        heard[layer] = other
+                    elif goes_back:
+                        heard[layer] = mine
+                    z = step(z, k, heard)
+                ends[layer, window] = z
+        return ends
+
+    return function
+
+
+def sentences_exchanged(kept, step, layers, windows, mine, other):
+    return swap_matrix(kept, step, layers, windows, other, mine)
+
+
+def all_layers_hear(kept, step, layers, windows, mine, other):
+    ends: dict[tuple, Tensor] = {}
+    for window in windows:
+        z = kept[window[0] - 1]
+        for k in range(window[0], len(kept)):
+            z = step(z, k, dict.fromkeys(layers, other if k in window else mine))
+        ends |= {(layer, window): z for layer in layers}
+    return ends
+
+
+def diaries(function):
+    """{(layer, window): (the k of its first latents, [(k, what each layer heard), ...])}, of four steps."""
+
+    def step(z, k, heard):
+        return (*z, (k, dict(heard)))
+
+    windows = [(1, 2), (2, 3), (3, 4)]
+    kept = [(k,) for k in range(5)]
+    ends = function(kept, step, ["down", "middle"], windows, "mine", "other")
+    if set(ends) != {(layer, window) for layer in ("down", "middle") for window in windows}:
+        raise ValueError("not one entry for each layer and window")
+    return {cell: (z[0], list(z[1:])) for cell, z in ends.items()}
+
+
+def heard_where(function, wrongly):
+    """Whether in some step of some cell wrongly(layer, whether it is in the window, what is heard) holds."""
+    return any(
+        wrongly(layer, k in window, heard)
+        for (layer, window), (_, steps) in diaries(function).items()
+        for k, heard in steps
+    )
+
+
+def carried_on(function, cases):
+    """A walk begins where another one ended."""
+    return any(len(steps) > 4 for _, steps in diaries(function).values())
+
+
+def stops_early(function, cases):
+    return any(steps and steps[-1][0] < 4 for _, steps in diaries(function).values())
+
+
+def others_hear(function, cases):
+    return heard_where(function, lambda layer, inside, heard: "other" in {**heard, layer: ""}.values())
+
+
+def outlasts(function, cases):
+    return heard_where(function, lambda layer, inside, heard: not inside and heard[layer] == "other")
+
+
+def deaf(function, cases):
+    unwalked = any(not steps for _, steps in diaries(function).values())
+    return unwalked or heard_where(function, lambda layer, inside, heard: inside and heard[layer] == "mine")
+
+
+def begins_amiss(function, cases):
+    return any(start != steps[0][0] - 1 for start, steps in diaries(function).values())
+
+
+def unnamed(function, cases):
+    return heard_where(function, lambda layer, inside, heard: len(heard) != 2)
+
+
 EXERCISES = [
     Predict(
         number="11.1",
@@ -738,6 +865,76 @@ EXERCISES = [
                 None,
                 "The padding is kept. Try without it.",
                 seen=lambda answer, cases: len({*answer} & {*range(15, 77)}) > 3,
+            ),
+        ),
+    ),
+    FindTheBug(
+        number="11.9",
+        name="swap_matrix",
+        section="11.8",
+        minutes=20,
+        right=swap_matrix,
+        cases=swaps,
+        given=mended(False, False, False),
+        mistakes=(
+            Mistake(
+                mended(True, True, False),
+                "A swap that lasts to the last step is still on when the next layer's turn comes: this row "
+                "would seem to decide what the row above decides.",
+            ),
+            Mistake(
+                mended(True, False, True),
+                "Steps 1 and 2 would seem to decide everything, the colour too: what does the layer hear "
+                "after its window?",
+            ),
+            Mistake(
+                mended(False, True, True),
+                "The layers hear what they should. But does step k take the latents from before it or after?",
+            ),
+            Mistake(
+                mended(True, False, False),
+                "Each walk begins rightly now. Print what all layers hear in each step: who still hears the "
+                "other sentence, and when?",
+            ),
+            Mistake(
+                mended(False, True, False),
+                "The swap ends with its window now, where a step follows. Where none follows it goes on, and "
+                "the walk's beginning is not right either.",
+            ),
+            Mistake(
+                mended(False, False, True),
+                "Each cell has its layer to itself now. Two bugs are left, at the window's end and at the "
+                "walk's beginning.",
+            ),
+            Mistake(
+                sentences_exchanged,
+                "Your pictures follow the other sentence, and ours is heard in the window: exchanged.",
+            ),
+            Mistake(
+                all_layers_hear, 'All your rows are the row "all four": only one layer should be swapped.'
+            ),
+            Mistake(None, "A walk of yours goes on from the end of another one.", seen=carried_on),
+            Mistake(
+                None, "Your walk stops before the last step: the rest is never painted.", seen=stops_early
+            ),
+            Mistake(
+                None, "`heard` should say for every layer what it hears; yours leaves some out.", seen=unnamed
+            ),
+            Mistake(
+                None,
+                "Another layer than the row's own hears the other sentence, too.",
+                seen=others_hear,
+            ),
+            Mistake(
+                None, "After its window, or before it, the layer hears the other sentence.", seen=outlasts
+            ),
+            Mistake(
+                None, "In some step of its window the layer does not hear the other sentence.", seen=deaf
+            ),
+            Mistake(
+                None,
+                "What each layer hears is right. But some walk begins with the wrong latents.",
+                seen=begins_amiss,
             ),
         ),
     ),
