@@ -214,9 +214,9 @@ def upward(before, after):
 
 
 def all_pairs(before, after):
-    """Pairs that agree taken for tosses that fell on one side."""
+    """Pairs that agree, too, taken for tosses: all that did not gain fell on the other side."""
     up, _ = changed(before, after)
-    return 2 * tail(len(before) - up, len(before)) <= 0.05
+    return 2 * tail(max(up, len(before) - up), len(before)) <= 0.05
 
 
 def wilson(count, n):
