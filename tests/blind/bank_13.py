@@ -402,7 +402,7 @@ BANK["13.6"] = {
         predictor(given_order),  # the bound alone
         predictor(both_prompt),
         predictor(lambda prompt, negative: (negative, negative)),
-        predictor(bound=lambda sizes: sizes.quantile(0.95).clamp(min=1).expand(len(sizes))),  # of the batch
+        predictor(bound=lambda sizes: sizes.quantile(0.95).clamp(min=1).expand(len(sizes))),  # of all
         predictor(bound=lambda sizes: sizes.quantile(0.95, dim=1).clamp(max=1)),  # a ceiling
         predictor(bound=lambda sizes: torch.ones(len(sizes))),  # cut at 1
         predictor(bound=lambda sizes: sizes.amax(1).clamp(min=1)),  # the largest number
@@ -415,7 +415,9 @@ BANK["13.6"] = {
         predictor(cut=False, divide=False),
         unbounded,
         predictor(back=lambda x, picture, bar: picture),
-        predictor(back=lambda x, picture, bar: (x - (1 - bar) ** 0.5 * picture) / bar**0.5),  # roots exchanged
+        predictor(
+            back=lambda x, picture, bar: (x - (1 - bar) ** 0.5 * picture) / bar**0.5
+        ),  # roots exchanged
         predictor(back=lambda x, picture, bar: x - bar**0.5 * picture),  # not divided
         predictor(mix=lambda u, c, s: c + s * (c - u)),
         predictor(mix=lambda u, c, s: c + s * (u - c)),
@@ -697,7 +699,7 @@ def outside_the_first(before, after):
 
 def correlated(before, after):
     """Pairs, but the wrong thing about them: that the rows are not copies."""
-    both, gained, lost, neither = tally(before, after)
+    _, gained, lost, _ = tally(before, after)
     return gained + lost > 0.1 * len(before)
 
 

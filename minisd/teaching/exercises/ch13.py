@@ -156,7 +156,7 @@ def stand_in(x, t, context):
 def paintings(rng):
     def case(batch, size, s, alpha_bar, t):
         prompt, negative = torch.randn(2, batch, 7, 8, generator=rng).unbind()
-        spread = 2.0 ** torch.linspace(1, -3, batch)[:, None, None, None]  # the last ones stay within the range
+        spread = 2.0 ** torch.linspace(1, -3, batch)[:, None, None, None]  # the last are within the range
         x = spread * torch.randn(batch, 4, *size, generator=rng)
         return stand_in, prompt * spread[..., 0], negative * spread[..., 0], s, alpha_bar, x, t
 
@@ -296,7 +296,7 @@ def share_found(differ):
         told = f"Where nothing differs, yours says True in {alarms:.0%} of the experiments."
         if alarms > 0.25:
             raise RuleBroken(f"{told} How far apart may two counts be by chance alone?")
-        raise RuleBroken(f"{told} Do you count both sides, and all results at least as far out as the one seen?")
+        raise RuleBroken(f"{told} Do you count both sides, and all results at least as far out as yours?")
     return (share_seen(differ, BETTER) + share_seen(differ, WORSE)) / 2
 
 
@@ -518,7 +518,7 @@ EXERCISES = [
             ),
             Mistake(
                 thresholded(bound=lambda sizes: torch.ones(len(sizes))),
-                "That cuts everything at 1 and leaves flat patches. A wide picture should be shrunk as a whole.",
+                "That cuts all at 1 and leaves flat patches. A wide picture is to be shrunk as a whole.",
             ),
             Mistake(
                 thresholded(bound=lambda sizes: sizes.amax(dim=1).clamp(min=1)),
@@ -616,13 +616,13 @@ EXERCISES = [
             ),
             Mistake(
                 None,
-                "Of a better and a worse second painter yours sees one only. You were asked whether they differ.",
+                "Of a better and a worse second painter yours sees one. The question is whether they differ.",
                 seen=lambda answer, cases: abs(share_seen(answer, BETTER) - share_seen(answer, WORSE)) > 0.4,
             ),
             Mistake(
                 None,
-                "Two intervals may overlap though the difference is beyond chance: for them to part, both counts "
-                "must have bad luck at once. And the intervals don't know which pictures are partners.",
+                "Two intervals may overlap though the difference is beyond chance: for them to part, it has to "
+                "exceed the errors of both counts added up. And they ignore who is whose partner.",
                 seen=lambda answer, cases: counts_alone(answer) and share_found(answer) < 0.2,
             ),
             Mistake(
