@@ -621,7 +621,7 @@ EXERCISES = [
             ),
             Mistake(
                 None,
-                "Two intervals may overlap though the difference is beyond chance: for them to part, it has to "
+                "Two intervals may overlap though the difference is beyond chance: to part them, it has to "
                 "exceed the errors of both counts added up. And they ignore who is whose partner.",
                 seen=lambda answer, cases: counts_alone(answer) and share_found(answer) < 0.2,
             ),
