@@ -356,7 +356,7 @@ BANK = {
     "13.9": {
         "wrong": [
             (lambda before, after: False, "says False whatever"),
-            (lambda before, after: True, "speaks for neither side"),
+            (lambda before, after: True, "True whatever it is shown"),
             (lambda before, after: not two_tails(before, after), "upside down"),
             (all_pairs, "speaks for neither side"),
             (lambda before, after: sum(before) != sum(after), "by chance alone"),

@@ -288,6 +288,8 @@ def share_found(differ):
     if says(differ, row, row):
         if not says(differ, [False] * 80, [True] * 80):
             raise RuleBroken("Your answer is upside down: a small chance of a coincidence means True.")
+        if says(differ, [True, True], [True, True]):
+            raise RuleBroken("Yours says True whatever it is shown, even of two pairs that agree.")
         raise RuleBroken(
             "Of two equal rows yours says that they differ: a pair that agrees speaks for neither side."
         )
