@@ -318,28 +318,23 @@ BANK["13.5"] = {
 # ---- 13.6
 
 
-def predictor(order=lambda p, n: (n, p), mix=None, ratio=None, blend=None):
-    """An answer, with any of its four lines exchanged. The first and the second half are u and c."""
-    mix = mix or (lambda u, c, s: u + s * (c - u))
-    ratio = ratio or (
-        lambda u, c, guided: c.std((1, 2, 3), keepdim=True) / guided.std((1, 2, 3), keepdim=True)
-    )
-    blend = blend or (lambda guided, by, share: share * by * guided + (1 - share) * guided)
+def whole(sizes):
+    return sizes.quantile(0.95, dim=1).clamp(min=1)
 
-    def predict(unet, prompt, negative, s, share, x, t):
+
+def predictor(order=lambda p, n: (n, p), mix=None, bound=whole, cut=True, divide=True, back=None):
+    """An answer, with any of its lines exchanged. The first and the second half are u and c."""
+    mix = mix or (lambda u, c, s: u + s * (c - u))
+    back = back or (lambda x, picture, bar: (x - bar**0.5 * picture) / (1 - bar) ** 0.5)
+
+    def predict(unet, prompt, negative, s, alpha_bar, x, t):
         u, c = unet(torch.cat([x, x]), t, torch.cat(order(prompt, negative))).chunk(2)
-        guided = mix(u, c, s)
-        return blend(guided, ratio(u, c, guided), share)
+        picture = (x - (1 - alpha_bar) ** 0.5 * mix(u, c, s)) / alpha_bar**0.5
+        edge = bound(picture.abs().flatten(1)).reshape(-1, 1, 1, 1)
+        picture = picture.clamp(-edge, edge) if cut else picture
+        return back(x, picture / edge if divide else picture, alpha_bar)
 
     return predict
-
-
-def over(axes, top=lambda u, c: c):
-    return lambda u, c, guided: top(u, c).std(axes, keepdim=True) / guided.std(axes, keepdim=True)
-
-
-def whole_batch(u, c, guided):
-    return c.std() / guided.std()
 
 
 def given_order(prompt, negative):
@@ -350,72 +345,84 @@ def both_prompt(prompt, negative):
     return prompt, prompt
 
 
-def interleaved(unet, prompt, negative, s, share, x, t):
+def unbounded(unet, prompt, negative, s, alpha_bar, x, t):
+    u, c = unet(torch.cat([x, x]), t, torch.cat([negative, prompt])).chunk(2)
+    return u + s * (c - u)
+
+
+def interleaved(unet, prompt, negative, s, alpha_bar, x, t):
     contexts = torch.stack([negative, prompt], dim=1).flatten(0, 1)
-    u, c = unet(x.repeat_interleave(2, 0), t, contexts).chunk(2)
-    guided = u + s * (c - u)
-    by = c.std((1, 2, 3), keepdim=True) / guided.std((1, 2, 3), keepdim=True)
-    return share * by * guided + (1 - share) * guided
+
+    def mixed_up(both, t, _):
+        return unet(both, t, contexts)
+
+    return predictor()(mixed_up, prompt, negative, s, alpha_bar, x, t)
 
 
-def two_calls(unet, prompt, negative, s, share, x, t):
+def two_calls(unet, prompt, negative, s, alpha_bar, x, t):
     without, with_words = unet(x, t, negative), unet(x, t, prompt)
     guided = (1 - s) * without + s * with_words
-    ratio = with_words.flatten(1).std(1) / guided.flatten(1).std(1)
-    return guided * (1 - share + share * ratio)[:, None, None, None]
+    root, rest = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
+    picture = (x - rest * guided) / root
+    bound = torch.quantile(picture.flatten(1).abs(), 0.95, dim=1, keepdim=True)[:, :, None, None]
+    bound = torch.maximum(bound, torch.ones_like(bound))
+    return (x - root * picture.clamp(-bound, bound) / bound) / rest
 
 
-def names_exchanged(unet, prompt, negative, s, share, x, t):
+def names_exchanged(unet, prompt, negative, s, alpha_bar, x, t):
     with_words, without = unet(torch.cat([x, x]), t, torch.cat([prompt, negative])).chunk(2)
     guided = without + s * (with_words - without)
-    axes = tuple(range(1, x.ndim))
-    ratio = with_words.std(dim=axes, keepdim=True) / guided.std(dim=axes, keepdim=True)
-    return share * ratio * guided + (1 - share) * guided
+    picture = (x - (1 - alpha_bar) ** 0.5 * guided) / alpha_bar**0.5
+    bound = picture.abs().flatten(1).quantile(0.95, dim=1)[:, None, None, None].clamp(min=1.0)
+    return (x - alpha_bar**0.5 * (picture / bound).clamp(-1, 1)) / (1 - alpha_bar) ** 0.5
 
 
-def one_by_one(unet, prompt, negative, s, share, x, t):
+def one_by_one(unet, prompt, negative, s, alpha_bar, x, t):
     done = []
     for i in range(len(x)):
-        pair = torch.cat([x[i : i + 1], x[i : i + 1]])
-        u, c = unet(pair, t, torch.stack([negative[i], prompt[i]])).chunk(2)
-        guided = u + s * (c - u)
-        done.append(share * c.std() / guided.std() * guided + (1 - share) * guided)
+        u, c = unet(torch.cat([x[i : i + 1]] * 2), t, torch.stack([negative[i], prompt[i]])).chunk(2)
+        picture = (x[i : i + 1] - (1 - alpha_bar) ** 0.5 * (u + s * (c - u))) / alpha_bar**0.5
+        bound = max(float(picture.abs().quantile(0.95)), 1)
+        picture = picture.clamp(-bound, bound) / bound
+        done.append((x[i : i + 1] - alpha_bar**0.5 * picture) / (1 - alpha_bar) ** 0.5)
     return torch.cat(done)
 
 
-def blended_by_lerp(unet, prompt, negative, s, share, x, t):
+def by_numpy(unet, prompt, negative, s, alpha_bar, x, t):
     u, c = unet(x.repeat(2, 1, 1, 1), t, torch.cat((negative, prompt), dim=0)).chunk(2, dim=0)
-    guided = torch.lerp(u, c, s)
-    spread = guided.flatten(1).std(1).view(-1, 1, 1, 1)
-    return torch.lerp(guided, guided * c.flatten(1).std(1).view(-1, 1, 1, 1) / spread, share)
+    picture = (x - (1 - alpha_bar) ** 0.5 * torch.lerp(u, c, s)) / alpha_bar**0.5
+    bound = np.maximum(1, np.percentile(picture.abs().numpy(), 95, axis=(1, 2, 3), keepdims=True))
+    bound = torch.from_numpy(bound).to(picture.dtype)
+    return (x - alpha_bar**0.5 * picture.clamp(-bound, bound) / bound) / (1 - alpha_bar) ** 0.5
 
 
 BANK["13.6"] = {
     "wrong": [
-        predictor(ratio=whole_batch),  # the order alone
-        predictor(given_order),  # the spread alone
+        predictor(bound=lambda sizes: sizes.quantile(0.95, dim=1)),  # the order alone
+        predictor(given_order),  # the bound alone
         predictor(both_prompt),
         predictor(lambda prompt, negative: (negative, negative)),
-        predictor(ratio=over((2, 3))),  # each channel
-        predictor(ratio=over((1,))),  # each place
-        predictor(ratio=over((0, 2, 3))),  # each channel, over the batch
-        predictor(ratio=over((1, 2))),  # each column
-        predictor(ratio=over((1, 2, 3), lambda u, c: u)),  # by the guess without
+        predictor(bound=lambda sizes: sizes.quantile(0.95).clamp(min=1).expand(len(sizes))),  # of all
+        predictor(bound=lambda sizes: sizes.quantile(0.95, dim=1).clamp(max=1)),  # a ceiling
+        predictor(bound=lambda sizes: torch.ones(len(sizes))),  # cut at 1
+        predictor(bound=lambda sizes: sizes.amax(1).clamp(min=1)),  # the largest number
+        predictor(bound=lambda sizes: sizes.mean(1).clamp(min=1)),  # the mean
+        predictor(bound=lambda sizes: sizes.quantile(0.05, dim=1).clamp(min=1)),  # the other end
+        predictor(bound=lambda sizes: sizes.quantile(0.95, dim=1) + 1),
+        predictor(bound=lambda sizes: sizes.quantile(0.95, dim=1).clamp(min=0.5)),  # too low a floor
+        predictor(cut=False),
+        predictor(divide=False),
+        predictor(cut=False, divide=False),
+        unbounded,
+        predictor(back=lambda x, picture, bar: picture),
         predictor(
-            ratio=lambda u, c, guided: guided.std((1, 2, 3), keepdim=True) / c.std((1, 2, 3), keepdim=True)
-        ),
-        predictor(
-            ratio=lambda u, c, guided: c.var((1, 2, 3), keepdim=True) / guided.var((1, 2, 3), keepdim=True)
-        ),
-        predictor(blend=lambda guided, by, share: (1 - share) * by * guided + share * guided),
-        predictor(blend=lambda guided, by, share: by * guided),  # share forgotten
-        predictor(blend=lambda guided, by, share: share * by * guided),  # the rest forgotten
-        predictor(blend=lambda guided, by, share: guided),  # not rescaled
+            back=lambda x, picture, bar: (x - (1 - bar) ** 0.5 * picture) / bar**0.5
+        ),  # roots exchanged
+        predictor(back=lambda x, picture, bar: x - bar**0.5 * picture),  # not divided
         predictor(mix=lambda u, c, s: c + s * (c - u)),
         predictor(mix=lambda u, c, s: c + s * (u - c)),
         predictor(mix=lambda u, c, s: u + s * c),
         predictor(given_order, mix=lambda u, c, s: u - s * (c - u)),  # the sign instead of the order
-        predictor(given_order, ratio=over((2, 3))),
         interleaved,
     ],
     "right": [
@@ -423,9 +430,8 @@ BANK["13.6"] = {
         two_calls,
         names_exchanged,
         one_by_one,
-        blended_by_lerp,
-        predictor(given_order, mix=lambda u, c, s: c + s * (u - c), ratio=over((1, 2, 3), lambda u, c: u)),
-        predictor(ratio=over((-3, -2, -1))),
+        by_numpy,
+        predictor(given_order, mix=lambda u, c, s: c + s * (u - c)),
     ],
 }
 
@@ -617,4 +623,107 @@ BANK["13.8"] = {
         lambda t: 5.0 if t <= 100 else 1.0,
         lambda t: 1.0 if t > 180 else 2.5,
     ],
+}
+
+
+# ---- 13.9
+
+
+def tally(before, after):
+    """Both right, only the second, only the first, neither."""
+    b, a = np.array(before), np.array(after)
+    return tuple(int(x.sum()) for x in (b & a, ~b & a, b & ~a, ~b & ~a))
+
+
+def tosses(k, n):
+    """The chance of k or more of n."""
+    return float(sum(Fraction(math.comb(n, i), 2**n) for i in range(k, n + 1)))
+
+
+def exact(before, after, allowed=0.05, sides=2):
+    _, gained, lost, _ = tally(before, after)
+    return bool(sides * tosses(max(gained, lost), gained + lost) <= allowed)
+
+
+def half_of_the_last(before, after):
+    """The sign test that counts the observed result half."""
+    _, gained, lost, _ = tally(before, after)
+    n, far = gained + lost, max(gained, lost)
+    return 2 * tosses(far, n) - math.comb(n, far) / 2**n <= 0.05
+
+
+def by_normal(before, after):
+    _, gained, lost, _ = tally(before, after)
+    return abs(gained - lost) > 1.96 * math.sqrt(gained + lost)
+
+
+def by_spread_of_differences(before, after):
+    """A t-like test: the mean of the pairs' differences over its standard error."""
+    change = np.array(after, float) - np.array(before, float)
+    return bool(abs(change.mean()) > 1.96 * change.std(ddof=1) / len(change) ** 0.5)
+
+
+def by_flips(before, after, times=400):
+    """Exchanges partners by a coin, and looks how often the counts then differ by as much."""
+    change = np.array(after, int) - np.array(before, int)
+    coins = np.random.default_rng(0).choice([-1, 1], (times, len(change)))
+    return bool((np.abs(coins @ change) >= abs(change.sum())).mean() <= 0.05)
+
+
+def unpaired_shuffle(before, after, times=200):
+    rows, rng = np.array([before, after], int).ravel(), np.random.default_rng(0)
+    seen = abs(sum(after) - sum(before))
+    found = []
+    for _ in range(times):
+        rng.shuffle(rows)
+        found.append(abs(rows[: len(before)].sum() - rows[len(before) :].sum()) >= seen)
+    return bool(np.mean(found) <= 0.05)
+
+
+def of_shares(before, after, z=1.96):
+    n, p, q = len(before), np.mean(before), np.mean(after)
+    return bool(abs(p - q) > z * math.sqrt((p * (1 - p) + q * (1 - q)) / n))
+
+
+def error_bars(before, after):
+    """Bars of 1.96 standard errors that don't touch."""
+    reach = [1.96 * math.sqrt(np.mean(row) * (1 - np.mean(row)) / len(row)) for row in (before, after)]
+    return bool(abs(np.mean(before) - np.mean(after)) > sum(reach))
+
+
+def outside_the_first(before, after):
+    """Whether the second share lies outside the interval of the first."""
+    n, p = len(before), np.mean(before)
+    return bool(abs(np.mean(after) - p) > 1.96 * math.sqrt(p * (1 - p) / n))
+
+
+def correlated(before, after):
+    """Pairs, but the wrong thing about them: that the rows are not copies."""
+    _, gained, lost, _ = tally(before, after)
+    return gained + lost > 0.1 * len(before)
+
+
+BANK["13.9"] = {
+    "wrong": [
+        lambda before, after: True,
+        lambda before, after: False,
+        lambda before, after: sum(before) != sum(after),
+        lambda before, after: before != after,
+        lambda before, after: abs(sum(before) - sum(after)) > 5,
+        lambda before, after: abs(sum(before) - sum(after)) > 0.1 * len(before),
+        lambda before, after: exact(before, after, sides=1),
+        lambda before, after: exact(before, after, allowed=0.001),
+        lambda before, after: exact(before, after, allowed=0.5),
+        lambda before, after: not exact(before, after),
+        lambda before, after: sum(after) > sum(before) and exact(before, after),  # one direction
+        lambda before, after: tosses(tally(before, after)[1], len(before)) <= 0.05,  # all pairs as tosses
+        lambda before, after: tally(before, after)[1] > 2 * tally(before, after)[2],  # a ratio
+        unpaired_shuffle,
+        of_shares,
+        lambda before, after: of_shares(before, after, z=1.0),
+        error_bars,
+        outside_the_first,
+        correlated,
+    ],
+    "right": [exact, half_of_the_last, by_normal, by_spread_of_differences, by_flips],
 }

@@ -4,6 +4,7 @@ ones.
 
 import math
 
+import numpy as np
 import sympy
 import torch
 import torch.nn.functional as F
@@ -55,62 +56,70 @@ S = sympy.symbols("s", positive=True)
 # 13.6
 
 
-def repaired(mix=torch.lerp, power=1, turn=lambda share: share):
+def of_both(unet, prompt, negative, x, t):
+    """The guesses with the negative prompt and with the prompt, by two calls."""
+    return unet(x, t, negative), unet(x, t, prompt)
+
+
+def repaired(mix=torch.lerp, limit=lambda sizes: torch.quantile(sizes, 0.95, dim=1).clamp(min=1), noise=True):
     """Both bugs repaired, and something else spoiled."""
 
-    def predict(unet, prompt, negative, s, share, x, t):
-        u, c = unet(x.repeat(2, 1, 1, 1), t, torch.cat([negative, prompt])).chunk(2)
-        guided, share = mix(u, c, s), turn(share)
-        spreads = [guess.flatten(1).std(1)[:, None, None, None] for guess in (c, guided)]
-        return guided * (1 - share + share * (spreads[0] / spreads[1]) ** power)
+    def predict(unet, prompt, negative, s, alpha_bar, x, t):
+        n, c = of_both(unet, prompt, negative, x, t)
+        there, here = math.sqrt(1 - alpha_bar), math.sqrt(alpha_bar)
+        picture = (x - there * mix(n, c, s)) / here
+        edge = limit(picture.flatten(1).abs())[:, None, None, None]
+        picture = torch.minimum(torch.maximum(picture, -edge), edge) / edge
+        return (x - here * picture) / there if noise else picture
 
     return predict
 
 
-def context_of(first, second):
-    return torch.cat([first, second])
+def picture_by_picture(unet, prompt, negative, s, alpha_bar, x, t):
+    n, c = of_both(unet, prompt, negative, x, t)
+    pictures = (x - (1 - alpha_bar) ** 0.5 * (n + s * (c - n))) / alpha_bar**0.5
+    done = []
+    for picture in pictures:
+        edge = max(1.0, float(picture.abs().quantile(0.95)))
+        done.append(picture.clamp(-edge, edge) / edge)
+    return (x - alpha_bar**0.5 * torch.stack(done)) / (1 - alpha_bar) ** 0.5
 
 
-def two_calls(unet, prompt, negative, s, share, x, t):
-    c, n = unet(x, t, prompt), unet(x, t, negative)
-    guided = (1 - s) * n + s * c
-    spread = [each.flatten(1).std(dim=1)[:, None, None, None] for each in (c, guided)]
-    return guided * (share * spread[0] / spread[1] + 1 - share)
-
-
-def halves_exchanged(unet, prompt, negative, s, share, x, t):
+def only_where_wide(unet, prompt, negative, s, alpha_bar, x, t):
     """The reader keeps the contexts' order, and takes the halves the other way round."""
-    c, n = unet(torch.cat([x, x]), t, context_of(prompt, negative)).chunk(2)
-    guided = n + s * (c - n)
-    ratio = c.std((1, 2, 3), keepdim=True) / guided.std((1, 2, 3), keepdim=True)
-    return share * ratio * guided + (1 - share) * guided
+    c, n = unet(torch.cat([x, x]), t, torch.cat([prompt, negative])).chunk(2)
+    guided = (1 - s) * n + s * c
+    picture = (x - (1 - alpha_bar) ** 0.5 * guided) / alpha_bar**0.5
+    bound = picture.abs().flatten(1).quantile(0.95, dim=1)[:, None, None, None]
+    picture = torch.where(bound > 1, picture.clamp(-bound, bound) / bound, picture.clamp(-1, 1))
+    return (x - alpha_bar**0.5 * picture) / (1 - alpha_bar) ** 0.5
 
 
-def order_alone(unet, prompt, negative, s, share, x, t):
-    n, c = unet(torch.cat([x, x]), t, context_of(negative, prompt)).chunk(2)
-    guided = n + s * (c - n)
-    return share * c.std() / guided.std() * guided + (1 - share) * guided
+def order_alone(unet, prompt, negative, s, alpha_bar, x, t):
+    return repaired(limit=lambda sizes: sizes.quantile(0.95, 1))(unet, prompt, negative, s, alpha_bar, x, t)
 
 
-def spread_alone(unet, prompt, negative, s, share, x, t):
-    n, c = unet(torch.cat([x, x]), t, context_of(prompt, negative)).chunk(2)
-    guided = n + s * (c - n)
-    ratio = c.std((1, 2, 3), keepdim=True) / guided.std((1, 2, 3), keepdim=True)
-    return share * ratio * guided + (1 - share) * guided
+def floor_alone(unet, prompt, negative, s, alpha_bar, x, t):
+    return repaired()(unet, negative, prompt, s, alpha_bar, x, t)
 
 
-def by_channels(unet, prompt, negative, s, share, x, t):
-    c, n = unet(x, t, prompt), unet(x, t, negative)
-    guided = n + s * (c - n)
-    ratio = c.std((2, 3), keepdim=True) / guided.std((2, 3), keepdim=True)
-    return share * ratio * guided + (1 - share) * guided
+def not_divided(unet, prompt, negative, s, alpha_bar, x, t):
+    n, c = of_both(unet, prompt, negative, x, t)
+    picture = (x - (1 - alpha_bar) ** 0.5 * (n + s * (c - n))) / alpha_bar**0.5
+    bound = picture.abs().flatten(1).quantile(0.95, dim=1).clamp(min=1)[:, None, None, None]
+    return (x - alpha_bar**0.5 * picture.clamp(-bound, bound)) / (1 - alpha_bar) ** 0.5
 
 
-def to_the_negative(unet, prompt, negative, s, share, x, t):
-    c, n = unet(x, t, prompt), unet(x, t, negative)
-    guided = n + s * (c - n)
-    ratio = n.std((1, 2, 3), keepdim=True) / guided.std((1, 2, 3), keepdim=True)
-    return share * ratio * guided + (1 - share) * guided
+def not_cut(unet, prompt, negative, s, alpha_bar, x, t):
+    n, c = of_both(unet, prompt, negative, x, t)
+    picture = (x - (1 - alpha_bar) ** 0.5 * (n + s * (c - n))) / alpha_bar**0.5
+    bound = picture.abs().flatten(1).quantile(0.95, dim=1).clamp(min=1)[:, None, None, None]
+    return (x - alpha_bar**0.5 * picture / bound) / (1 - alpha_bar) ** 0.5
+
+
+def unbounded(unet, prompt, negative, s, alpha_bar, x, t):
+    n, c = of_both(unet, prompt, negative, x, t)
+    return n + s * (c - n)
 
 
 # 13.7
@@ -167,6 +176,64 @@ def never(t):
 
 def too_much(t):
     return 50.0
+
+
+# 13.9
+
+
+def changed(before, after):
+    """How many pictures became right, and how many became wrong."""
+    pairs = list(zip(before, after))
+    return pairs.count((False, True)), pairs.count((True, False))
+
+
+def tail(k, n):
+    """The chance of k or more heads in n tosses."""
+    return sum(math.comb(n, i) for i in range(k, n + 1)) / 2**n
+
+
+def two_tails(before, after, allowed=0.05):
+    up, down = changed(before, after)
+    return 2 * tail(max(up, down), up + down) <= allowed
+
+
+def chi_square(before, after):
+    """McNemar's test."""
+    up, down = changed(before, after)
+    return up + down > 0 and (up - down) ** 2 / (up + down) > 3.84
+
+
+def one_tail(before, after):
+    up, down = changed(before, after)
+    return tail(max(up, down), up + down) <= 0.05
+
+
+def upward(before, after):
+    up, down = changed(before, after)
+    return tail(up, up + down) <= 0.05
+
+
+def all_pairs(before, after):
+    """Pairs that agree, too, taken for tosses: all that did not gain fell on the other side."""
+    up, _ = changed(before, after)
+    return 2 * tail(max(up, len(before) - up), len(before)) <= 0.05
+
+
+def wilson(count, n):
+    middle, half = (count + 1.92) / (n + 3.84), 1.96 / (n + 3.84) * (count * (n - count) / n + 0.96) ** 0.5
+    return middle - half, middle + half
+
+
+def intervals_apart(before, after):
+    (low, high), (low_2, high_2) = (wilson(sum(row), len(row)) for row in (before, after))
+    return high < low_2 or high_2 < low
+
+
+def two_shares(before, after):
+    n = len(before)
+    p, q = sum(before) / n, sum(after) / n
+    middle = (p + q) / 2
+    return abs(p - q) > 1.96 * (2 * middle * (1 - middle) / n) ** 0.5
 
 
 GUESSES = {"guided": 0.95, "w": 6.5, "calls": 80, "width": 0.25, "pull": 0.1}
@@ -247,19 +314,24 @@ BANK = {
     },
     "13.6": {
         "wrong": [
-            (order_alone, "does one picture's rescaling use"),
-            (spread_alone, "Which context does the first half get"),
-            (by_channels, "not of each channel's"),
-            (to_the_negative, "spread of which guess"),
-            (repaired(mix=lambda u, c, s: (1 + s) * c - s * u), "starts from the other guess"),
+            (order_alone, "within the range already"),
+            (floor_alone, "Which context does the first half"),
+            (
+                repaired(limit=lambda sizes: sizes.quantile(0.95).clamp(min=1).repeat(len(sizes))),
+                "in other company",
+            ),
+            (repaired(limit=lambda sizes: sizes.quantile(0.95, dim=1).clamp(max=1)), "never above 1"),
+            (repaired(limit=lambda sizes: sizes.new_ones(len(sizes))), "flat patches"),
+            (repaired(limit=lambda sizes: sizes.max(dim=1).values.clamp(min=1)), "a single odd pixel"),
+            (repaired(limit=lambda sizes: 1 + sizes.quantile(0.95, dim=1)), "You add 1"),
+            (repaired(mix=lambda u, c, s: (1 + s) * c - s * u), "as the scale s + 1"),
             (repaired(mix=lambda u, c, s: u + s * c), "It should be that guess"),
-            (repaired(power=2), "not variances"),
-            (repaired(power=-1), "upside down"),
-            (repaired(turn=lambda share: 1 - share), "which gets the share"),
-            (repaired(turn=lambda share: 1.0), "where is the share"),
-            (repaired(turn=lambda share: 0.0), "Nothing is rescaled"),
+            (repaired(noise=False), "the sampler asks for the noise"),
+            (not_divided, "not divided by it"),
+            (not_cut, "one number in twenty"),
+            (unbounded, "as it was before"),
         ],
-        "right": [two_calls, halves_exchanged],
+        "right": [repaired(), picture_by_picture, only_where_wide],
     },
     "13.7": {
         "wrong": [
@@ -280,5 +352,22 @@ BANK = {
             (too_much, "from 0 to 30"),
         ],
         "right": [late_and_little, a_window],
+    },
+    "13.9": {
+        "wrong": [
+            (lambda before, after: False, "says False whatever"),
+            (lambda before, after: True, "True whatever it is shown"),
+            (lambda before, after: not two_tails(before, after), "upside down"),
+            (all_pairs, "speaks for neither side"),
+            (lambda before, after: sum(before) != sum(after), "by chance alone"),
+            (lambda before, after: sum(after) > sum(before), "by chance alone"),
+            (one_tail, "Do you count both sides"),
+            (upward, "yours sees one"),
+            (intervals_apart, "may overlap though the difference"),
+            (two_shares, "at the two counts alone"),
+            (lambda before, after: two_tails(before, after, allowed=0.005), "fewer false alarms than"),
+            (lambda before, after: tail(*changed(before, after)), "return True or False"),
+        ],
+        "right": [two_tails, chi_square, lambda before, after: np.bool_(two_tails(after, before))],
     },
 }

@@ -120,71 +120,31 @@ def stopped_variance(v, V, s, g):
 # 13.6
 
 
-def predictor(unet, prompt, negative, s, share):
-    contexts = torch.cat([negative, prompt])
-
-    def predict(x, t):
-        without, with_words = unet(torch.cat([x, x]), t, contexts).chunk(2)
-        guided = without + s * (with_words - without)
-        axes = tuple(range(1, x.ndim))
-        ratio = with_words.std(axes, keepdim=True) / guided.std(axes, keepdim=True)
-        return share * ratio * guided + (1 - share) * guided
-
-    return predict
-
-
-def asked_once(build):
-    """An answer as a function of everything: the predictor that it builds, called once."""
-
-    def answer(unet, prompt, negative, s, share, x, t):
-        return build(unet, prompt, negative, s, share)(x, t)
-
-    return answer
-
-
-def given(unet, prompt, negative, s, share, x, t):
-    without, with_words = unet(torch.cat([x, x]), t, torch.cat([prompt, negative])).chunk(2)
-    guided = without + s * (with_words - without)
-    return share * with_words.std() / guided.std() * guided + (1 - share) * guided
-
-
-def order_mended(unet, prompt, negative, s, share, x, t):
-    without, with_words = unet(torch.cat([x, x]), t, torch.cat([negative, prompt])).chunk(2)
-    guided = without + s * (with_words - without)
-    return share * with_words.std() / guided.std() * guided + (1 - share) * guided
-
-
-def spread_mended(unet, prompt, negative, s, share, x, t):
-    return asked_once(predictor)(unet, negative, prompt, s, share, x, t)
-
-
-def of_each_channel(unet, prompt, negative, s, share, x, t):
-    without, with_words = unet(torch.cat([x, x]), t, torch.cat([negative, prompt])).chunk(2)
-    guided = without + s * (with_words - without)
-    ratio = with_words.std((2, 3), keepdim=True) / guided.std((2, 3), keepdim=True)
-    return share * ratio * guided + (1 - share) * guided
-
-
-def with_other(mix=None, ratio=None, blend=None):
-    """The right function, but for how it guides, compares the spreads, or blends."""
+def thresholded(order=lambda p, n: (n, p), mix=None, bound=None, fit=None, back=None):
+    """The right function, or one of its lines exchanged: which context comes first, how the guesses are
+    mixed, the bound of a guessed picture, how the picture is fitted to it, the way back to the noise.
+    """
     mix = mix or (lambda u, c, s: u + s * (c - u))
-    ratio = ratio or (lambda c, guided: c / guided)
-    blend = blend or (lambda share, rescaled, guided: share * rescaled + (1 - share) * guided)
+    bound = bound or (lambda sizes: sizes.quantile(0.95, dim=1).clamp(min=1))
+    fit = fit or (lambda picture, limit: picture.clamp(-limit, limit) / limit)
+    back = back or (lambda x, picture, guided, bar: (x - bar**0.5 * picture) / (1 - bar) ** 0.5)
 
-    def answer(unet, prompt, negative, s, share, x, t):
-        without, with_words = unet(torch.cat([x, x]), t, torch.cat([negative, prompt])).chunk(2)
+    def answer(unet, prompt, negative, s, alpha_bar, x, t):
+        without, with_words = unet(torch.cat([x, x]), t, torch.cat(order(prompt, negative))).chunk(2)
         guided = mix(without, with_words, s)
-        spreads = (guess.std((1, 2, 3), keepdim=True) for guess in (with_words, guided))
-        return blend(share, ratio(*spreads) * guided, guided)
+        picture = (x - (1 - alpha_bar) ** 0.5 * guided) / alpha_bar**0.5
+        limit = bound(picture.abs().flatten(1)).reshape(-1, 1, 1, 1)
+        return back(x, fit(picture, limit), guided, alpha_bar)
 
     return answer
 
 
-def by_the_negative(unet, prompt, negative, s, share, x, t):
-    without, with_words = unet(torch.cat([x, x]), t, torch.cat([negative, prompt])).chunk(2)
-    guided = without + s * (with_words - without)
-    ratio = without.std((1, 2, 3), keepdim=True) / guided.std((1, 2, 3), keepdim=True)
-    return share * ratio * guided + (1 - share) * guided
+def as_given(prompt, negative):
+    return prompt, negative
+
+
+def no_floor(sizes):
+    return sizes.quantile(0.95, dim=1)
 
 
 def stand_in(x, t, context):
@@ -194,11 +154,13 @@ def stand_in(x, t, context):
 
 
 def paintings(rng):
-    def case(batch, size, s, share, t):
+    def case(batch, size, s, alpha_bar, t):
         prompt, negative = torch.randn(2, batch, 7, 8, generator=rng).unbind()
-        return stand_in, prompt, negative, s, share, torch.randn(batch, 4, *size, generator=rng), t
+        spread = 2.0 ** torch.linspace(1, -3, batch)[:, None, None, None]  # the last are within the range
+        x = spread * torch.randn(batch, 4, *size, generator=rng)
+        return stand_in, prompt * spread[..., 0], negative * spread[..., 0], s, alpha_bar, x, t
 
-    return [case(3, (6, 6), 7.5, 0.7, 500), case(1, (4, 8), 3.0, 0.0, 1), case(2, (5, 5), 12.0, 1.0, 999)]
+    return [case(3, (6, 6), 7.5, 0.9, 500), case(2, (4, 8), 1.0, 0.5, 1), case(4, (5, 5), 12.0, 0.98, 999)]
 
 
 # 13.7
@@ -290,6 +252,68 @@ def worst_fault(scale_at):
 
 def late(t):
     return 2.0 if t <= 200 else 1.0
+
+
+# 13.9
+
+# How many pictures, and the shares of noises that come out right both times, only after, only before.
+NOTHING = ((100, 0.76, 0.04, 0.04), (100, 0.70, 0.10, 0.10), (400, 0.64, 0.16, 0.16))
+BETTER, WORSE = (100, 0.77, 0.11, 0.01), (100, 0.77, 0.01, 0.11)
+ALARMS = 0.07  # 0.05, and what chance adds in 1,500 experiments
+
+
+@functools.cache
+def experiments(pictures, both, only_after, only_before):
+    """1,500 pairs of lists: was each noise's picture right the first time, and the second?"""
+    place = torch.rand(1500, pictures, generator=torch.Generator().manual_seed(9))
+    before = (place < both) | (place >= 1 - only_before)
+    return list(zip(before.tolist(), (place < both + only_after).tolist()))
+
+
+def says(differ, before, after):
+    verdict = differ(list(before), list(after))
+    verdict = verdict.item() if hasattr(verdict, "item") else verdict
+    if not isinstance(verdict, bool):
+        raise RuleBroken(f"return True or False, not {verdict!r:.40}")
+    return verdict
+
+
+def share_seen(differ, case):
+    return sum(says(differ, *rows) for rows in experiments(*case)) / 1500
+
+
+def share_found(differ):
+    """In how many of the experiments a difference of 10 % is seen. Raises RuleBroken for false alarms."""
+    row = [True, False, True, True] * 20
+    if says(differ, row, row):
+        if not says(differ, [False] * 80, [True] * 80):
+            raise RuleBroken("Your answer is upside down: a small chance of a coincidence means True.")
+        if says(differ, [True, True], [True, True]):
+            raise RuleBroken("Yours says True whatever it is shown, even of two pairs that agree.")
+        raise RuleBroken(
+            "Of two equal rows yours says that they differ: a pair that agrees speaks for neither side."
+        )
+    alarms = max(share_seen(differ, case) for case in NOTHING)
+    if alarms > ALARMS:
+        told = f"Where nothing differs, yours says True in {alarms:.0%} of the experiments."
+        if alarms > 0.25:
+            raise RuleBroken(f"{told} How far apart may two counts be by chance alone?")
+        raise RuleBroken(f"{told} Do you count both sides, and all results at least as far out as yours?")
+    return (share_seen(differ, BETTER) + share_seen(differ, WORSE)) / 2
+
+
+def by_disagreement(before, after, allowed=0.05):
+    """The sign test: were nothing different, each pair that disagrees would be a toss of a coin."""
+    gained = sum(now and not then for then, now in zip(before, after))
+    tosses = sum(now != then for then, now in zip(before, after))
+    far = max(gained, tosses - gained)
+    return 2 * sum(math.comb(tosses, k) for k in range(far, tosses + 1)) / 2**tosses <= allowed
+
+
+def counts_alone(differ):
+    """Whether only the two counts matter: each row is sorted, which takes the pairs apart."""
+    rows = experiments(*BETTER)[:300]
+    return all(says(differ, *pair) == says(differ, *map(sorted, pair)) for pair in rows)
 
 
 EXERCISES = [
@@ -472,50 +496,63 @@ EXERCISES = [
     FindTheBug(
         number="13.6",
         name="predict",
-        section="13.9",
-        minutes=15,
-        right=asked_once(predictor),
+        section="13.3",
+        minutes=20,
+        right=thresholded(),
         cases=paintings,
-        given=given,
+        given=thresholded(as_given, bound=no_floor),
         mistakes=(
             Mistake(
-                order_mended,
-                "The direction is right now. In a batch of two, does one picture's rescaling use the other?",
+                thresholded(bound=no_floor),
+                "The direction is right now. What becomes of a picture that was within the range already?",
             ),
             Mistake(
-                spread_mended,
-                "The rescaling is right now, picture by picture. Which context does the first half get?",
-            ),
-            Mistake(of_each_channel, "Of all the numbers of a picture's guess, not of each channel's."),
-            Mistake(
-                with_other(mix=lambda u, c, s: c + s * (c - u)),
-                "The order and the spread are right; (13.6) starts from the other guess.",
+                thresholded(as_given),
+                "A pale picture stays pale now. Which context does the first half of the batch get?",
             ),
             Mistake(
-                with_other(mix=lambda u, c, s: u + s * c),
+                thresholded(bound=lambda sizes: sizes.quantile(0.95).clamp(min=1).expand(len(sizes))),
+                "One bound for the whole batch: a picture would look different in other company.",
+            ),
+            Mistake(
+                thresholded(bound=lambda sizes: sizes.quantile(0.95, dim=1).clamp(max=1)),
+                "Your bound is never above 1, so a picture that is too wide is cut off and not shrunk.",
+            ),
+            Mistake(
+                thresholded(bound=lambda sizes: torch.ones(len(sizes))),
+                "That cuts all at 1 and leaves flat patches. A wide picture is to be shrunk as a whole.",
+            ),
+            Mistake(
+                thresholded(bound=lambda sizes: sizes.amax(dim=1).clamp(min=1)),
+                "The largest number is your bound: a single odd pixel would make the whole picture pale.",
+            ),
+            Mistake(
+                thresholded(bound=lambda sizes: sizes.quantile(0.95, dim=1) + 1),
+                "You add 1 to the bound; so what was within the range shrinks, too.",
+            ),
+            Mistake(
+                thresholded(fit=lambda picture, limit: picture.clamp(-limit, limit)),
+                "Cut at the bound, but not divided by it: the picture still leaves the range.",
+            ),
+            Mistake(
+                thresholded(fit=lambda picture, limit: picture / limit),
+                "Divided, but not cut: one number in twenty is still out of the range.",
+            ),
+            Mistake(
+                thresholded(back=lambda x, picture, guided, bar: guided),
+                "You return the noise as it was before the picture was brought into the range.",
+            ),
+            Mistake(
+                thresholded(back=lambda x, picture, guided, bar: picture),
+                "That is the picture; the sampler asks for the noise that belongs to it.",
+            ),
+            Mistake(
+                thresholded(mix=lambda u, c, s: c + s * (c - u)),
+                "It acts as the scale s + 1: from which of the two guesses does (13.6) start?",
+            ),
+            Mistake(
+                thresholded(mix=lambda u, c, s: u + s * c),
                 "What is left of (13.6) if both guesses are the same? It should be that guess.",
-            ),
-            Mistake(
-                with_other(ratio=lambda c, guided: (c / guided) ** 2),
-                "(13.16) compares standard deviations, not variances.",
-            ),
-            Mistake(
-                with_other(ratio=lambda c, guided: guided / c),
-                "The ratio is upside down: a guess that is too wide must shrink.",
-            ),
-            Mistake(
-                with_other(blend=lambda share, rescaled, guided: (1 - share) * rescaled + share * guided),
-                "Of the two that are blended in (13.16), which gets the share, and which the rest?",
-            ),
-            Mistake(
-                with_other(blend=lambda share, rescaled, guided: rescaled),
-                "That is rescaled all the way: where is the share?",
-            ),
-            Mistake(
-                with_other(blend=lambda share, rescaled, guided: guided), "Nothing is rescaled any more."
-            ),
-            Mistake(
-                by_the_negative, "Rescaled to the spread of which guess? Look at the numerator of (13.16)."
             ),
         ),
     ),
@@ -560,6 +597,45 @@ EXERCISES = [
                 None,
                 "Certain, but one cloud is forgotten. At which timesteps is the choice of a cloud made?",
                 seen=lambda answer, cases: faults(answer)[1] > 0.02,
+            ),
+        ),
+    ),
+    ReachTheMark(
+        number="13.9",
+        name="differ",
+        section="13.6",
+        minutes=25,
+        score=share_found,
+        what="share of the differences that yours sees:",
+        mark=0.7,
+        higher=True,
+        right=by_disagreement,
+        mistakes=(
+            Mistake(
+                None,
+                "Yours says False whatever it is shown here.",
+                seen=lambda answer, cases: share_found(answer) == 0,
+            ),
+            Mistake(
+                None,
+                "Of a better and a worse second painter yours sees one. The question is whether they differ.",
+                seen=lambda answer, cases: abs(share_seen(answer, BETTER) - share_seen(answer, WORSE)) > 0.4,
+            ),
+            Mistake(
+                None,
+                "Two intervals may overlap though the difference is beyond chance: to part them, it has to "
+                "exceed the errors of both counts added up. And they ignore who is whose partner.",
+                seen=lambda answer, cases: counts_alone(answer) and share_found(answer) < 0.2,
+            ),
+            Mistake(
+                None,
+                "Yours looks at the two counts alone. What do the pairs tell beyond them?",
+                seen=lambda answer, cases: counts_alone(answer),
+            ),
+            Mistake(
+                None,
+                "You give fewer false alarms than you may, and pay for it with differences that you miss.",
+                seen=lambda answer, cases: max(share_seen(answer, case) for case in NOTHING) < 0.025,
             ),
         ),
     ),
