@@ -216,8 +216,8 @@ def leaves(axes: Axes, name: str, count: int, y: float) -> None:
     middle, plus = y + TALL / 2, KEPT + 1.85
     box(
         axes,
-        (COPY + 1.78, y + 0.07),
-        (0.86, 0.36),
+        (COPY + 1.78, y + 0.03),
+        (0.86, 0.44),
         f"{count} zero",
         "conv 1 × 1" if count == 1 else "convs 1 × 1",
         PAPER,
@@ -227,7 +227,7 @@ def leaves(axes: Axes, name: str, count: int, y: float) -> None:
     if name == "conv_in":  # its zero convolution reads the sum with the plan's features
         start = [(COPY + 0.87, y - 0.18), (COPY + 1.64, y - 0.18), (COPY + 1.64, middle)]
     arrow(axes, [*start, (COPY + 1.78, middle)])
-    over = [(COPY + 2.8, middle), (COPY + 2.8, middle + 0.33), (plus, middle + 0.33)]
+    over = [(COPY + 2.8, middle), (COPY + 2.8, middle + 0.42), (plus, middle + 0.42)]
     arrow(axes, [(COPY + 2.64, middle), *over, (plus, middle + 0.13)])
     axes.add_patch(Circle((plus, middle), 0.13, facecolor=PAPER, edgecolor=INK, zorder=3))
     axes.text(plus, middle - 0.01, "+", ha="center", va="center", zorder=4)
@@ -266,9 +266,9 @@ def above(axes: Axes, net: ControlNet, plan: Any, rows: Sequence[float]) -> None
     axes.text(0.48, 4.08, "the plan", **words)
     convs = len(net.controlnet_cond_embedding.blocks) + 1
     box(axes, (0.02, 2.25), (0.92, 0.42), "encoder", f"{convs} convs", DOORS[0], fontsize=9)
-    box(axes, (0.02, 1.55), (0.92, 0.36), "1 zero", "conv 3 × 3", PAPER, fontsize=9)
+    box(axes, (0.02, 1.5), (0.92, 0.44), "1 zero", "conv 3 × 3", PAPER, fontsize=9)
     arrow(axes, [(0.48, 3.06), (0.48, 2.67)])
-    arrow(axes, [(0.48, 2.25), (0.48, 1.91)])
+    arrow(axes, [(0.48, 2.25), (0.48, 1.94)])
     sum_at = rows[0] - 0.18
     arrow(axes, [(0.94, 1.73), (1.2, 1.73), (1.2, sum_at), (COPY + 0.62, sum_at)])
     axes.add_patch(Circle((COPY + 0.75, sum_at), 0.12, facecolor=PAPER, edgecolor=INK, zorder=3))
