@@ -82,7 +82,7 @@ def part(axes: Axes, corner: Point, one: Box) -> None:
         axes.text(corner[0] + WIDE / 2, corner[1] + y, words, **look)
     numbers_of = [1] if kind == 0 else [2, 3][:kind] if kind > 0 else []
     for i, number in enumerate(numbers_of):
-        place = (corner[0] + WIDE - 0.08 - 0.23 * (len(numbers_of) - 1 - i), corner[1] + HIGH + 0.05)
+        place = (corner[0] + WIDE + 0.02 + 0.23 * i, corner[1] + HIGH + 0.02)
         sign(axes, place, number, radius=0.1)
 
 
@@ -118,7 +118,7 @@ def entrances(axes: Axes, unet: UNet, inputs: tuple[Any, ...], first: Point, las
 
 WAYS = (
     ("repeated, 3 of 8 planes shown", "as it is", "a sequence of one"),
-    ("as it is", "written out, times a matrix", "a vector a place, 9 of 32"),
+    ("as it is", "written out, times a matrix", "one vector per place, 9 of 32"),
     ("averaged, then repeated", "averaged", "as it is"),
 )
 
@@ -216,18 +216,18 @@ def leaves(axes: Axes, name: str, count: int, y: float) -> None:
     middle, plus = y + TALL / 2, KEPT + 1.85
     box(
         axes,
-        (COPY + 1.78, y + 0.07),
-        (0.86, 0.36),
+        (COPY + 1.78, y + 0.03),
+        (0.86, 0.44),
         f"{count} zero",
         "conv 1 × 1" if count == 1 else "convs 1 × 1",
         PAPER,
-        fontsize=8,
+        fontsize=9,
     )
     start = [(COPY + 1.5, middle)]
     if name == "conv_in":  # its zero convolution reads the sum with the plan's features
         start = [(COPY + 0.87, y - 0.18), (COPY + 1.64, y - 0.18), (COPY + 1.64, middle)]
     arrow(axes, [*start, (COPY + 1.78, middle)])
-    over = [(COPY + 2.8, middle), (COPY + 2.8, middle + 0.33), (plus, middle + 0.33)]
+    over = [(COPY + 2.8, middle), (COPY + 2.8, middle + 0.42), (plus, middle + 0.42)]
     arrow(axes, [(COPY + 2.64, middle), *over, (plus, middle + 0.13)])
     axes.add_patch(Circle((plus, middle), 0.13, facecolor=PAPER, edgecolor=INK, zorder=3))
     axes.text(plus, middle - 0.01, "+", ha="center", va="center", zorder=4)
@@ -265,10 +265,10 @@ def above(axes: Axes, net: ControlNet, plan: Any, rows: Sequence[float]) -> None
     show_picture(axes.inset_axes((0.05, 3.08, 0.85, 0.85), transform=axes.transData), plan)
     axes.text(0.48, 4.08, "the plan", **words)
     convs = len(net.controlnet_cond_embedding.blocks) + 1
-    box(axes, (0.02, 2.25), (0.92, 0.42), "encoder", f"{convs} convs", DOORS[0], fontsize=8)
-    box(axes, (0.02, 1.55), (0.92, 0.36), "1 zero", "conv 3 × 3", PAPER, fontsize=8)
+    box(axes, (0.02, 2.25), (0.92, 0.42), "encoder", f"{convs} convs", DOORS[0], fontsize=9)
+    box(axes, (0.02, 1.5), (0.92, 0.44), "1 zero", "conv 3 × 3", PAPER, fontsize=9)
     arrow(axes, [(0.48, 3.06), (0.48, 2.67)])
-    arrow(axes, [(0.48, 2.25), (0.48, 1.91)])
+    arrow(axes, [(0.48, 2.25), (0.48, 1.94)])
     sum_at = rows[0] - 0.18
     arrow(axes, [(0.94, 1.73), (1.2, 1.73), (1.2, sum_at), (COPY + 0.62, sum_at)])
     axes.add_patch(Circle((COPY + 0.75, sum_at), 0.12, facecolor=PAPER, edgecolor=INK, zorder=3))
@@ -407,7 +407,8 @@ def one_block(axes: Axes | None = None) -> Axes:
         axes.add_patch(Circle((x, y), 0.13, facecolor=PAPER, edgecolor=INK, zorder=3))
         axes.text(x, y - 0.01, "+", ha="center", va="center", zorder=4)
     arrow(axes, [(0.35, 1.65), (2.9, 1.65)])
-    arrow(axes, [(2.1, 1.65), (2.1, 0.68)])
+    axes.plot(2.1, 1.65, "o", color=INK, markersize=5)  # here x forks
+    arrow(axes, [(2.1, 1.59), (2.1, 0.68)])
     arrow(axes, [(0.35, 0.55), (0.55, 0.55)])
     arrow(axes, [(1.5, 0.55), (1.97, 0.55)])
     arrow(axes, [(2.23, 0.55), (2.9, 0.55)])
@@ -597,6 +598,7 @@ def resized(pictures: Mapping[str, Any], marked: np.ndarray, at: int) -> list[Ax
     for axes, shown in zip(made, pictures.values()):
         axes.imshow(as_array(shown), vmin=0)
         axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
     rows, columns = np.nonzero(marked)
     made[at].plot(
         columns, rows, "o", color="black", markersize=4, markeredgecolor="white", markeredgewidth=0.6

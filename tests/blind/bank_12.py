@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange, reduce
 
+from minisd.teaching.exercises.ch12 import kind_vectors
+
 BANK = {}
 
 
@@ -594,5 +596,120 @@ BANK["12.9"] = {
         lines().tolist(),
         with_door,
         lines().astype(float),
+    ],
+}
+
+
+# ---- 12.10
+
+
+def four():
+    """The vectors of the four kinds, as the exercise's first cell makes them."""
+    return kind_vectors().numpy()
+
+
+def pairs_of(vectors):
+    return np.stack([vectors[i] - vectors[j] for i in range(4) for j in range(i + 1, 4)])
+
+
+def after_the_norm(vectors, order):
+    grouped = vectors[:, order].reshape(len(vectors), 8, 4)
+    return (grouped - grouped.mean(-1, keepdims=True)).reshape(len(vectors), 32)
+
+
+def lengths(vectors):
+    return np.linalg.norm(vectors, axis=1)
+
+
+def searched(score, tries=1500, seed=0):
+    """The best order of a search that exchanges two channels at a time."""
+    rng, order = np.random.default_rng(seed), list(range(32))
+    best = score(order)
+    for _ in range(tries):
+        i, j = rng.choice(32, size=2, replace=False)
+        order[i], order[j] = order[j], order[i]
+        found = score(order)
+        if found >= best:
+            best = found
+        else:
+            order[i], order[j] = order[j], order[i]
+    return order
+
+
+def least_share(order):
+    pairs = pairs_of(four())
+    return (lengths(after_the_norm(pairs, order)) / lengths(pairs)).min()
+
+
+def mean_share(order):
+    pairs = pairs_of(four())
+    return (lengths(after_the_norm(pairs, order)) / lengths(pairs)).mean()
+
+
+def least_length(order):
+    return (lengths(after_the_norm(four(), order)) / lengths(four())).min()
+
+
+def of_their_mean(order):
+    mean = four().mean(0, keepdims=True)
+    return lengths(after_the_norm(mean, order))[0]
+
+
+def of_one_pair(i, j):
+    vectors = four()
+    pair = vectors[i : i + 1] - vectors[j : j + 1]
+    return lambda order: lengths(after_the_norm(pair, order))[0]
+
+
+def in_turns(values):
+    """Ranked, then dealt to the groups to and fro, as teams are chosen."""
+    ranked = np.argsort(values).reshape(4, 8)
+    ranked[1::2] = ranked[1::2, ::-1]
+    return ranked.T.ravel()
+
+
+def of_many_drawn(tries=200):
+    rng = np.random.default_rng(5)
+    return max((rng.permutation(32).tolist() for _ in range(tries)), key=least_share)
+
+
+FOUND = searched(least_share)
+BY_MEAN = searched(mean_share)
+
+BANK["12.10"] = {
+    "wrong": [
+        list(range(32)),
+        list(range(31, -1, -1)),
+        np.arange(32).reshape(4, 8).T.ravel().tolist(),  # every eighth
+        np.arange(32).reshape(8, 4).T.ravel().tolist(),  # every fourth
+        np.argsort(four()[0]).tolist(),
+        np.argsort(four()[0] - four()[1]).tolist(),
+        np.argsort(-(four() ** 2).sum(0)).tolist(),
+        in_turns(four().sum(0)).tolist(),
+        in_turns(four()[0] - four()[1]).tolist(),
+        searched(least_length),
+        searched(of_their_mean),
+        searched(of_one_pair(0, 1)),
+        searched(of_one_pair(2, 3)),
+        searched(least_share, 50),
+        of_many_drawn(),
+        np.random.default_rng(3).permutation(32).tolist(),
+        np.argsort(FOUND).tolist(),  # where each channel goes
+        [i + 1 for i in FOUND],
+        FOUND[:31],
+        [FOUND[0], *FOUND[:31]],
+        np.reshape(FOUND, (8, 4)).tolist(),
+        np.eye(32)[FOUND].tolist(),  # as a matrix
+        [float(i) / 32 for i in FOUND],
+        "as it is",
+    ],
+    "right": [
+        FOUND,
+        BY_MEAN,
+        np.array(FOUND),
+        lambda: FOUND,
+        [float(i) for i in FOUND],
+        np.reshape(FOUND, (8, 4))[::-1].ravel().tolist(),  # the groups in another order
+        np.reshape(FOUND, (8, 4))[:, ::-1].ravel().tolist(),  # the channels of each group, too
     ],
 }

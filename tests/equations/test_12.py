@@ -94,12 +94,12 @@ def test_concatenation_is_addition():
 
 @equation("12.4", "constant-planes")
 def test_constant_planes():
-    def claim(kernel, c):
-        return [sum(sum(sum(row) for row in kernel[k][j]) * c[j] for j in range(3)) for k in range(4)]
+    def claim(kernel, g):
+        return [sum(sum(sum(row) for row in kernel[k][j]) * g[j] for j in range(3)) for k in range(4)]
 
-    kernel, c = drawn(4, 3, 3, 3), drawn(3, seed=1)
-    known = F.conv2d(c.view(1, 3, 1, 1).expand(-1, -1, 6, 5), kernel, padding=1)[0, :, 2, 2]
-    assert (torch.tensor(claim(kernel.tolist(), c.tolist()), dtype=torch.float64) - known).abs().max() < 1e-12
+    kernel, g = drawn(4, 3, 3, 3), drawn(3, seed=1)
+    known = F.conv2d(g.view(1, 3, 1, 1).expand(-1, -1, 6, 5), kernel, padding=1)[0, :, 2, 2]
+    assert (torch.tensor(claim(kernel.tolist(), g.tolist()), dtype=torch.float64) - known).abs().max() < 1e-12
 
 
 @equation("12.5", "norm-of-a-sum")

@@ -2,10 +2,14 @@
 ones.
 """
 
+import functools
+
 import numpy as np
 import sympy
 import torch
 import torch.nn.functional as F
+
+from minisd.teaching.exercises import ch12
 
 # 12.1
 
@@ -210,6 +214,43 @@ def as_a_function():
     return house().astype(bool)
 
 
+# 12.10
+
+
+VECTORS = ch12.kind_vectors().numpy()
+DIFFERENCES = np.stack([VECTORS[i] - VECTORS[j] for i in range(4) for j in range(i)])
+
+
+def lost(vectors, order):
+    """The share of each vector that the norm takes away: the means of groups of four."""
+    means = vectors[:, order].reshape(len(vectors), 8, 4).mean(2)
+    return (4 * (means**2).sum(1) / (vectors**2).sum(1)) ** 0.5
+
+
+@functools.cache
+def exchanging(what="differences", steps=2000, seed=1):
+    """An order from many exchanges of two channels, each kept if the worst of `what` loses no more."""
+    vectors = {"differences": DIFFERENCES, "vectors": VECTORS, "one": DIFFERENCES[:1]}[what]
+    rng, order = np.random.default_rng(seed), np.arange(32)
+    least = lost(vectors, order).max()
+    for _ in range(steps):
+        tried = order.copy()
+        i, j = rng.integers(32, size=2)
+        tried[[i, j]] = tried[[j, i]]
+        worst = lost(vectors, tried).max()
+        if worst <= least:
+            order, least = tried, worst
+    return order.tolist()
+
+
+def the_other_way_round():
+    return np.argsort(exchanging()).tolist()
+
+
+def alike_together():
+    return np.argsort(VECTORS.sum(0)).tolist()
+
+
 BANK = {
     "12.1": {
         "wrong": [
@@ -375,5 +416,26 @@ BANK = {
             (np.ones((128, 128), int).tolist(), "no drawing any more"),
         ],
         "right": [house().tolist(), as_a_function],
+    },
+    "12.10": {
+        "wrong": [
+            (list(range(32)), "arrive as the same vector"),
+            (the_other_way_round, "Read the other way round"),
+            (alike_together, "numbers are alike"),
+            (lambda: exchanging("vectors"), "can be long and the same"),
+            (lambda: exchanging("one"), "there are six of them"),
+            (lambda: exchanging(steps=60), "Nearly"),
+            (np.arange(32).reshape(8, 4).T.ravel().tolist(), "which of them share a group"),
+            (np.random.default_rng(0).permutation(32).tolist(), "drawn at random"),
+            (list(range(1, 33)), "yours begin at 1"),
+            ([*range(31), 0], "channel 0 stands at 2 places, and channel 31 at none"),
+            (np.arange(32).reshape(8, 4).tolist(), "has the shape (8, 4)"),
+            ([0.5 * i for i in range(32)], "the whole numbers from 0 to 31"),
+        ],
+        "right": [
+            exchanging,
+            lambda: exchanging(seed=2),
+            torch.tensor(ch12.GOOD),
+        ],
     },
 }

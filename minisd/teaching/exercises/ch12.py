@@ -1,6 +1,7 @@
 """The checks of chapter 12: conditioning. It spoils the exercises to read this first."""
 
 import functools
+import itertools
 
 import numpy as np
 import torch
@@ -401,7 +402,7 @@ def pairs_of_plans(rng):
 WORDS = "a big red house on the grass by day"
 PLACE, NEAR = (74, 50), 6  # the row and the column of the house's middle, in pixels
 PICTURES, ENOUGH, STEPS_EACH = 6, 4, 10
-MOST = 1500  # white pixels
+MARK, MOST = 200, 1500  # white pixels: the goal (it belongs to the weights), and what is no drawing any more
 
 
 @functools.cache
@@ -452,6 +453,58 @@ def outline(step=1, across=0):
     for i in range(0, 28, step):
         lines[46 + i, [50 + across - i, 50 + across + i]] = 1
     return lines
+
+
+# 12.10
+
+NAMES, CHANNELS, GROUPS = ("house", "tree", "tent", "car"), 32, 8
+MARK_OF_ORDER = 0.98  # of the shortest of six differences
+ALMOST = 0.93
+PAIRS = list(itertools.combinations(range(len(NAMES)), 2))
+GOOD = [28, 2, 29, 21, 6, 5, 1, 10, 13, 24, 7, 0, 8, 26, 9, 15]
+GOOD += [4, 25, 12, 18, 22, 19, 11, 20, 16, 31, 23, 27, 14, 17, 30, 3]
+
+
+def kind_vectors():
+    """A vector of 32 numbers for each of four kinds: (4, 32). A large part of it is the same in all."""
+    vectors = np.random.default_rng(12).standard_normal((len(NAMES), CHANNELS)).round(1)
+    vectors[1] = vectors[0] + np.repeat([1.5, -1, 0.5, -1.5, 1, -0.5, 1.5, -1], 4)  # alike in each group
+    vectors[3] = vectors[2] + np.tile([1.5, -1.5, 1, -1, 0.5, -1, 1.5, -0.5], 4)  # ... of every eighth
+    shared = np.tile([3.0, -2, 1, -2], 8) * np.repeat([1, 1, -1, 1, -1, -1, 1, 1], 4)
+    return torch.from_numpy(vectors + shared)
+
+
+def order_of(answer):
+    """An order of the channels as an array; RuleBroken for anything else."""
+    order = np.asarray(answer() if callable(answer) else answer)
+    if order.shape != (CHANNELS,):
+        raise RuleBroken(f"an order is a list of {CHANNELS} channels, yours has the shape {order.shape}")
+    if not np.isin(order, range(CHANNELS + 1)).all():
+        raise RuleBroken(f"the channels are the whole numbers from 0 to {CHANNELS - 1}")
+    counts = np.bincount(order.astype(int), minlength=CHANNELS + 1)
+    if counts[CHANNELS]:
+        raise RuleBroken(f"the channels are numbered from 0 to {CHANNELS - 1}; yours begin at 1")
+    if counts.max() > 1:
+        twice, never = int(counts.argmax()), int(counts[:CHANNELS].argmin())
+        raise RuleBroken(f"channel {twice} stands at {counts.max()} places, and channel {never} at none")
+    return order.astype(int)
+
+
+def kept_of(vectors, order):
+    """What share of each vector's length a group norm leaves, with the channels in this order; by (12.5)."""
+    groups = vectors[:, order].reshape(len(vectors), GROUPS, -1)
+    left = (groups - groups.mean(dim=2, keepdim=True)).reshape(len(vectors), -1)
+    return left.norm(dim=1) / vectors.norm(dim=1)
+
+
+def differences_kept(order):
+    vectors = kind_vectors()
+    return kept_of(torch.stack([vectors[i] - vectors[j] for i, j in PAIRS]), order)
+
+
+def closest(answer):
+    """Of the six pairs of kinds, the share of the difference that arrives where least arrives."""
+    return float(differences_kept(order_of(answer)).min())
 
 
 EXERCISES = [
@@ -900,13 +953,71 @@ EXERCISES = [
         minutes=30,
         score=white,
         what="white pixels:",
-        mark=200,
+        mark=MARK,
         higher=False,
         right=outline,
         mistakes=(
             Mistake(
                 None,
                 "It works, and is not thrifty yet: take lines away until a house leaves its place.",
+                seen=lambda answer, cases: True,
+            ),
+        ),
+    ),
+    ReachTheMark(
+        number="12.10",
+        name="order",
+        section="12.5",
+        minutes=25,
+        score=closest,
+        what="of the pair that the norm brings closest together, this share of the difference arrives:",
+        mark=MARK_OF_ORDER,
+        higher=True,
+        right=GOOD,
+        mistakes=(
+            Mistake(
+                None,
+                "Two of the kinds arrive as the same vector. In what do they differ, and in which channels "
+                "is that difference alike?",
+                seen=lambda answer, cases: closest(answer) < 0.02,
+            ),
+            Mistake(
+                None,
+                "Read the other way round your list reaches the mark: at place i of the list stands the "
+                "channel that comes to place i, not the place to which channel i goes.",
+                seen=lambda answer, cases: closest(np.argsort(order_of(answer))) >= MARK_OF_ORDER,
+            ),
+            Mistake(
+                None,
+                "Your groups gather channels whose numbers are alike, and what is alike in a group is lost.",
+                seen=lambda answer, cases: kept_of(kind_vectors(), order_of(answer)).mean() < 0.5,
+            ),
+            Mistake(
+                None,
+                "Each of the four vectors keeps nearly all of its length. But two vectors can be long and "
+                "the same: of what should a group's mean be small?",
+                seen=lambda answer, cases: kept_of(kind_vectors(), order_of(answer)).min() > 0.98,
+            ),
+            Mistake(
+                None,
+                "One difference arrives as well as it can, and another does not: there are six of them, and "
+                "the worst one counts.",
+                seen=lambda answer, cases: differences_kept(order_of(answer)).max() > 0.99,
+            ),
+            Mistake(
+                None,
+                "One pair loses more than it would in an order drawn at random: which channels make up its "
+                "difference, and which of them share a group?",
+                seen=lambda answer, cases: closest(answer) < 0.7,
+            ),
+            Mistake(
+                None,
+                "Nearly. Exchange two channels, keep the exchange if the worst pair gains by it, and go on.",
+                seen=lambda answer, cases: closest(answer) > ALMOST,
+            ),
+            Mistake(
+                None,
+                "An order drawn at random does about as well. What does (12.5) take away from a difference?",
                 seen=lambda answer, cases: True,
             ),
         ),
