@@ -73,7 +73,8 @@ def on_the_way(
     axes.plot([(low + high) / 2 for low, high in pairwise(edges)], losses, "o-", markersize=3, color=INK)
     if chance is not None:
         axes.axhline(chance, color=GREY, linestyle=DASHES[2])
-    axes.plot([0] * len(starts), starts, "o", markersize=4, markerfacecolor="none", color=COLOURS["blue"])
+    if starts:
+        axes.plot([0] * len(starts), starts, "o", markersize=4, markerfacecolor="none", color=COLOURS["blue"])
     axes.set(xlabel="step", ylim=(0, None), xlim=(-0.03 * steps if starts else 0, steps))
     return axes
 
