@@ -7,10 +7,12 @@
 book_run.json: seconds and losses of the stages; how often everything that a sentence says is right, for four
 kinds of sentences ("adherence"), and after each snapshot's steps, by the averaged weights ("when", "average")
 and by those that the last step left ("raw"), always from the same noise; how many pictures that the judge
-passes have no slip ("whole"); how often a painting is nearer to a picture that was trained on than to any
-twin that was not ("copying"). book_run.npz: sentences from the same noises through the training ("film", and
-"film_raw" at its end), and the first pictures of the test, none left out ("gallery"). What has been counted
-is kept in RUN/book_run.part.json, and a run that was stopped goes on from there.
+passes have no slip, and in how many true pictures of the same scenes one is found ("whole"); of how many
+prompts the scene, or the very sentence, was in the U-Net's training ("overlap"); how often a painting is
+nearer to a picture that was trained on than to any twin that was not ("copying"). book_run.npz: sentences
+from the same noises through the training ("film", and "film_raw" at its end), and the first pictures of the
+test, none left out ("gallery"). What has been counted is kept in RUN/book_run.part.json, and a run that was
+stopped goes on from there.
 """
 
 import argparse
@@ -31,8 +33,8 @@ from minisd.scenes.anatomy import examine
 from minisd.scenes.judge import Judge
 from minisd.scenes.render import FRAME
 from minisd.tensors import checksum
-from minisd.training.data import to_tensor
-from minisd.training.recipe import BOOK_RECIPE, read_recipe
+from minisd.training.data import to_tensor, training_scenes
+from minisd.training.recipe import BOOK_RECIPE, Recipe, read_recipe
 from minisd.training.stages import SCHEDULE, Training
 from minisd.training.store import seconds_taken
 
@@ -155,6 +157,42 @@ def without_slips(run: Run, n: int) -> dict:
     return run.once(f"whole, {n} a kind", counted)
 
 
+def slips_of_renders(n: int) -> dict:
+    """The same count of slips in true pictures of the same scenes: how many of them have any."""
+    asked = [prompt for kind in GROUPS for prompt in prompts(kind, n)]
+    drawn = render_many([prompt.scene for prompt in asked], [prompt.seed for prompt in asked], FRAME)
+    found = [examine(picture, prompt.scene).slips for picture, prompt in zip(drawn, asked, strict=True)]
+    return {"n": len(found), "with_slips": sum(map(bool, found))}
+
+
+def overlap(recipe: Recipe, n: int, processes: int) -> dict:
+    """Of how many of n prompts of each kind the U-Net's training held the scene, and the very sentence.
+
+    Needs no weights: training draws what it says in step k from a generator that is seeded by k, and the same
+    draws are made here again (examples.latents_to_denoise, loop.Loop.take_step). A scene is the same if what
+    can be said of it is. Sentences are compared word for word, the empty caption apart.
+    """
+    scenes = training_scenes(recipe.pictures, recipe.seed)
+    share, said = recipe.unet.batch_size // processes, set()
+    for step in range(recipe.unet.steps):
+        for place in range(processes):
+            rng = np.random.default_rng((recipe.seed, step, 1 + place))
+            texts = [caption(loosened(scenes[i], rng), rng) for i in rng.integers(len(scenes), size=share)]
+            dropped = rng.random(share) < recipe.unet.caption_dropout
+            said |= {text for text, drop in zip(texts, dropped, strict=True) if not drop}
+    found = {"captions": recipe.unet.steps * recipe.unet.batch_size, "different": len(said)}
+    known = set(scenes)
+    kinds = {
+        kind: {
+            "n": n,
+            "scenes": sum(prompt.scene in known for prompt in prompts(kind, n)),
+            "sentences": sum(prompt.text in said for prompt in prompts(kind, n)),
+        }
+        for kind in GROUPS
+    }
+    return found | {"kinds": kinds}
+
+
 def film(run: Run) -> dict[str, np.ndarray]:
     """Sentences after each snapshot's steps, from the same noises: uint8 (steps, sentences, 128, 128, 3)."""
 
@@ -243,7 +281,8 @@ def results(run: Run, config: Path, options: argparse.Namespace) -> tuple[dict, 
         "sampling_steps": run.steps,
         "adherence": adherence(run, options.n),
         **on_the_way(run, options.when_n),
-        "whole": without_slips(run, options.examined),
+        "whole": without_slips(run, options.examined) | {"renders": slips_of_renders(options.examined)},
+        "overlap": overlap(run.recipe, options.n, done["unet"]["processes"]),
         "copying": copying(run, options.paintings, options.twins),
         "film": list(FILM),
         "gallery": told,

@@ -49,6 +49,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import adherence  # noqa: E402
 import book_run  # noqa: E402
+import by_heart  # noqa: E402
 import common  # noqa: E402
 import model_card  # noqa: E402
 import parts  # noqa: E402
@@ -776,3 +777,51 @@ def test_the_stored_full_run_is_that_of_the_books_recipe():
         assert len(pictures["gallery"]) == len(found["gallery"])
     assert found["config"] == "minisd/training/book.toml"
     assert [str(step) for step in found["snapshots"]] == list(found["when"])
+    assert list(found["overlap"]["kinds"]) == list(found["adherence"])
+    assert found["whole"]["renders"]["n"] == found["whole"]["n"]
+
+
+def test_what_the_training_held_is_counted_without_its_weights(tmp_path):
+    text = (ROOT / "tests" / "small.toml").read_text(encoding="utf-8")
+    (tmp_path / "more.toml").write_text(text.replace("pictures = 16", "pictures = 900"), encoding="utf-8")
+    recipe = read_recipe(tmp_path / "more.toml")
+    found = book_run.overlap(recipe, 20, processes=1)
+    assert found["captions"] == recipe.unet.steps * recipe.unet.batch_size >= found["different"]
+    seen, new = (found["kinds"][kind]["scenes"] for kind in list(GROUPS)[:2])
+    assert new == 0 < seen < 20
+
+
+def test_true_pictures_have_no_slips():
+    assert book_run.slips_of_renders(1) == {"n": len(GROUPS), "with_slips": 0}
+
+
+@pytest.mark.slow
+def test_a_network_learns_by_heart_and_is_counted(small_run, tmp_path):
+    run, config = small_run
+    words = ["--copies", "2", "--learned", "2", "--pairs", "8", "--steps", "2", "--each", "2"]
+    by_heart.main(["--run", str(run), "--config", str(config), "--out", str(tmp_path), *words])
+    found = read_json(tmp_path / "by_heart.json")
+    assert len(found["runs"]) == 2 and (found["learned"], found["pairs"], found["steps"]) == (2, 8, 2)
+    with np.load(tmp_path / "by_heart.npz") as arrays:
+        assert arrays["to_trained"].shape == arrays["to_twins"].shape == (2, 2, 4)
+        for i, run_of in enumerate(found["runs"]):
+            for j, when in enumerate(("before", "after")):
+                assert run_of[when]["n"] == 4 >= run_of[when]["of_the_learned"]
+                nearer = (arrays["to_trained"][j, i] < arrays["to_twins"][j, i]).sum()
+                assert abs(int(nearer) - run_of[when]["nearer"]) <= 1  # but for the rounding to float16
+        assert arrays["painted"].shape == arrays["nearest"].shape == arrays["nearest_twin"].shape
+
+
+def test_what_is_learned_by_heart_is_counted():
+    found = {
+        "to_trained": np.array([0.1, 0.5, 0.2]),
+        "to_twins": np.array([0.3, 0.4, 0.3]),
+        "which": np.array([2, 3, 9]),
+    }
+    assert by_heart.counts(found, range(2, 4)) == {"n": 3, "nearer": 2, "of_the_learned": 2}
+
+
+def test_the_stored_networks_learned_by_heart_are_as_many_as_the_script_says():
+    found = read_json(ROOT / "benchmarks" / "by_heart.json")
+    assert len(found["runs"]) == by_heart.COPIES and found["pairs"] == by_heart.PAIRS
+    assert (ROOT / "benchmarks" / "by_heart.npz").stat().st_size < 150_000

@@ -33,9 +33,10 @@ def test_the_order_shows_every_stage(axes):
 
 
 def test_a_curve_has_a_point_for_every_stored_loss(axes):
-    training_drawings.on_the_way(axes, [3.0, 2.0, 1.5], 50, 120, (1, 2), start=4.0)
-    curve, chance = axes.get_lines()
+    training_drawings.on_the_way(axes, [3.0, 2.0, 1.5], 50, 120, (1, 2), chance=4.0, starts=[4.2, 4.5])
+    curve, chance, starts = axes.get_lines()
     assert curve.get_xdata().tolist() == [25, 75, 110] and set(chance.get_ydata()) == {4.0}
+    assert starts.get_xydata().tolist() == [[0, 4.2], [0, 4.5]]
 
 
 def test_dots_show_every_run_and_the_mean(axes):
@@ -54,8 +55,33 @@ def test_a_table_writes_means_and_ranges(axes):
 def test_shares_and_versions_are_named(axes):
     training_drawings.shares(axes, [0, 10], {"ground": [0.3, 1.0], "colour": [0.1, 0.5]})
     assert written(axes) == ["ground", "colour"]
+    training_drawings.shares(plt.figure().gca(), [0, 10], {"ground": [0.3, 1.0]}, legend=True)
+    assert [text.get_text() for text in plt.gca().get_legend().get_texts()] == ["ground"]
     training_drawings.versions(axes, {"1.1": (0, 237), "1.2": (237, 515)}, dropping=("1.2",))
     assert written(axes)[2:] == ["237", "515"]
+
+
+def test_a_memory_is_drawn_whole():
+    shares = np.array([0.4, 0.1, 0.2, 0.3])
+    panel = training_drawings.memory({0.9: shares}, 2)[0]
+    assert [round(bar.get_height(), 9) for bar in panel.patches] == [0.3, 0.3, 0.4]  # theta_1 is drawn last
+    plt.close("all")
+
+
+def test_panels_show_what_they_are_given(axes):
+    left, right = training_drawings.ceilings([0, 500], [1, 0.3], [0.8, 0.1], [0.8, 0.2])
+    assert len(left.get_lines()) == 3 and right.get_lines()[0].get_ydata().tolist() == [1, 2]
+    first, second = training_drawings.weights(
+        {"x_0's": np.ones(3), "v's": np.array([3.0, 2, 1])}, [2, 1, 0.5]
+    )
+    assert second.get_lines()[0].get_ydata().tolist() == [0.5, 1, 2] and len(first.get_lines()) == 2
+    training_drawings.by_timestep(axes, [0, 100, 200], {"noise": [0.1, 2.0]})
+    assert axes.get_lines()[0].get_xdata().tolist() == [50, 150]
+    panel = training_drawings.lengths_by_batch(plt.figure().gca(), [8, 16], {"before": [2.0, 1.0]})
+    assert panel.get_lines()[0].get_ydata().tolist() == [1, 0.5]
+    made = training_drawings.near_and_far(["a", "b"], np.ones((2, 3)), np.full((2, 3), 2.0))
+    assert [len(panel.get_lines()[1].get_xdata()) for panel in made] == [3, 3]
+    plt.close("all")
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from .drawings import Point, arrow, box, canvas
-from .palette import COLOURS, DASHES, GREY, INK, PAPER, SMALL, numbers
-from .plots import direct_labels
+from .palette import COLOURS, DASHES, GREY, INK, PAPER, SMALL, numbers, panels, plain_log
+from .plots import curves, direct_labels
 
 FROZEN, MADE = "#e8eef4", "#f2f2f2"
 WIDE, HIGH = 1.42, 0.62
@@ -39,7 +39,7 @@ def order(axes: Axes | None = None) -> Axes:
             arrow(axes, [(LEFT[left] + WIDE, middle(left)), (LEFT[right], middle(right))])
     start, turn, into = LEFT["pictures"] + WIDE / 2, 1.8, LEFT["CLIP"] + 0.35
     arrow(axes, [(start, middle("pictures")), (start, turn), (into, turn), (into, middle("CLIP") - HIGH / 2)])
-    for name, height in (("pictures", 0.3), ("latents", 0.52)):
+    for name, height in (("pictures", 0.2), ("VAE", 0.41), ("latents", 0.62)):
         x = LEFT[name] + WIDE / 2
         arrow(axes, [(x, middle(name) - HIGH / 2), (x, height), (LEFT["decoder"], height)])
     x = LEFT["U-Net"] + WIDE / 2
@@ -60,19 +60,97 @@ def on_the_way(
     every: int,
     steps: int,
     band: tuple[float, float],
-    start: float | None = None,
+    chance: float | None = None,
+    starts: Sequence[float] = (),
 ) -> Axes:
-    """A stored loss curve, a point in the middle of each `every` steps (fewer at the end), and two marks.
+    """A stored loss curve, a point in the middle of each `every` steps (fewer at the end), and its marks.
 
-    band: where it should end. start: what guessing costs, as a dotted line.
+    band: where it should end. chance: what guessing costs, as a dotted line. starts: losses of networks with
+    random weights, as rings at step 0.
     """
     edges = [*range(0, steps, every), steps]
     axes.axhspan(*band, color="0.85", linewidth=0)
     axes.plot([(low + high) / 2 for low, high in pairwise(edges)], losses, "o-", markersize=3, color=INK)
-    if start is not None:
-        axes.axhline(start, color=GREY, linestyle=DASHES[2])
-    axes.set(xlabel="step", ylim=(0, None), xlim=(0, steps))
+    if chance is not None:
+        axes.axhline(chance, color=GREY, linestyle=DASHES[2])
+    if starts:
+        axes.plot([0] * len(starts), starts, "o", markersize=4, markerfacecolor="none", color=COLOURS["blue"])
+    axes.set(xlabel="step", ylim=(0, None), xlim=(-0.03 * steps if starts else 0, steps))
     return axes
+
+
+def ceilings(times: Sequence[int], alone: Any, least: Any, measured: Any) -> list[Axes]:
+    """The loss of each timestep with its two ceilings, and the measured one divided by the lower of them."""
+    made = panels(2, ["loss of the timestep", "measured / (14.2)"], width=9.4, height=3.1)
+    lines = ((alone, ":", "all variances 1"), (least, "--", "(14.2)"), (measured, "o-", "measured"))
+    for values, style, name in lines:
+        made[0].plot(times, numbers(values), style, color=INK, markersize=3, label=name)
+    made[0].set(xlabel="t", ylim=(0, 1.06))
+    made[0].legend()
+    made[1].plot(times, numbers(measured) / numbers(least), "o-", color=INK, markersize=3)
+    made[1].axhline(1, color=GREY, linestyle=DASHES[1])
+    made[1].set(xlabel="t", ylim=(0, None))
+    return made
+
+
+def weights(by_name: Mapping[str, Any], snr: Any) -> list[Axes]:
+    """Weights of the timesteps' losses: of the error of x_0, and divided by the SNR, of the noise's error."""
+    made = panels(
+        2, ["weight of the error of $x_0$", "weight of the error of the noise"], width=9, height=3.1
+    )
+    for axes, by in zip(made, (1, numbers(snr)), strict=True):
+        plain_log(axes, "y", ticks=[0.01, 0.1, 1, 10, 100, 1000])
+        axes.set_xlabel("t")
+        lines = {name.replace("x_0", "$x_0$"): numbers(weight) / by for name, weight in by_name.items()}
+        curves(axes, range(len(numbers(snr))), lines)
+    return made
+
+
+def by_timestep(axes: Axes, edges: Sequence[int], errors: Mapping[str, Any]) -> Axes:
+    """Mean squared errors of x_0 between the edges, on a logarithmic axis; 1 is what answering zero costs."""
+    plain_log(axes, "y", ticks=[0.03, 0.1, 0.3, 1, 3, 10])
+    curves(axes, [(low + high) / 2 for low, high in pairwise(edges)], errors)
+    axes.axhline(1, color=GREY, linestyle=DASHES[2])
+    axes.set(xlabel="t", ylabel="squared error of $x_0$")
+    return axes
+
+
+def memory(shares: Mapping[float, Any], every: int) -> list[Axes]:
+    """What an average is made of, a panel for each decay: theta_1 in black, then `every` steps in a bar."""
+    made = panels(len(shares), [f"d = {d}" for d in shares], height=2.1, width=9)
+    for axes, of_each in zip(made, shares.values(), strict=True):
+        values = numbers(of_each)
+        later = np.add.reduceat(values[1:], np.arange(0, len(values) - 1, every))
+        middles = np.arange(len(later)) * every + every / 2
+        axes.bar(middles, later, width=0.86 * every, color="0.7")
+        axes.bar(-0.8 * every, values[0], width=0.86 * every, color=INK)
+        axes.text(-0.8 * every, values[0] + 0.03, "$\\theta_1$", ha="center", fontsize=SMALL)
+        axes.set(xlabel="steps", ylim=(0, 1.08))
+    made[0].set_ylabel("share")
+    return made
+
+
+def lengths_by_batch(axes: Axes, sizes: Sequence[int], lengths: Mapping[str, Sequence[float]]) -> Axes:
+    """Mean squared lengths of gradients against the batch, scaled to 1 at the first, and noise alone."""
+    for (name, values), style in zip(lengths.items(), ("o-", "s--"), strict=False):
+        axes.plot(sizes, np.divide(values, values[0]), style, color=INK, markersize=4, label=name)
+    axes.plot(sizes, [sizes[0] / n for n in sizes], ":", color=GREY, label="noise alone")
+    plain_log(axes, "x", ticks=sizes)
+    plain_log(axes, "y", ticks=[0.1, 0.2, 0.5, 1])
+    axes.set(xlabel="batch", ylabel=f"squared length, at {sizes[0]}: 1")
+    return direct_labels(axes)
+
+
+def near_and_far(titles: Sequence[str], near: Sequence[Any], far: Sequence[Any]) -> list[Axes]:
+    """A panel a title: paintings as rings, how far they are from one set against how far from the other."""
+    made = panels(len(titles), titles, width=8, height=3.6)
+    values = np.concatenate([numbers(some).ravel() for some in (*near, *far)]).astype(float)
+    ends = [0.95 * values.min(), 1.03 * values.max()]
+    for axes, low, high in zip(made, near, far, strict=True):
+        axes.plot(ends, ends, "-", color=GREY, linewidth=1)
+        axes.plot(numbers(high), numbers(low), "o", markersize=4, markerfacecolor="none", color=INK)
+        axes.set(xlabel="distance to the nearest twin", ylabel="to the nearest trained on", aspect="equal")
+    return made
 
 
 def dots(axes: Axes, runs: Mapping[str, Sequence[float]], mark: float | None = None) -> Axes:
@@ -126,8 +204,11 @@ def table_of_runs(
     return axes
 
 
-def shares(axes: Axes, steps: Sequence[int], of: Mapping[str, Sequence[float]]) -> Axes:
-    """Shares from 0 to 1 after some steps, one line each, named at its right end; steps are evenly spaced."""
+def shares(axes: Axes, steps: Sequence[int], of: Mapping[str, Sequence[float]], legend: bool = False) -> Axes:
+    """Shares from 0 to 1 after some steps, one line each; the steps are evenly spaced.
+
+    legend: lines that end at one place are named beside the panel, in the order given, with their markers.
+    """
     places = np.arange(len(steps))
     for (name, values), dash, colour, marker in zip(
         of.items(), DASHES, COLOURS.values(), "os^Dv<>", strict=False
@@ -135,7 +216,10 @@ def shares(axes: Axes, steps: Sequence[int], of: Mapping[str, Sequence[float]]) 
         axes.plot(places, values, marker=marker, markersize=4, linestyle=dash, color=colour, label=name)
     axes.set_xticks(places, [f"{step:,}" for step in steps])
     axes.set(xlabel="steps of the U-Net", ylim=(0, 1.03))
-    return direct_labels(axes)
+    if not legend:
+        return direct_labels(axes)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=4, labelspacing=0.9)
+    return axes
 
 
 def versions(axes: Axes, parts: Mapping[str, tuple[float, float]], dropping: Sequence[str]) -> Axes:

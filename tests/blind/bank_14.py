@@ -98,27 +98,41 @@ BANK["14.2"] = {
 
 S, d, e = sympy.symbols("S d e", positive=True)
 root = sympy.sqrt(S)
+WEIGHT = (1 + root) ** 2
 BANK["14.3"] = {
     "wrong": [
-        S,
-        S + 1,
-        1 / S,
-        1 + root,
-        (1 + S) ** 2,
-        (1 + 1 / root) ** 2,
-        (1 - root) ** 2,
-        (1 - root) ** 2 + 4,
-        1 / (1 + root) ** 2,  # t squared
-        1 / (1 + root),
-        root / (1 + root),  # 1 - t
-        S / (1 + root) ** 2,
-        (S + 1) / 2,
-        2 * (1 + root) ** 2,
-        1 + root + S,
-        4 * S,
-        sympy.Integer(1),
+        WEIGHT,  # one answer
+        (WEIGHT, 2, 1),
+        (2, WEIGHT),  # the other way round
+        (S, 2),
+        (S + 1, 1),
+        (1 / S, 2),
+        (1 + root, 2),
+        ((1 + S) ** 2, 2),
+        ((1 + 1 / root) ** 2, 2),
+        ((1 - root) ** 2, 2),
+        ((1 - root) ** 2 + 4, 2),
+        (1 / WEIGHT, 2),  # t squared
+        (1 / (1 + root), 2),
+        (root / (1 + root), 2),  # 1 - t
+        (S / WEIGHT, 2),
+        ((S + 1) / 2, sympy.Rational(1, 2)),
+        (2 * WEIGHT, 4),
+        (1 + root + S, sympy.Rational(3, 2)),
+        (4 * S, 4),
+        (sympy.Integer(1), 1),
+        (WEIGHT, 4),
+        (WEIGHT, 1),
+        (WEIGHT, sympy.sqrt(2)),
+        (WEIGHT, sympy.Rational(1, 2)),  # upside down
+        (WEIGHT, 1 + 2 * root / (1 + S)),  # the factor at S
     ],
-    "right": [(1 + root) ** 2, S + 2 * root + 1, (1 + 1 / root) ** 2 * S, lambda S: (1 + S**0.5) ** 2],
+    "right": [
+        (WEIGHT, 2),
+        (S + 2 * root + 1, 2.0),
+        [(1 + 1 / root) ** 2 * S, sympy.Integer(2)],
+        lambda S: ((1 + S**0.5) ** 2, 2),
+    ],
 }
 BANK["14.4"] = {
     "wrong": [
@@ -150,69 +164,88 @@ BANK["14.4"] = {
 # ---- 14.5
 
 
-def average_of(rule, before=lambda history: history[0], after=lambda out, trained: out):
-    def averaged(history, trained, d):
-        out = dict(before(history))
-        for state in history[1:]:
-            for name in state:
-                out[name] = rule(out[name], state[name], d, name in trained)
-        return after(out, trained)
-
-    return averaged
+def loss_of(guess, x0, noise, t, bars, contexts):
+    bar = bars[t]
+    x_t = bar.sqrt() * x0 + (1 - bar).sqrt() * noise
+    return (guess(x_t, torch.full((len(x0),), t), contexts) - noise) ** 2
 
 
-def good(old, new, d, learned):
-    return old * d + new * (1 - d) if learned else new
+def judged(
+    ratio, own=lambda i: i, told=lambda right, i: right[i], usual=lambda i, n: i, every=lambda times: times
+):
+    def ratios(guess, x0, noise, times, bars, right, wrong):
+        out = {}
+        for name, (which, contexts) in wrong.items():
+            i, j = own(which), usual(which, len(x0))
+            lost = [loss_of(guess, x0[i], noise[i], t, bars, contexts) for t in every(times)]
+            base = [loss_of(guess, x0[j], noise[j], t, bars, told(right, j)) for t in every(times)]
+            out[name] = float(ratio(torch.stack(lost), torch.stack(base)))
+        return out
+
+    return ratios
 
 
-def start_counted_twice(history, trained, d):
-    return average_of(good)([history[0], *history], trained, d)  # changes nothing: right
+def quotient(a, b):
+    return a.mean() / b.mean()
 
 
-def plain_mean(history, trained, d):
-    last = dict(history[-1])
-    return last | {name: sum(s[name] for s in history) / len(history) for name in trained}
-
-
-def last_left_out(history, trained, d):
-    return average_of(good)(history[:-1], trained, d)
-
-
-def first_left_out(history, trained, d):
-    return average_of(good)(history[1:], trained, d)
-
-
-def in_place(history, trained, d):
-    out = history[0]
-    for state in history[1:]:
-        for name in state:
-            out[name].copy_(good(out[name], state[name], d, name in trained))
+def one_network_call(guess, x0, noise, times, bars, right, wrong):
+    """Right: all timesteps of an attribute in one batch."""
+    out = {}
+    for name, (which, contexts) in wrong.items():
+        t = torch.tensor(times).repeat_interleave(len(which))
+        z, e = x0[which].repeat(len(times), 1, 1, 1), noise[which].repeat(len(times), 1, 1, 1)
+        bar = bars[t].view(-1, 1, 1, 1)
+        x_t = bar**0.5 * z + (1 - bar) ** 0.5 * e
+        errors = [
+            (guess(x_t, t, c.repeat(len(times), 1, 1)) - e).pow(2).mean() for c in (contexts, right[which])
+        ]
+        out[name] = float(errors[0] / errors[1])
     return out
+
+
+def of_the_picture(guess, x0, noise, times, bars, right, wrong):
+    """Wrong: the error of x_0 instead of the noise's."""
+    out = {}
+    for name, (which, contexts) in wrong.items():
+        parts = []
+        for c in (contexts, right[which]):
+            total = 0
+            for t in times:
+                total += loss_of(guess, x0[which], noise[which], t, bars, c).mean() * (1 - bars[t]) / bars[t]
+            parts.append(float(total))
+        out[name] = parts[0] / parts[1]
+    return out
+
+
+def of_all_attributes(guess, x0, noise, times, bars, right, wrong):
+    each = judged(quotient)(guess, x0, noise, times, bars, right, wrong)
+    return sum(each.values()) / len(each)
 
 
 BANK["14.5"] = {
     "wrong": [
-        average_of(lambda o, n, d, learned: d * o + (1 - d) * n),
-        average_of(lambda o, n, d, learned: (1 - d) * o + d * n if learned else n),
-        average_of(lambda o, n, d, learned: good(o, n, d, learned) if learned else o),
-        average_of(lambda o, n, d, learned: n if learned else good(o, n, d, True)),
-        average_of(lambda o, n, d, learned: d * o + (1 - d) * n if n.is_floating_point() else n),
-        average_of(lambda o, n, d, learned: n),
-        average_of(lambda o, n, d, learned: d * o + n if learned else n),
-        average_of(lambda o, n, d, learned: o),
-        average_of(good, after=lambda out, trained: {k: v for k, v in out.items() if k in trained}),
-        average_of(good, before=lambda h: {k: 0 * v for k, v in h[0].items()}),
-        average_of(lambda o, n, d, learned: (o + n) / 2 if learned else n),
-        plain_mean,
-        last_left_out,
-        in_place,
+        judged(lambda a, b: b.mean() / a.mean()),
+        judged(lambda a, b: a.mean() - b.mean()),
+        judged(lambda a, b: a.mean() / b.mean() - 1),
+        judged(lambda a, b: (a / b).mean()),
+        judged(lambda a, b: (a.mean((2, 3, 4)) / b.mean((2, 3, 4))).mean()),
+        judged(lambda a, b: (a.mean((1, 2, 3, 4)) / b.mean((1, 2, 3, 4))).mean()),
+        judged(lambda a, b: quotient(a, b).sqrt()),
+        judged(lambda a, b: a.sqrt().mean() / b.sqrt().mean()),
+        judged(lambda a, b: quotient(a, b).log()),
+        judged(lambda a, b: 100 * quotient(a, b)),
+        judged(lambda a, b: a.mean()),
+        judged(lambda a, b: a.sum() / b.sum(), usual=lambda i, n: torch.arange(n)),
+        judged(quotient, usual=lambda i, n: torch.arange(n)),
+        judged(quotient, own=lambda i: torch.arange(len(i)), usual=lambda i, n: torch.arange(len(i))),
+        judged(quotient, told=lambda right, i: right[: len(i)]),  # the contexts of other pictures
+        judged(quotient, every=lambda times: times[:1]),
+        judged(quotient, every=lambda times: times[-1:]),
+        of_the_picture,
+        of_all_attributes,
     ],
-    "right": [
-        average_of(good),
-        average_of(lambda o, n, d, learned: torch.lerp(o, n, 1 - d) if learned else n.clone()),
-        average_of(lambda o, n, d, learned: n - d * (n - o) if learned else n),
-        start_counted_twice,
-    ],
+    "right": [judged(quotient), judged(lambda a, b: a.sum() / b.sum()), one_network_call],
 }
 
 

@@ -33,50 +33,46 @@ slow, fast = e / (1 - e), d / (1 - d)
 # 14.5
 
 
-def kept(of_weight, of_buffer, names=lambda state: state):
-    def averaged(history, trained, d):
-        out = {name: history[0][name] for name in names(history[0])}
-        for state in history[1:]:
-            for name in out:
-                old, new = out[name], state[name]
-                out[name] = of_weight(old, new, d) if name in trained else of_buffer(old, new, d)
+def losses(guess, x0, noise, times, bars, contexts, rows, power=0.5):
+    """The loss of some pictures at every timestep, (timesteps, pictures)."""
+    out = []
+    for t in times:
+        bar = float(bars[t])
+        x_t = bar**power * x0[rows] + (1 - bar) ** power * noise[rows]
+        made = guess(x_t, torch.tensor([t] * len(rows)), contexts)
+        out.append(((made - noise[rows]) ** 2).flatten(1).mean(1))
+    return torch.stack(out)
+
+
+def compared(ratio, rows_of=lambda which, x0: which, power=0.5, all_usual=False):
+    def ratios(guess, x0, noise, times, bars, right, wrong):
+        out = {}
+        for name in wrong:
+            which, contexts = wrong[name]
+            rows = rows_of(which, x0)
+            base = torch.arange(len(x0)) if all_usual else rows
+            usual = losses(guess, x0, noise, times, bars, right[base], base, power)
+            out[name] = ratio(losses(guess, x0, noise, times, bars, contexts, rows, power), usual)
         return out
 
-    return averaged
+    return ratios
 
 
-def moved(old, new, d):
-    return old + (1 - d) * (new - old)
+def of_means(lost, usual):
+    return (lost.sum() / usual.sum()).item()
 
 
-def by_powers(history, trained, d):
-    """(14.7), written out."""
-    out = dict(history[-1])
-    last = len(history) - 1
-    for name in trained:
-        shares = [d**last] + [(1 - d) * d ** (last - j) for j in range(1, last + 1)]
-        out[name] = sum(share * state[name] for share, state in zip(shares, history))
+def guesses_apart(guess, x0, noise, times, bars, right, wrong):
+    out = {}
+    for name, (which, contexts) in wrong.items():
+        apart = usual = 0
+        for t in times:
+            x_t = bars[t] ** 0.5 * x0[which] + (1 - bars[t]) ** 0.5 * noise[which]
+            when = torch.full((len(which),), t)
+            one, two = guess(x_t, when, right[which]), guess(x_t, when, contexts)
+            apart, usual = apart + (two - one).square().mean(), usual + (one - noise[which]).square().mean()
+        out[name] = float(apart / usual)
     return out
-
-
-def by_lerp(history, trained, d):
-    out = {name: value.clone() for name, value in history[0].items()}
-    for state in history[1:]:
-        for name, value in state.items():
-            if name in trained:
-                out[name].lerp_(value, 1 - d)
-            else:
-                out[name].copy_(value)
-    return out
-
-
-def from_zero(history, trained, d):
-    zeros = {name: torch.zeros_like(value) for name, value in history[0].items()}
-    return by_lerp([zeros, *history[1:]], trained, d)
-
-
-def the_last(history, trained, d):
-    return history[-1]
 
 
 # 14.6
@@ -227,16 +223,20 @@ BANK = {
     },
     "14.3": {
         "wrong": [
-            (S + 1, "on a circle"),
-            (S, "noise's weight"),
-            ((1 + 1 / sympy.sqrt(S)) ** 2, "noise's error"),
-            (1 + sympy.sqrt(S), "the loss squares them"),
-            ((S + 1) ** 2, "compares squares"),
-            ((sympy.sqrt(S) - 1) ** 2, "opposite signs"),
-            ((1 + sympy.sqrt(S)) ** -2, "t squared"),
-            (1 / (1 + sympy.sqrt(S)) ** 2 + 1, "In pure noise"),
+            ((1 + sympy.sqrt(S)) ** 2, "Two answers"),
+            ((S + 1, 2), "on a circle"),
+            ((S, 2), "noise's weight"),
+            (((1 + 1 / sympy.sqrt(S)) ** 2, 2), "noise's error"),
+            ((1 + sympy.sqrt(S), 2), "the loss squares them"),
+            (((S + 1) ** 2, 2), "compares squares"),
+            (((sympy.sqrt(S) - 1) ** 2, 2), "opposite signs"),
+            (((1 + sympy.sqrt(S)) ** -2, 2), "t squared"),
+            ((1 / (1 + sympy.sqrt(S)) ** 2 + 1, 2), "In pure noise"),
+            (((1 + sympy.sqrt(S)) ** 2, 4), "its value at S = 1"),
+            (((1 + sympy.sqrt(S)) ** 2, 1), "tends to at both ends"),
+            (((1 + sympy.sqrt(S)) ** 2, sympy.sqrt(2)), "where is the quotient"),
         ],
-        "right": [1 + 2 * sympy.sqrt(S) + S, 1 / (1 / (1 + sympy.sqrt(S))) ** 2],
+        "right": [(1 + 2 * sympy.sqrt(S) + S, 2), (1 / (1 / (1 + sympy.sqrt(S))) ** 2, 2.0)],
     },
     "14.4": {
         "wrong": [
@@ -251,20 +251,19 @@ BANK = {
     },
     "14.5": {
         "wrong": [
-            (kept(moved, moved), "the counter"),
-            (kept(lambda o, n, d: o + d * (n - o), lambda o, n, d: n), "With d = 1"),
-            (kept(moved, lambda o, n, d: moved(o, n, d) if n.ndim else n), "average of averages"),
-            (kept(moved, lambda o, n, d: o), "out of date"),
-            (
-                kept(moved, lambda o, n, d: n, lambda s: [n for n in s if n in ("weight", "bias")]),
-                "every name",
-            ),
-            (from_zero, "start from zeros"),
-            (the_last, "Nothing is averaged"),
-            (lambda h, trained, d: by_lerp(h[:-1], trained, d), "left out"),
-            (kept(lambda o, n, d: o * d + n, lambda o, n, d: n), "add up to 1"),
+            (compared(lambda a, b: (a.mean() / b.mean()).item(), all_usual=True), "loss of all pictures"),
+            (compared(of_means, lambda which, x0: torch.arange(len(which))), "not to the first"),
+            (compared(lambda a, b: (a / b).mean().item()), "A mean of ratios"),
+            (compared(lambda a, b: (a.mean(1) / b.mean(1)).mean().item()), "at each timestep"),
+            (compared(lambda a, b: of_means(b, a)), "Upside down"),
+            (compared(lambda a, b: (a - b).mean().item()), "a difference"),
+            (compared(lambda a, b: of_means(a - b, b)), "larger by 1"),
+            (compared(lambda a, b: of_means(a, b) ** 0.5), "ratio of distances"),
+            (compared(lambda a, b: of_means(a[-1], b[-1])), "last timestep"),
+            (compared(of_means, power=1), "without the roots"),
+            (guesses_apart, "from the true noise"),
         ],
-        "right": [by_powers, by_lerp],
+        "right": [compared(of_means), compared(lambda a, b: float(a.mean()) / float(b.mean()))],
     },
     "14.6": {
         "wrong": [
@@ -308,7 +307,7 @@ BANK = {
             (list_of(lambda i, n, u: (u + i / n) % 1, round), "half of its share"),
             (list_of(lambda i, n, u: (u + i / n) % 1, lambda x: int(x) + 1), "from 0"),
             (list_of(lambda i, n, u: i / n), "Where is u"),
-            (list_of(lambda i, n, u: u), "run D"),
+            (list_of(lambda i, n, u: u), "one of the faults"),
             (lambda n, T, u: T * ((u + torch.arange(n).double() / n) % 1), "not whole numbers"),
         ],
         "right": [circle, by_remainder],

@@ -74,6 +74,31 @@ def flow_weight(S):
     return (1 + math.sqrt(S)) ** 2
 
 
+def flow_weight_and_most(S):
+    """The same, and its largest ratio to the weight of v: 1 + 2 sqrt(S) / (1 + S), largest at S = 1."""
+    return flow_weight(S), 2.0
+
+
+def weight_is(formula: Callable, says: str) -> Mistake:
+    """A weight that is known to be wrong, whatever the second answer."""
+
+    def seen(answer, cases):
+        return all(abs(answer(S)[0] - formula(S)) < 1e-7 * (1 + abs(formula(S))) for (S,) in cases)
+
+    return Mistake(None, says, seen=seen)
+
+
+def most_is(value: float, says: str) -> Mistake:
+    """A right weight, and a factor that is known to be wrong."""
+
+    def seen(answer, cases):
+        return all(
+            abs(answer(S)[0] - flow_weight(S)) < 1e-6 and abs(answer(S)[1] - value) < 1e-6 for (S,) in cases
+        )
+
+    return Mistake(None, says, seen=seen)
+
+
 # 14.4
 
 
@@ -85,67 +110,79 @@ def without_lag(d, e):
 # 14.5
 
 
-def averaged(history, trained, d):
-    average = dict(history[0])
-    for state in history[1:]:
-        for name, value in state.items():
-            average[name] = d * average[name] + (1 - d) * value if name in trained else value
-    return average
+def ratios(guess, x0, noise, times, bars, right, wrong):
+    return told_wrongly(guess, x0, noise, times, bars, right, wrong)
 
 
-def averaged_given(history, trained, d):
-    average = dict(history[0])
-    for state in history[1:]:
-        for name, value in state.items():
-            average[name] = (1 - d) * average[name] + d * value
-    return average
+def told_wrongly(
+    guess,
+    x0,
+    noise,
+    times,
+    bars,
+    right,
+    wrong,
+    ratio=lambda lost, usual: float(lost.mean() / usual.mean()),
+    mixed=lambda bar, x0, noise: bar.sqrt() * x0 + (1 - bar).sqrt() * noise,
+    all_pictures=False,
+    first_pictures=False,
+    against_guess=False,
+):
+    """The right function but for what the last arguments say; `ratio` is of losses (timesteps, pictures)."""
+    found = {}
+    for name, (which, contexts) in wrong.items():
+        lost, usual = [], []
+        rows = torch.arange(len(which)) if first_pictures else which
+        rest = torch.arange(len(x0)) if all_pictures else rows
+        for t in times:
+
+            def error(i, told, t=t):
+                x_t = mixed(bars[t], x0[i], noise[i])
+                return (guess(x_t, torch.full((len(i),), t), told) - noise[i]).square().mean((1, 2, 3))
+
+            usual.append(error(rest, right[rest]))
+            lost.append(error(rows, contexts))
+            if against_guess:
+                x_t, when = mixed(bars[t], x0[which], noise[which]), torch.full((len(which),), t)
+                gap = guess(x_t, when, contexts) - guess(x_t, when, right[which])
+                lost[-1] = gap.square().mean((1, 2, 3))
+        found[name] = ratio(torch.stack(lost), torch.stack(usual))
+    return found
 
 
-def running(of_weight, of_buffer, start=lambda value: value, leave_out=False):
-    """The right function but for what it makes of a weight or of a buffer."""
-
-    def answer(history, trained, d):
-        average = {name: start(value) if name in trained else value for name, value in history[0].items()}
-        for state in history[1:]:
-            for name, value in state.items():
-                average[name] = (of_weight if name in trained else of_buffer)(average[name], value, d)
-        return {name: value for name, value in average.items() if name in trained or not leave_out}
+def as_told(**changes):
+    def answer(guess, x0, noise, times, bars, right, wrong):
+        return told_wrongly(guess, x0, noise, times, bars, right, wrong, **changes)
 
     return answer
 
 
-def mix(old, new, d):
-    return d * old + (1 - d) * new
+def some_network(x_t, t, context):
+    """A stand-in for a U-Net: its guess depends on every argument."""
+    tone = context.mean((1, 2))[:, None, None, None]
+    return (0.4 + t[:, None, None, None] / 2500) * torch.tanh(x_t) + (0.2 + tone) * x_t.roll(1, -1)
 
 
-def mix_turned(old, new, d):
-    return (1 - d) * old + d * new
+def told(rng):
+    """Latents, timesteps, right contexts, and wrong ones of some of the pictures."""
+    bars = NoiseSchedule.scaled_linear().alphas_cumprod.float()
 
+    def case(n, times, some):
+        x0, noise = torch.randn(2, n, 4, 3, 5, generator=rng).unbind()
+        right = torch.randn(n, 7, 6, generator=rng)
+        wrong = {
+            name: (
+                torch.tensor(which),
+                right[which] + 2 * torch.rand(len(which), 7, 6, generator=rng),
+            )
+            for name, which in some.items()
+        }
+        return some_network, x0, noise, times, bars, right, wrong
 
-def newest(old, new, d):
-    return new
-
-
-def floats_alone(old, new, d):
-    return mix(old, new, d) if new.is_floating_point() else new
-
-
-def trainings(rng):
-    """Weights, a running mean, a counter and a mask after each of some steps."""
-
-    def case(steps, wide, d):
-        history = [
-            {
-                "weight": torch.randn(wide, 3, generator=rng),
-                "bias": torch.randn(wide, generator=rng),
-                "running_mean": torch.randn(wide, generator=rng),
-                "batches": torch.tensor(7 * k + 3),
-            }
-            for k in range(steps)
-        ]
-        return history, {"weight", "bias"}, d
-
-    return [case(5, 2, 0.9), case(9, 3, 0.98), case(2, 4, 0.7)]
+    return [
+        case(5, [100, 700], {"colour": [0, 1, 2, 3, 4], "order": [3, 1]}),
+        case(4, [400, 20, 900], {"kind": [1, 2, 3], "ground": [0, 2], "size": [3]}),
+    ]
 
 
 # 14.6
@@ -453,34 +490,50 @@ EXERCISES = [
     ),
     Derive(
         number="14.3",
-        name="weight",
+        name="answer",
         section="14.5",
         minutes=20,
-        right=flow_weight,
+        right=flow_weight_and_most,
         ranges={"S": (0.02, 30.0)},
         mistakes=(
             Mistake(
+                None,
+                "Two answers are asked for: the weight, and after a comma the factor.",
+                seen=lambda answer, cases: not isinstance(answer(1.0), tuple) or len(answer(1.0)) != 2,
+            ),
+            weight_is(
                 lambda S: S + 1, "That is the weight of chapter 4's v, (14.4), on a circle, not on a line."
             ),
-            Mistake(lambda S: S, "That is the noise's weight. The velocity holds the picture's error, too."),
-            Mistake(
+            weight_is(
+                lambda S: S, "That is the noise's weight. The velocity holds the picture's error, too."
+            ),
+            weight_is(
                 lambda S: (1 + 1 / math.sqrt(S)) ** 2,
                 "That is the weight of the noise's error. The question is about the picture's.",
             ),
-            Mistake(lambda S: 1 + math.sqrt(S), "The errors are in that ratio; the loss squares them."),
-            Mistake(lambda S: (1 + S) ** 2, "The SNR compares squares: (1 - t)/t is its root."),
-            Mistake(
+            weight_is(lambda S: 1 + math.sqrt(S), "The errors are in that ratio; the loss squares them."),
+            weight_is(lambda S: (1 + S) ** 2, "The SNR compares squares: (1 - t)/t is its root."),
+            weight_is(
                 lambda S: 1 / (1 + math.sqrt(S)) ** 2,
                 "That is t squared. Does a small t make the error of the velocity small, or large?",
             ),
-            Mistake(
+            weight_is(
                 lambda S: (1 - math.sqrt(S)) ** 2,
                 "The picture's and the noise's errors have opposite signs, and the velocity subtracts them.",
+            ),
+            most_is(4, "The weight is right, and 4 is its value at S = 1. Divide it by v's there."),
+            most_is(1, "The weight is right. A factor of 1 is what it tends to at both ends: and between?"),
+            Mistake(
+                None,
+                "The weight is right. Divide it by v's, S + 1: where is the quotient largest, and how large?",
+                seen=lambda answer, cases: all(
+                    abs(answer(*one)[0] - flow_weight(*one)) < 1e-6 for one in cases
+                ),
             ),
             Mistake(
                 None,
                 "In pure noise, at S = 0, a wrong picture must cost in the velocity what it costs itself.",
-                seen=lambda answer, cases: abs(answer(1e-12) - 1) > 1e-3,
+                seen=lambda answer, cases: abs(answer(1e-12)[0] - 1) > 1e-3,
             ),
         ),
     ),
@@ -515,47 +568,58 @@ EXERCISES = [
             ),
         ),
     ),
-    FindTheBug(
+    Build(
         number="14.5",
-        name="averaged_state",
-        section="14.6",
-        minutes=15,
-        right=averaged,
-        cases=trainings,
-        given=averaged_given,
+        name="ratios",
+        section="14.13",
+        minutes=20,
+        right=ratios,
+        cases=told,
         mistakes=(
             Mistake(
-                running(mix, mix),
-                "The weights are right. But a buffer doesn't learn: what do you make of the counter?",
+                as_told(all_pictures=True),
+                "You divide by the loss of all pictures. What is wrong in some of them should be compared "
+                "with these.",
             ),
             Mistake(
-                running(mix_turned, newest),
-                "The buffers are right. With d = 1 in your line for the weights, should the average move?",
+                as_told(first_pictures=True),
+                "The wrong contexts belong to the pictures numbered in `which`, not to the first ones.",
             ),
             Mistake(
-                running(mix, floats_alone),
-                "The counter is whole now. The running mean is still an average of averages.",
+                as_told(ratio=lambda lost, usual: float((lost / usual).mean())),
+                "A mean of ratios: pictures with a tiny loss count most in it. Take the means first.",
             ),
             Mistake(
-                running(mix, lambda old, new, d: old),
-                "The buffers of the first step are out of date. Which step's belong to the last weights?",
+                as_told(ratio=lambda lost, usual: float((lost.mean(1) / usual.mean(1)).mean())),
+                "You take a ratio at each timestep, then their mean. First the means over all timesteps.",
             ),
             Mistake(
-                running(mix, newest, leave_out=True),
-                "Without its buffers the network can't be opened: every name should come back.",
+                as_told(ratio=lambda lost, usual: float(usual.mean() / lost.mean())),
+                "Upside down: a network that knows the word should come out above 1.",
             ),
             Mistake(
-                running(mix, newest, start=lambda value: 0 * value),
-                "You start from zeros, so the average is too small: (14.7) starts from the first weights.",
-            ),
-            Mistake(running(newest, newest), "Nothing is averaged any more."),
-            Mistake(
-                lambda history, trained, d: averaged(history[:-1], trained, d),
-                "The states after the last step are left out.",
+                as_told(ratio=lambda lost, usual: float(lost.mean() - usual.mean())),
+                "That is a difference, and it depends on how large losses are. A ratio is asked for.",
             ),
             Mistake(
-                running(lambda old, new, d: d * old + new, newest),
-                "The shares must add up to 1: what happens to weights that never change?",
+                as_told(ratio=lambda lost, usual: float(lost.mean() / usual.mean()) - 1),
+                "That is by how much the loss rises; the ratio is larger by 1.",
+            ),
+            Mistake(
+                as_told(ratio=lambda lost, usual: float(lost.mean() / usual.mean()) ** 0.5),
+                "A ratio of distances. The loss is a mean of squares.",
+            ),
+            Mistake(
+                as_told(ratio=lambda lost, usual: float(lost[-1].mean() / usual[-1].mean())),
+                "Only the last timestep is counted.",
+            ),
+            Mistake(
+                as_told(mixed=lambda bar, x0, noise: bar * x0 + (1 - bar) * noise),
+                "Your x_t is noised without the roots of (1.13).",
+            ),
+            Mistake(
+                as_told(against_guess=True),
+                "You measure how far the two guesses are apart. An error is measured from the true noise.",
             ),
         ),
     ),
@@ -672,7 +736,7 @@ EXERCISES = [
             ),
             Mistake(
                 spread(lambda i, n, u: u + 0 * i),
-                "All examples get the same timestep: run D of exercise 14.2.",
+                "All examples get the same timestep: one of the faults of exercise 14.2.",
             ),
             Mistake(
                 spread(lambda i, n, u: (u + i / n) % 1, lambda x: x),
