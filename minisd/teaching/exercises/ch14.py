@@ -182,6 +182,7 @@ def told(rng):
     return [
         case(5, [100, 700], {"colour": [0, 1, 2, 3, 4], "order": [3, 1]}),
         case(4, [400, 20, 900], {"kind": [1, 2, 3], "ground": [0, 2], "size": [3]}),
+        case(3, [50, 650], {"number": [0, 2], "hour": [1]}),
     ]
 
 
