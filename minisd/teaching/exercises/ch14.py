@@ -183,6 +183,7 @@ def told(rng):
     return [
         case(5, [100, 700], {"colour": [0, 1, 2, 3, 4], "order": [3, 1]}),
         case(4, [400, 20, 900], {"kind": [1, 2, 3], "ground": [0, 2], "size": [3]}),
+        case(3, [250, 600], {"time of day": [2, 0], "order": [1, 2]}),
     ]
 
 
