@@ -804,12 +804,9 @@ def test_a_network_learns_by_heart_and_is_counted(small_run, tmp_path):
     assert len(found["runs"]) == 2 and (found["learned"], found["pairs"], found["steps"]) == (2, 8, 2)
     with np.load(tmp_path / "by_heart.npz") as arrays:
         assert arrays["to_trained"].shape == arrays["to_twins"].shape == (2, 2, 4)
-        for i, run_of in enumerate(found["runs"]):
-            for j, when in enumerate(("before", "after")):
-                assert run_of[when]["n"] == 4 >= run_of[when]["of_the_learned"]
-                further = arrays["to_twins"][j, i].astype(float) - arrays["to_trained"][j, i]
-                rounded = 2e-3 * arrays["to_twins"][j, i]  # to float16, both of them
-                assert (further > rounded).sum() <= run_of[when]["nearer"] <= (further > -rounded).sum()
+        for run_of in found["runs"]:
+            for counted in run_of.values():
+                assert counted["n"] == 4 >= max(counted["nearer"], counted["of_the_learned"])
         assert arrays["painted"].shape == arrays["nearest"].shape == arrays["nearest_twin"].shape
 
 

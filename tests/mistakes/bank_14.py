@@ -44,14 +44,20 @@ def losses(guess, x0, noise, times, bars, contexts, rows, power=0.5):
     return torch.stack(out)
 
 
-def compared(ratio, rows_of=lambda which, x0: which, power=0.5, all_usual=False):
+def compared(
+    ratio,
+    rows_of=lambda which, x0: which,
+    power=0.5,
+    all_usual=False,
+    contexts_of=lambda right, base: right[base],
+):
     def ratios(guess, x0, noise, times, bars, right, wrong):
         out = {}
         for name in wrong:
             which, contexts = wrong[name]
             rows = rows_of(which, x0)
             base = torch.arange(len(x0)) if all_usual else rows
-            usual = losses(guess, x0, noise, times, bars, right[base], base, power)
+            usual = losses(guess, x0, noise, times, bars, contexts_of(right, base), base, power)
             out[name] = ratio(losses(guess, x0, noise, times, bars, contexts, rows, power), usual)
         return out
 
@@ -260,6 +266,11 @@ BANK = {
             (compared(lambda a, b: of_means(a - b, b)), "larger by 1"),
             (compared(lambda a, b: of_means(a, b) ** 0.5), "ratio of distances"),
             (compared(lambda a, b: of_means(a[-1], b[-1])), "last timestep"),
+            (compared(lambda a, b: of_means(a[0], b[0])), "first timestep"),
+            (
+                compared(of_means, contexts_of=lambda right, base: right[: len(base)]),
+                "pictures in `which`, too",
+            ),
             (compared(of_means, power=1), "without the roots"),
             (guesses_apart, "from the true noise"),
         ],

@@ -126,6 +126,7 @@ def told_wrongly(
     mixed=lambda bar, x0, noise: bar.sqrt() * x0 + (1 - bar).sqrt() * noise,
     all_pictures=False,
     first_pictures=False,
+    first_contexts=False,
     against_guess=False,
 ):
     """The right function but for what the last arguments say; `ratio` is of losses (timesteps, pictures)."""
@@ -140,7 +141,7 @@ def told_wrongly(
                 x_t = mixed(bars[t], x0[i], noise[i])
                 return (guess(x_t, torch.full((len(i),), t), told) - noise[i]).square().mean((1, 2, 3))
 
-            usual.append(error(rest, right[rest]))
+            usual.append(error(rest, right[: len(rest)] if first_contexts else right[rest]))
             lost.append(error(rows, contexts))
             if against_guess:
                 x_t, when = mixed(bars[t], x0[which], noise[which]), torch.full((len(which),), t)
@@ -182,7 +183,7 @@ def told(rng):
     return [
         case(5, [100, 700], {"colour": [0, 1, 2, 3, 4], "order": [3, 1]}),
         case(4, [400, 20, 900], {"kind": [1, 2, 3], "ground": [0, 2], "size": [3]}),
-        case(3, [50, 650], {"number": [0, 2], "hour": [1]}),
+        case(3, [250, 600], {"time of day": [2, 0], "order": [1, 2]}),
     ]
 
 
@@ -587,6 +588,10 @@ EXERCISES = [
                 "The wrong contexts belong to the pictures numbered in `which`, not to the first ones.",
             ),
             Mistake(
+                as_told(first_contexts=True),
+                "The right contexts must be those of the pictures in `which`, too, not the first ones.",
+            ),
+            Mistake(
                 as_told(ratio=lambda lost, usual: float((lost / usual).mean())),
                 "A mean of ratios: pictures with a tiny loss count most in it. Take the means first.",
             ),
@@ -613,6 +618,10 @@ EXERCISES = [
             Mistake(
                 as_told(ratio=lambda lost, usual: float(lost[-1].mean() / usual[-1].mean())),
                 "Only the last timestep is counted.",
+            ),
+            Mistake(
+                as_told(ratio=lambda lost, usual: float(lost[0].mean() / usual[0].mean())),
+                "Only the first timestep is counted.",
             ),
             Mistake(
                 as_told(mixed=lambda bar, x0, noise: bar * x0 + (1 - bar) * noise),
