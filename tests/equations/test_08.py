@@ -104,6 +104,16 @@ def test_dot_variance():
             products = (kind((20_000, d)) * kind((20_000, d))).sum(axis=1)
             assert abs(products.var() / claim(d) - 1) < 0.06 and abs(products.mean()) < 0.04 * d**0.5
 
+    # With the variance 2/3 that a fresh layer gives to words + places, two thirds of the spread.
+    x = torch.randn(4000, 64, generator=rng(2)) + torch.randn(4000, 64, generator=rng(3))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        fresh = Attention(64, heads=1)
+    with torch.no_grad():
+        q, k = fresh.to_q(x), fresh.to_k(x)
+    assert abs(float(q.var()) - 2 / 3) < 0.05 and abs(float(k.var()) - 2 / 3) < 0.05
+    assert abs(float((q @ k.T).std()) / 8 - 2 / 3) < 0.05
+
 
 @equation("8.7", "softmax-slope")
 def test_softmax_slope():
