@@ -30,11 +30,6 @@ COMMANDS = {
     "vae": ("vae", "decoder"),
     "unet": ("unet",),
 }  # what `minisd train` takes: the stages, by the word before their "-"
-# True of the weights that ship since 0.1.0; goes when the autoencoder is trained again.
-UNSEEDED = (
-    "The autoencoder's first phase (vae-corners) was started before its first weights were seeded, so that "
-    "it does not repeat bit for bit."
-)
 READING = """\
 The text encoder and an image encoder learn together by CLIP's contrastive loss, from pictures and captions
 alone: which caption of the batch belongs to which picture? They are never told what is in them, but the
@@ -60,7 +55,7 @@ tags:
 
 def stages(recipe: Recipe) -> dict[str, Phase]:
     """The sections of the recipe that are trainings with a loss, in order, by their names."""
-    found = {
+    return {
         "clip-mixed": recipe.clip.mixed,
         "clip-twins": recipe.clip.twins,
         "vae-corners": recipe.vae.corners,
@@ -68,7 +63,6 @@ def stages(recipe: Recipe) -> dict[str, Phase]:
         "decoder": recipe.decoder,
         "unet": recipe.unet,
     }
-    return found | ({"unet-longer": recipe.longer} if recipe.longer else {})
 
 
 def collect(run: Path, recipe: Recipe) -> dict:
@@ -147,7 +141,7 @@ def repeatable(training: dict) -> str:
     """How near a training by the same recipe comes to these weights."""
     shared = [name for name, stage in training.items() if stage["processes"] > 1]
     if not shared:
-        return UNSEEDED
+        return "One process trained each stage."
     alone = [
         name
         for name in training
@@ -163,7 +157,7 @@ def repeatable(training: dict) -> str:
     return (
         f"Several processes shared {' and '.join(shared)}.{mixed} Two processes draw other batches "
         "than one, so that the weights of a retraining with another number of them differ though the recipe "
-        f"is the same. {UNSEEDED}"
+        "is the same."
     )
 
 
@@ -171,18 +165,6 @@ def parameters(weights: Path) -> int:
     """How many numbers a safetensors file holds."""
     with safe_open(weights, framework="pt") as file:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-
-
-# The U-Net of the weights that shipped until 2026-11-26: the same network, batch and number of steps.
-FORMER_UNET = "2,915 seconds with two processes on the AMD EPYC's two cores"
-
-
-def on_gpu(training: dict) -> str:
-    """What is to be said of stages that a GPU trained."""
-    stages = [name for name, stage in training.items() if stage["machine"]["gpu"]]
-    if not stages:
-        return ""
-    return f" A GPU trained {' and '.join(stages)}; the U-Net before this one took {FORMER_UNET}."
 
 
 def files_table(folder: Path) -> str:
@@ -278,7 +260,7 @@ The recipe is `minisd/training/tiny.toml`. From nothing:
 {training_table(recipe, training)}
 
 {seconds / 60:,.0f} minutes for all stages together; rendering the pictures and encoding them once come \
-on top.{on_gpu(training)}
+on top.
 
 ## Files
 

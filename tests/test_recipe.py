@@ -114,31 +114,6 @@ def test_each_phase_of_clip_has_settings_of_its_own():
     assert mixed.keys() | twins.keys() < tiny.settings("clip").keys()
 
 
-LONGER = """
-[longer]
-steps = 10
-batch_size = 4
-learning_rate_peak = 6e-4
-muon_peak = 3e-3
-"""
-
-
-def test_the_u_net_may_be_trained_a_second_time(tmp_path):
-    path = tmp_path / "recipe.toml"
-    path.write_text(TEXT + LONGER)
-    tiny, twice = read_recipe(), read_recipe(path)
-    assert tiny.settings("unet")["unet.muon_peak"] == 0  # by AdamW
-    assert twice.settings("longer")["longer.muon_peak"] == twice.longer.muon_peak == 3e-3
-    assert twice.settings("unet") == tiny.settings("unet")  # so that the first run need not be run again
-    assert tiny.longer is None and not any("longer" in key for key in tiny.settings())
-    path.write_text(TEXT + LONGER + "steps_more = 1\n")
-    with pytest.raises(ValueError, match=r"longer\.steps_more is not known here"):
-        read_recipe(path)
-    path.write_text("longer = 3\n" + TEXT)
-    with pytest.raises(ValueError, match="longer is 3; give a section of keys"):
-        read_recipe(path)
-
-
 def test_reading_a_recipe_needs_no_torch():
     words = "import minisd.training.recipe as r, sys; r.read_recipe(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)

@@ -718,31 +718,6 @@ def test_the_u_net_is_not_trained_before_what_only_the_export_needs(finished, tm
         Training(recipe, tmp_path / "run", device="cpu").train(*STAGES["unet"])
 
 
-def test_the_u_net_s_second_run_goes_on_from_the_average_of_the_first(
-    finished, tmp_path, recipe, monkeypatch
-):
-    shutil.copytree(finished, tmp_path / "run")
-    first = Training(recipe, tmp_path / "run", device="cpu").open_unet().state_dict()
-    longer = Phase(steps=3, batch_size=2, learning_rate_peak=1e-12, muon_peak=1e-12)
-    run = Training(replace(recipe, longer=longer), tmp_path / "run", device="cpu")
-    with pytest.raises(ValueError, match="^stage unet is not trained"):
-        run.open_unet()
-    seeds = {}
-
-    def fit_and_tell(objective, batch, path, *rest, seed, **named):
-        seeds[path.stem] = seed
-        return fit(objective, batch, path, *rest, seed=seed, **named)
-
-    monkeypatch.setattr(stages, "fit", fit_and_tell)
-    run.train("unet")
-    assert seeds == {"unet": recipe.seed, "unet-longer": recipe.seed + 1}  # other captions, other noise
-    second = run.open_unet().state_dict()
-    assert all(torch.allclose(second[name], first[name], atol=1e-9) for name in first)
-    assert json.loads((tmp_path / "run" / "unet-longer.json").read_text())["losses"]
-    forbid_work(monkeypatch)
-    run.train("unet")
-
-
 def test_the_u_net_is_opened_as_it_was_on_the_way(finished, tmp_path, recipe):
     shutil.copytree(finished, tmp_path / "run")
     for path in (tmp_path / "run" / "checkpoints").glob("unet*"):

@@ -140,7 +140,6 @@ class Recipe(Section):
     vae: VAESection
     decoder: PaintingPhase
     unet: UNetSection
-    longer: Phase | None = None  # the U-Net's second run, which goes on from the average of the first
     path: Path = field(default=TINY_RECIPE, compare=False, metadata={"hidden": True})
 
     def __post_init__(self) -> None:

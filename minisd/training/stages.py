@@ -305,24 +305,18 @@ class Training:
             self.scenes, latents, self.open_tokenizer(), wanted.caption_dropout, steps
         )
         self._fit("unet", objective, batch, wanted, *UNET_SECTIONS)
-        if self.recipe.longer:  # with other captions and noise than the first run's
-            sections = (*UNET_SECTIONS, "longer")
-            self._fit("unet-longer", objective, batch, self.recipe.longer, *sections, another=1)
 
     def open_unet(self, step: int | None = None, raw: bool = False) -> UNet:
         """The noise predictor, trained; with `step`, as it was after so many steps (unet.snapshots).
 
         raw: with the weights that the last step left, not their average.
         """
-        net, longer = self._new(UNet, self.recipe.unet.config), self.recipe.longer
+        net = self._new(UNet, self.recipe.unet.config)
         if step is not None:
             path, settings = self.out / "checkpoints" / "unet.pt", self.recipe.settings(*UNET_SECTIONS)
             net.load_state_dict(read_snapshot(path, step, settings)["raw" if raw else "average"])
             return net.eval()
-        if longer:
-            state = self._finished("unet", "unet-longer", longer, *UNET_SECTIONS, "longer")
-        else:
-            state = self._finished("unet", "unet", self.recipe.unet, *UNET_SECTIONS)
+        state = self._finished("unet", "unet", self.recipe.unet, *UNET_SECTIONS)
         (use_raw if raw else use_average)(net, state)
         return net.eval()
 
@@ -357,12 +351,8 @@ class Training:
         phase: Phase,
         *sections: str,
         shared: bool = True,
-        another: int = 0,
     ) -> None:
-        """Train a network by a section of the recipe; `sections` are all that it depends on.
-
-        `another` is added to the seed, for a second run with other random numbers.
-        """
+        """Train a network by a section of the recipe; `sections` are all that it depends on."""
         done = fit(
             objective,
             batch,
@@ -370,7 +360,7 @@ class Training:
             phase,
             Accelerator(cpu=self.on_cpu, mixed_precision=PRECISIONS[self.dtype]),
             settings=self.recipe.settings(*sections),
-            seed=self.recipe.seed + another,
+            seed=self.recipe.seed,
             shared=shared,
         )
         if self.processes.is_main_process:
