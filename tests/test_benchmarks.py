@@ -412,7 +412,7 @@ def test_a_training_of_another_recipe_is_refused(tmp_path):
     assert list(made) == ["clip-mixed", "clip-twins", "vae-corners", "vae-whole", "decoder", "unet"]
     assert model_card.collect(tmp_path, recipe) == made
     other = replace(recipe, unet=replace(recipe.unet, steps=200))
-    with pytest.raises(ValueError, match=r"unet.json holds 104 losses.* of another recipe"):
+    with pytest.raises(ValueError, match=r"unet.json holds 140 losses.* of another recipe"):
         model_card.collect(tmp_path, other)
 
 

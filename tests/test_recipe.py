@@ -137,7 +137,7 @@ def test_snapshots_are_steps_from_before_the_first_to_the_last(tmp_path):
     [
         ("50", "snapshots is 50; give a list of steps, as in [100, 200]"),
         ("{}", "snapshots is a section; give a list"),
-        ("[50, 5201]", "a step of snapshots is 5201; give a whole number from 0 to 5200"),
+        ("[50, 7001]", "a step of snapshots is 7001; give a whole number from 0 to 7000"),
         ("[-1]", "a step of snapshots is -1; give"),
         ("[50.0]", "a step of snapshots is 50.0; give"),
         ("[true]", "a step of snapshots is True; give"),

@@ -351,18 +351,18 @@ BANK = {
     },
     "4.12": {
         "wrong": [
-            ({"limit": 0.24, "factor": -2.98, "ends larger than 1": False}, "of four values"),
-            ({"limit": 2.29, "factor": -2.98, "ends larger than 1": False}, "of one value, Euler's"),
-            ({"limit": 1.78, "factor": -2.98, "ends larger than 1": False}, "For a zigzag they add up"),
-            ({"limit": 0.97, "factor": 2.98, "ends larger than 1": False}, "a miss that overshoots"),
-            ({"limit": 0.97, "factor": -3.98, "ends larger than 1": False}, "what the step adds"),
-            ({"limit": 0.97, "factor": -1.17, "ends larger than 1": False}, "with the same sign"),
-            ({"limit": 0.97, "factor": -2.98, "ends larger than 1": True}, "multiplies by a number"),
-            ({"limit": 1.6, "factor": -2.98, "ends larger than 1": False}, "times too large"),
+            ({"limit": 0.24, "factor": -5.86, "ends larger than 1": False}, "of four values"),
+            ({"limit": 2.29, "factor": -5.86, "ends larger than 1": False}, "of one value, Euler's"),
+            ({"limit": 1.78, "factor": -5.86, "ends larger than 1": False}, "For a zigzag they add up"),
+            ({"limit": 0.97, "factor": 5.86, "ends larger than 1": False}, "a miss that overshoots"),
+            ({"limit": 0.97, "factor": -6.86, "ends larger than 1": False}, "what the step adds"),
+            ({"limit": 0.97, "factor": -2.74, "ends larger than 1": False}, "with the same sign"),
+            ({"limit": 0.97, "factor": -5.86, "ends larger than 1": True}, "multiplies by a number"),
+            ({"limit": 1.6, "factor": -5.86, "ends larger than 1": False}, "times too large"),
         ],
         "right": [
-            {"limit": 0.97, "factor": -2.98, "ends larger than 1": False},
-            {"limit": 1.0, "factor": -2.9, "ends larger than 1": False},
+            {"limit": 0.97, "factor": -5.86, "ends larger than 1": False},
+            {"limit": 1.0, "factor": -5.7, "ends larger than 1": False},
         ],
     },
 }

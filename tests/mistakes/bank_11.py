@@ -397,7 +397,7 @@ BANK = {
     "11.8": {
         "wrong": [
             ([*range(14)], "colours are kept"),
-            ([2, 3, 7, 8], "of 6 pictures"),
+            ([2, 3, 7, 8], "colours are kept"),
             ([*range(14, 77)], "of 6 pictures"),
             ([3, 8, *range(14, 77)], "padding is kept"),
             ([3, 3, 8], "comes once"),

@@ -208,7 +208,7 @@ BANK = {
             (GUESSES | {"forgets": 0.001}, "as many steps back"),
             (GUESSES | {"forgets": 0.00025}, "must count for more"),
             (GUESSES | {"begin": 3.81}, "loss of one process"),
-            (GUESSES | {"begin": 2.77}, "wrong twins"),
+            (GUESSES | {"begin": 2.77}, "hard negatives"),
             (GUESSES | {"begin": 3.466}, "mean of two logarithms"),
             (GUESSES | {"zero": 1}, "How wide are the latents"),
             (GUESSES | {"zero": 3.245}, "Variances add up"),

@@ -176,14 +176,14 @@ def mixed_by(root: Callable[[Tensor], Tensor], first: int) -> Callable:
 # ---- 0.6 reach the mark: the work cut to a twelfth
 
 SENTENCES, ROWS = 60, 5
-SEED = 77_000  # sentences and noises that the notebook doesn't paint
+SEED = 4_242  # sentences and noises that the notebook doesn't paint
 
 
 @cache
 def request() -> tuple[list, Tensor, Tensor]:
     """Scenes of two objects, the contexts of no words and of their captions, and the noise to start from."""
     rng = np.random.default_rng(SEED)
-    scenes = [sample(rng, things=2, full=True) for _ in range(SENTENCES)]
+    scenes = [sample(rng, "held_out", 2, full=True) for _ in range(SENTENCES)]
     with torch.inference_mode():
         both = tiny().encode_prompt([""] * SENTENCES + [caption(scene, rng) for scene in scenes])
     noise = torch.randn(SENTENCES, 4, 16, 16, generator=torch.Generator().manual_seed(SEED))
@@ -461,7 +461,7 @@ EXERCISES = [
         minutes=20,
         score=sentences_right,
         what=f"of {SENTENCES} sentences, right",
-        mark=47,
+        mark=54,
         higher=True,
         right=[(958, 2), (600, 2), (300, 1)],
         mistakes=(

@@ -371,19 +371,19 @@ def with_slip(x, sigma, belongs=lambda x, sigma: math.tanh(x / sigma**2), inner=
 # 4.12
 
 KAPPAS = {  # of figure 4.19: sigma, kappa
-    14.61: 3.54,
-    7.84: 2.8,
-    4.61: 2.9,
-    2.92: 2.66,
-    1.95: 2.69,
-    1.34: 2.73,
-    0.93: 2.74,
-    0.62: 2.65,
-    0.37: 2.38,
-    0.2: 1.79,
-    0.1: 1.03,
-    0.05: 0.57,
-    0.03: 0.28,
+    14.61: 4.13,
+    7.84: 2.79,
+    4.61: 5.27,
+    2.92: 3.99,
+    1.95: 3.65,
+    1.34: 4.04,
+    0.93: 4.22,
+    0.62: 4.28,
+    0.37: 3.99,
+    0.2: 3.11,
+    0.1: 1.74,
+    0.05: 0.54,
+    0.03: 0.21,
 }
 LONG_STEP = 18  # of the twenty: the last but one
 
@@ -863,15 +863,15 @@ EXERCISES = [
                 "You took the difference of the two terms. For a zigzag they add up.",
             ),
             Mistake(
-                lambda: {"factor": 2.98},
+                lambda: {"factor": 5.86},
                 "The size is right. Which sign has a miss that overshoots?",
             ),
             Mistake(
-                lambda: {"factor": -3.98},
+                lambda: {"factor": -6.86},
                 "This is what the step adds. The old miss is still there.",
             ),
             Mistake(
-                lambda: {"factor": -1.17},
+                lambda: {"factor": -2.74},
                 "This is the factor for a miss that was as large before with the same sign. Here it is a "
                 "zigzag.",
             ),

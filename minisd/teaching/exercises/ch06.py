@@ -251,7 +251,7 @@ def training_steps(rng: torch.Generator):
     shape = (2, 4, 3, 5)
     return [
         (flat, torch.randn(shape, generator=rng), 0.3, torch.randn(shape, generator=rng), 0.18215),
-        (curved, torch.randn(shape, generator=rng), 0.9, torch.randn(shape, generator=rng), 0.575),
+        (curved, torch.randn(shape, generator=rng), 0.9, torch.randn(shape, generator=rng), 0.708),
         (curved, torch.randn(shape, generator=rng), 0.005, torch.randn(shape, generator=rng), 3.0),
     ]
 

@@ -724,7 +724,7 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 lambda a, b, D: saved(a, b, D) - (a + b) * b - b,
-                "You count the 1 × 1 convolution as if it were new. Look at the dashed box of figure 10.5.",
+                "You count the 1 × 1 convolution as if it were new. Look at the dashed box of figure 10.6.",
             ),
             Mistake(
                 lambda a, b, D: 9 * a * b,
@@ -752,11 +752,11 @@ EXERCISES = [
             ),
             Mistake(
                 lambda a, b, D: saved(a, b, D) + b,
-                "The mixing has a bias for every channel that it makes, as the dashed box in figure 10.5.",
+                "The mixing has a bias for every channel that it makes, as the dashed box in figure 10.6.",
             ),
             Mistake(
                 lambda a, b, D: saved(a, b, D) + a * b + b**2 + b,
-                "The mixing has parameters of its own, as many as the dashed box in figure 10.5.",
+                "The mixing has parameters of its own, as many as the dashed box in figure 10.6.",
             ),
             Mistake(
                 lambda a, b, D: saved(a, b, D) + 9 * a * b,

@@ -294,7 +294,7 @@ def watched():
     changed = two / one
     answers["map of house"] = bool((changed[..., house] - 1).abs().max() > 1e-3)
     answers["house over red"] = bool((changed[..., house] / changed[..., red] - 1).abs().max() > 1e-3)
-    small, big = (f"a {size} red car on the grass at day" for size in ("small", "big"))
+    small, big = (f"a {size} red car on the grass by day" for size in ("small", "big"))
     sizes = {half: painted(small, big, half) for half in ("keys", "values")}
     big_in = {half: sum(scene.things[0].size == "big" for scene in found) for half, found in sizes.items()}
     answers["size"] = max(big_in, key=lambda half: big_in[half])

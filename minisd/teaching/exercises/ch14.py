@@ -439,7 +439,7 @@ EXERCISES = [
                 "That is the loss of one process. Among how many captions does a picture choose in its half?",
             ),
             Mistake(
-                lambda: {"begin": math.log(16)}, "And the wrong twins, among which a picture chooses, too?"
+                lambda: {"begin": math.log(16)}, "And the hard negatives, among which a picture chooses, too?"
             ),
             Mistake(
                 lambda: {"begin": math.log(32)},
