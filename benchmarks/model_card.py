@@ -9,6 +9,7 @@ Run adherence.py, parts.py and speed.py first: scores of another model's weights
 
 import argparse
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors import safe_open
@@ -155,7 +156,7 @@ def repeatable(training: dict) -> str:
         f" A command's processes share all its stages; here {' and '.join(alone)} had one." if alone else ""
     )
     return (
-        f"Several processes shared {' and '.join(shared)}.{mixed} Two processes draw other batches "
+        f"Several processes shared {phrase(shared, 'and')}.{mixed} Two processes draw other batches "
         "than one, so that the weights of a retraining with another number of them differ though the recipe "
         "is the same."
     )
@@ -188,6 +189,8 @@ def weakest(results: dict, group: str) -> str:
     counted = {name: found for name, found in cell["attributes"].items() if found["n"]}
     name = min(counted, key=lambda name: counted[name]["right"] / counted[name]["n"])
     wrong = {"right": counted[name]["n"] - counted[name]["right"], "n": counted[name]["n"]}
+    if not wrong["right"]:
+        return "none"
     return f"{percent(wrong)} % ({name})"
 
 
@@ -201,8 +204,9 @@ def limits(results: dict) -> str:
     return table(["", "not wholly right", "most frequent error"], rows)
 
 
-def phrase(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:-1]) + " or " + names[-1]
+def phrase(names: Sequence[str], last: str = "or") -> str:
+    """The names in a row, the last one behind `last`."""
+    return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def card(recipe: Recipe, training: dict, scores: dict[str, dict], folder: Path = TINY) -> str:
