@@ -19,17 +19,33 @@ def written(axes):
     return [text.get_text() for text in axes.texts if text.get_text()]
 
 
+NAMES = {"pictures": "pictures", "tokenizer": "tokenizer", "clip": "CLIP", "vae": "VAE", "latents": "latents"}
+NAMES |= {"decoder": "decoder", "unet": "U-Net"}
+
+
 def test_the_order_shows_every_stage(axes):
     words = written(training_drawings.order(axes))
-    names = {
-        "pictures": "pictures",
-        "tokenizer": "tokenizer",
-        "clip": "CLIP",
-        "vae": "VAE",
-        "latents": "latents",
+    assert set(NEEDS) == {*NAMES, "export"} and set(NAMES.values()) <= set(words)
+
+
+def test_the_order_shows_every_need():
+    """But for the export and the tokenizer's way to the U-Net; and CLIP comes as its text encoder."""
+    needs = {(NAMES[need], NAMES[stage]) for stage in NAMES for need in NEEDS[stage]}
+    needs = needs - {("tokenizer", "U-Net"), ("CLIP", "U-Net")} | {
+        ("CLIP", "text encoder"),
+        ("text encoder", "U-Net"),
     }
-    names |= {"decoder": "decoder", "unet": "U-Net"}
-    assert set(NEEDS) == {*names, "export"} and set(names.values()) <= set(words)
+    assert set(training_drawings.arrows()) == needs | {("captions", "tokenizer")}
+
+
+def test_arrows_begin_and_end_at_their_boxes():
+    wide, high = training_drawings.WIDE, training_drawings.HIGH
+    for names, points in training_drawings.arrows().items():
+        for name, (x, y) in zip(names, (points[0], points[-1]), strict=True):
+            (left, low), _, _ = training_drawings.BOXES[name]
+            beside = min(abs(x - left), abs(x - left - wide)) < 1e-9 and low < y < low + high
+            above = min(abs(y - low), abs(y - low - high)) < 1e-9 and left < x < left + wide
+            assert beside or above, (names, name)
 
 
 def test_a_curve_has_a_point_for_every_stored_loss(axes):
@@ -65,6 +81,8 @@ def test_a_memory_is_drawn_whole():
     shares = np.array([0.4, 0.1, 0.2, 0.3])
     panel = training_drawings.memory({0.9: shares}, 2)[0]
     assert [round(bar.get_height(), 9) for bar in panel.patches] == [0.3, 0.3, 0.4]  # theta_1 is drawn last
+    assert written(panel) == ["$\\theta_1$"]
+    assert not written(training_drawings.memory({0.9: np.array([0.001, 0.999])}, 2)[0])  # no bar, no name
     plt.close("all")
 
 

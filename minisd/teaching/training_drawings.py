@@ -1,4 +1,4 @@
-"""Drawings of a training: who needs whom, runs as dots, losses on their way, pictures with their verdicts."""
+"""Drawings of a training: which stage needs which, runs as dots, losses on their way, and other results."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -19,13 +19,11 @@ BOXES: dict[str, tuple[Point, str, str]] = {  # name: its lower left corner, wha
     "tokenizer": ((2.0, 2.3), "counts pairs", PAPER),
     "CLIP": ((3.85, 2.3), "matches pairs", PAPER),
     "text encoder": ((5.7, 2.3), "half of CLIP, frozen", FROZEN),
-    "VAE": ((2.0, 0.75), "gives back", PAPER),
+    "VAE": ((2.0, 0.75), "reconstructs", PAPER),
     "latents": ((3.85, 0.75), "encoder, frozen", FROZEN),
-    "decoder": ((5.7, 0.1), "gives back", PAPER),
+    "decoder": ((5.7, 0.1), "reconstructs", PAPER),
     "U-Net": ((7.6, 1.45), "finds the noise", PAPER),
 }
-
-
 LEFT = {name: corner[0] for name, (corner, _, _) in BOXES.items()}
 
 
@@ -34,19 +32,32 @@ def order(axes: Axes | None = None) -> Axes:
     axes = canvas(9.2, 3.1, axes)
     for name, (corner, below, colour) in BOXES.items():
         box(axes, corner, (WIDE, HIGH), name, below, colour, dashed=colour == FROZEN)
+    for points in arrows().values():
+        arrow(axes, points)
+    return axes
+
+
+def arrows() -> dict[tuple[str, str], list[Point]]:
+    """The arrows of `order`: (what is needed, what needs it), and the points that each goes through."""
+    made: dict[tuple[str, str], list[Point]] = {}
     for row in (["captions", "tokenizer", "CLIP", "text encoder"], ["pictures", "VAE", "latents"]):
         for left, right in pairwise(row):
-            arrow(axes, [(LEFT[left] + WIDE, middle(left)), (LEFT[right], middle(right))])
-    start, turn, into = LEFT["pictures"] + WIDE / 2, 1.8, LEFT["CLIP"] + 0.35
-    arrow(axes, [(start, middle("pictures")), (start, turn), (into, turn), (into, middle("CLIP") - HIGH / 2)])
-    for name, height in (("pictures", 0.2), ("VAE", 0.41), ("latents", 0.62)):
+            made[left, right] = [(LEFT[left] + WIDE, middle(left)), (LEFT[right], middle(right))]
+    top = middle("pictures") + HIGH / 2
+    for name, start, turn, end in (  # over the VAE
+        ("latents", 0.92, 1.62, middle("latents") + HIGH / 2),
+        ("CLIP", 0.62, 1.87, middle("CLIP") - HIGH / 2),
+    ):
+        begin, into = LEFT["pictures"] + start, LEFT[name] + 0.35
+        made["pictures", name] = [(begin, top), (begin, turn), (into, turn), (into, end)]
+    for name, height in (("pictures", 0.26), ("latents", 0.54)):  # and below it
         x = LEFT[name] + WIDE / 2
-        arrow(axes, [(x, middle(name) - HIGH / 2), (x, height), (LEFT["decoder"], height)])
+        made[name, "decoder"] = [(x, middle(name) - HIGH / 2), (x, height), (LEFT["decoder"], height)]
     x = LEFT["U-Net"] + WIDE / 2
     for name, side in (("text encoder", 1), ("latents", -1)):
         end = middle("U-Net") + side * HIGH / 2
-        arrow(axes, [(LEFT[name] + WIDE, middle(name)), (x, middle(name)), (x, end)])
-    return axes
+        made[name, "U-Net"] = [(LEFT[name] + WIDE, middle(name)), (x, middle(name)), (x, end)]
+    return made
 
 
 def middle(name: str) -> float:
@@ -82,7 +93,7 @@ def on_the_way(
 def ceilings(times: Sequence[int], alone: Any, least: Any, measured: Any) -> list[Axes]:
     """The loss of each timestep with its two ceilings, and the measured one divided by the lower of them."""
     made = panels(2, ["loss of the timestep", "measured / (14.2)"], width=9.4, height=3.1)
-    lines = ((alone, ":", "all variances 1"), (least, "--", "(14.2)"), (measured, "o-", "measured"))
+    lines = ((alone, ":", "all variances equal"), (least, "--", "(14.2)"), (measured, "o-", "measured"))
     for values, style, name in lines:
         made[0].plot(times, numbers(values), style, color=INK, markersize=3, label=name)
     made[0].set(xlabel="t", ylim=(0, 1.06))
@@ -124,7 +135,8 @@ def memory(shares: Mapping[float, Any], every: int) -> list[Axes]:
         middles = np.arange(len(later)) * every + every / 2
         axes.bar(middles, later, width=0.86 * every, color="0.7")
         axes.bar(-0.8 * every, values[0], width=0.86 * every, color=INK)
-        axes.text(-0.8 * every, values[0] + 0.03, "$\\theta_1$", ha="center", fontsize=SMALL)
+        if values[0] > 0.005:  # else there is no bar to name
+            axes.text(-0.8 * every, values[0] + 0.03, "$\\theta_1$", ha="center", fontsize=SMALL)
         axes.set(xlabel="steps", ylim=(0, 1.08))
     made[0].set_ylabel("share")
     return made

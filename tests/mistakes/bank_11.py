@@ -23,7 +23,6 @@ EXPECTED = {
     "the padding cut off": True,
     "map of house": True,
     "house over red": False,
-    "size": "values",
 }
 
 # 11.4
@@ -367,7 +366,6 @@ BANK = {
             (EXPECTED | {"the padding cut off": False}, "first table"),
             (EXPECTED | {"map of house": False}, "denominator"),
             (EXPECTED | {"house over red": True}, "causal"),
-            (EXPECTED | {"size": "keys"}, "no value of the sentence"),
         ],
         "right": [EXPECTED, dict(reversed(EXPECTED.items()))],
     },

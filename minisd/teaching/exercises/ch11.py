@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...attention import Attention, TransformerBlock, watch_words
+from ...attention import Attention, PictureTransformer, TransformerBlock, watch_words
 from ...pipeline import StableDiffusion
 from ...scenes.judge import Judge
 from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, RuleBroken
@@ -17,13 +17,15 @@ from ..kinds import Build, Derive, FindTheBug, Mistake, Predict, ReachTheMark, R
 
 def counted():
     """What the shapes of real tensors and modules say."""
-    places = torch.empty(768 // 8, 512 // 8, device="meta")
-    table = torch.empty(8, places.numel(), 77, device="meta")
+    with torch.device("meta"):
+        top = torch.nn.ModuleDict({"layer": PictureTransformer(320, 768, heads=8, norm_num_groups=32)})
+        with watch_words(top) as seen:
+            top["layer"](torch.empty(1, 320, 768 // 8, 512 // 8), torch.empty(1, 77, 768))
     small, wide = (
         sum(p.numel() for p in TransformerBlock(320, width, 8).parameters()) for width in (768, 1024)
     )
     return {
-        "weights of one layer": table.numel(),
+        "weights of one layer": seen["layer"][0].numel(),
         "maps added up": 64.0,
         "columns for 150 tokens": 2 * 77,
         "more parameters": wide - small,
@@ -240,28 +242,6 @@ def tiny():
     return StableDiffusion.from_pretrained("tiny"), Judge.load()
 
 
-def painted(text, other, half, count=3, steps=10, seed=0):
-    """The judge's scenes for `text`, while all keys, or all values, are made from `other`."""
-    pipe, judge = tiny()
-    noise = torch.randn(count, 4, 16, 16, generator=torch.Generator().manual_seed(seed))
-    with torch.inference_mode():
-        context = pipe.encode_prompt([""] * count + [other] * count)
-    part = {"keys": "attn2.to_k", "values": "attn2.to_v"}[half]
-    hooks = [
-        net.register_forward_pre_hook(lambda net, given: (context,))
-        for name, net in pipe.unet.named_modules()
-        if name.endswith(part)
-    ]
-    try:
-        images = pipe(
-            [text] * count, num_inference_steps=steps, sampler="ddim", latents=noise, output_type="np"
-        )
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return judge.read(images)
-
-
 def down_reads(text, noise):
     """(heads, rows, columns, words): whom the layer on the way down reads in one call."""
     pipe, _ = tiny()
@@ -272,7 +252,7 @@ def down_reads(text, noise):
 
 @functools.cache
 def watched():
-    """What happens to one guess of tiny and to one table, and which half brings the size."""
+    """What happens to one guess of tiny and to one table."""
     pipe, _ = tiny()
     noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -294,10 +274,6 @@ def watched():
     changed = two / one
     answers["map of house"] = bool((changed[..., house] - 1).abs().max() > 1e-3)
     answers["house over red"] = bool((changed[..., house] / changed[..., red] - 1).abs().max() > 1e-3)
-    small, big = (f"a {size} red car on the grass by day" for size in ("small", "big"))
-    sizes = {half: painted(small, big, half) for half in ("keys", "values")}
-    big_in = {half: sum(scene.things[0].size == "big" for scene in found) for half, found in sizes.items()}
-    answers["size"] = max(big_in, key=lambda half: big_in[half])
     return answers
 
 
@@ -794,10 +770,6 @@ EXERCISES = [
             Mistake(
                 lambda: {"house over red": True},
                 'Both come before "left", and the encoder is causal. What is left of (11.2) in a ratio?',
-            ),
-            Mistake(
-                lambda: {"size": "keys"},
-                "Keys decide who reads whom. Can they bring a size that no value of the sentence knows?",
             ),
         ),
     ),
