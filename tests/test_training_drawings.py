@@ -52,7 +52,7 @@ def test_a_curve_has_a_point_for_every_stored_loss(axes):
     training_drawings.on_the_way(axes, [3.0, 2.0, 1.5], 50, 120, (1, 2), chance=4.0, starts=[4.2, 4.5])
     curve, chance, starts = axes.get_lines()
     assert curve.get_xdata().tolist() == [25, 75, 110] and set(chance.get_ydata()) == {4.0}
-    assert starts.get_xydata().tolist() == [[0, 4.2], [0, 4.5]]
+    assert starts.get_xydata().tolist() == [[0, 4.2], [0, 4.5]]  # the least and the largest
 
 
 def test_dots_show_every_run_and_the_mean(axes):
@@ -70,11 +70,9 @@ def test_a_table_writes_means_and_ranges(axes):
 
 def test_shares_and_versions_are_named(axes):
     training_drawings.shares(axes, [0, 10], {"ground": [0.3, 1.0], "colour": [0.1, 0.5]})
-    assert written(axes) == ["ground", "colour"]
-    training_drawings.shares(plt.figure().gca(), [0, 10], {"ground": [0.3, 1.0]}, legend=True)
-    assert [text.get_text() for text in plt.gca().get_legend().get_texts()] == ["ground"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["ground", "colour"]
     training_drawings.versions(axes, {"1.1": (0, 237), "1.2": (237, 515)}, dropping=("1.2",))
-    assert written(axes)[2:] == ["237", "515"]
+    assert written(axes) == ["237", "515"]
 
 
 def test_a_memory_is_drawn_whole():
@@ -84,6 +82,21 @@ def test_a_memory_is_drawn_whole():
     assert written(panel) == ["$\\theta_1$"]
     assert not written(training_drawings.memory({0.9: np.array([0.001, 0.999])}, 2)[0])  # no bar, no name
     plt.close("all")
+
+
+def test_the_triangles_lie_on_their_lines():
+    early, late = training_drawings.triangles({"early": 9.0, "late": 1 / 9})
+    for panel, steep in ((early, 3), (late, 1 / 3)):
+        side = panel.get_lines()[2].get_xydata()
+        assert np.allclose(side[1] - side[0], [1, -steep]) and len(written(panel)) == 3
+    plt.close("all")
+
+
+def test_a_valley_shows_every_path(axes):
+    means = {"average": np.array([[3.0, 10], [0, 2]]), "lower rate": np.array([[3.0, 10], [0, 9]])}
+    training_drawings.valley(axes, np.zeros((5, 2)), means)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(means)
+    assert axes.get_lines()[1].get_xydata().tolist() == [[3, 10], [0, 2]]
 
 
 def test_panels_show_what_they_are_given(axes):

@@ -289,10 +289,20 @@ def strips_of(letters: Sequence[str], shape: tuple[int, int] = (8, 16)) -> list[
     return [np.frombuffer(bytes.fromhex(one), np.uint8).reshape(shape) / 255 for one in letters]
 
 
-def as_read(found: Sequence[int], told: Sequence[int]) -> str:
-    """What the reader sees on both sides, with a tick if that is what was told."""
-    sides = ", ".join("none" if side == EMPTY else str(side) for side in found)
-    return sides + ("  ✓" if list(found) == list(told) else "")
+def sides_of(pair: Sequence[int]) -> str:
+    """The digits on both sides of a strip."""
+    return ", ".join("none" if side == EMPTY else str(side) for side in pair)
+
+
+def as_read(found: Sequence[int], told: Sequence[int], on_map: Sequence[int] | None = None) -> str:
+    """What the reader sees on both sides, with a tick if that is what was told.
+
+    on_map: the digits of a map that contradicts the words; then it says whose digits they are.
+    """
+    if on_map is None:
+        return sides_of(found) + ("  ✓" if list(found) == list(told) else "")
+    whose = [name for name, pair in (("words", told), ("map", on_map)) if list(found) == list(pair)]
+    return sides_of(found) + (": as the " + " and ".join(whose) if whose else "")
 
 
 def nine(shown: Mapping[str, Mapping[str, Any]], kinds: Sequence[str], of_doors: Sequence[str]) -> list[Axes]:
@@ -345,6 +355,24 @@ def strip_rows(rows: Mapping[str, Sequence[Any]], verdicts: Mapping[str, Sequenc
     return list(grid.flat)
 
 
+def who_reads_what(weights: Mapping[str, Any], width: int) -> list[Axes]:
+    """Attention weights (place, vector) as squares, dark for large, all to one scale; a line of places is
+    `width` places long.
+    """
+    made = panels(len(weights), list(weights), width=7.6, height=3.5)
+    most = max(float(numbers(one).max()) for one in weights.values())
+    for axes, one in zip(made, weights.values()):
+        values = numbers(one).astype(float)
+        axes.imshow(values, cmap="Greys", vmin=0, vmax=0.6 * most)
+        for border in range(width, len(values), width):
+            axes.axvline(border - 0.5, color=INK, linewidth=0.6, linestyle=":")
+            axes.axhline(border - 0.5, color=INK, linewidth=0.6, linestyle=":")
+        ticks = range(0, len(values), width)
+        axes.set(xlabel="is read: vector", xticks=ticks, yticks=ticks)
+    made[0].set_ylabel("reads: place")
+    return made
+
+
 def same_average(vectors: Mapping[str, Any], axes: Axes | None = None) -> Axes:
     """Two sentences of two words each, as columns of greys, and their averages: {"3 left": vector, ...}.
 
@@ -375,7 +403,7 @@ def greys(axes: Axes, corner: Point, vector: Any) -> None:
 
 
 def group_bars(vectors: Mapping[str, Any], groups: Sequence[int]) -> list[Axes]:
-    """Vectors as bars, the groups of channels apart, and each group's mean as a level line."""
+    """Vectors as bars, the groups of channels apart, and each group's mean as a horizontal line."""
     made = panels(len(vectors), list(vectors), width=9.6, height=2.5)
     for axes, vector, count in zip(made, vectors.values(), groups):
         values = numbers(vector).astype(float)
@@ -513,28 +541,28 @@ def interval_of(values: Any) -> tuple[float, float, float]:
 
 
 def triangle(without: float, with_c: float, changed: float, axes: Axes | None = None) -> Axes:
-    """The noise and two guesses at it, with and without a condition, as a triangle to scale.
+    """The noise and a network's two guesses at it, with and without words, as a triangle to scale.
 
     without, with_c: the losses; changed: the mean squared difference of the guesses. The sides are the roots.
     """
-    axes = canvas(7.4, 2.9, axes)
+    axes = canvas(8.2, 2.9, axes)
     scale = 3.4 / without**0.5
     high, wide = scale * with_c**0.5, scale * changed**0.5
     cosine = (with_c + changed - without) / (2 * (with_c * changed) ** 0.5)  # at the guess with c
-    corner = (1.4 + wide, 0.5)
-    start, noise = (1.4, 0.5), (corner[0] - high * cosine, corner[1] + high * (1 - cosine**2) ** 0.5)
+    corner = (2.2 + wide, 0.5)
+    start, noise = (2.2, 0.5), (corner[0] - high * cosine, corner[1] + high * (1 - cosine**2) ** 0.5)
     axes.set(ylim=(0, max(2.9, noise[1] + 0.25)))
     axes.plot(*zip(start, noise, corner, start), color=INK, linewidth=1.5, linestyle="-")
     x, y = corner
     words: dict[str, Any] = {"color": INK, "va": "center", "fontsize": 10}
     axes.text(x - 0.1, y + 0.17, f"{np.degrees(np.arccos(cosine)):.0f}°", ha="right", **words)
     for point, name, place, side in (
-        (start, r"$\hat\epsilon_\varnothing$", (start[0] - 0.2, y), "right"),
-        (corner, r"$\hat\epsilon_c$", (x + 0.2, y - 0.05), "left"),
+        (start, "its guess,\ntold nothing", (start[0] - 0.2, y), "right"),
+        (corner, "its guess,\ntold the words", (x + 0.2, y), "left"),
         (noise, r"the noise $\epsilon$", (noise[0] + 0.2, noise[1]), "left"),
     ):
         axes.plot(*point, "o", color=INK, markersize=6)
-        axes.text(place[0], place[1], name, ha=side, **(words | {"fontsize": 12}))
+        axes.text(place[0], place[1], name, ha=side, **(words | {"fontsize": 11}))
     left, middle = (start[0] + noise[0]) / 2 - 0.3, (y + noise[1]) / 2
     axes.text(left, middle + 0.14, f"error without $c$:\n$\\sqrt{{{without:.4f}}}$", ha="right", **words)
     axes.text(x + 0.25, middle, f"error with $c$: $\\sqrt{{{with_c:.4f}}}$", ha="left", **words)

@@ -77,7 +77,7 @@ def on_the_way(
     """A stored loss curve, a point in the middle of each `every` steps (fewer at the end), and its marks.
 
     band: where it should end. chance: what guessing costs, as a dotted line. starts: losses of networks with
-    random weights, as rings at step 0.
+    random weights, as a thick bar at step 0 from the least to the largest.
     """
     edges = [*range(0, steps, every), steps]
     axes.axhspan(*band, color="0.85", linewidth=0)
@@ -85,7 +85,8 @@ def on_the_way(
     if chance is not None:
         axes.axhline(chance, color=GREY, linestyle=DASHES[2])
     if starts:
-        axes.plot([0] * len(starts), starts, "o", markersize=4, markerfacecolor="none", color=COLOURS["blue"])
+        ends = [min(starts), max(starts)]
+        axes.plot([0, 0], ends, "-", linewidth=7, solid_capstyle="butt", color=COLOURS["blue"])
     axes.set(xlabel="step", ylim=(0, None), xlim=(-0.03 * steps if starts else 0, steps))
     return axes
 
@@ -104,14 +105,40 @@ def ceilings(times: Sequence[int], alone: Any, least: Any, measured: Any) -> lis
     return made
 
 
-def weights(by_name: Mapping[str, Any], snr: Any) -> list[Axes]:
-    """Weights of the timesteps' losses: of the error of x_0, and divided by the SNR, of the noise's error."""
+def triangles(snrs: Mapping[str, float]) -> list[Axes]:
+    """For one number, the pairs of x_0 and a noise that make up one x_t; a panel for each SNR.
+
+    A true pair, a guessed one whose x_0 is off by 1, and the triangle of the three errors.
+    """
+    made = panels(len(snrs), list(snrs), width=9, height=3.7)
+    x, y = 1.0, 0.5  # the true pair
+    for axes, snr in zip(made, snrs.values(), strict=True):
+        down = y - snr**0.5
+        axes.axline((x, y), (x + 1, down), color="0.75", linewidth=1, linestyle="-", zorder=0)
+        axes.plot([x, x + 1, x + 1], [y, y, down], "--", color=INK, linewidth=1.2)
+        axes.plot([x, x + 1], [y, down], "-", color=INK, linewidth=2)
+        axes.plot(x, y, "o", markersize=7, color=INK)
+        axes.plot(x + 1, down, "o", markersize=7, color=INK, markerfacecolor="white")
+        axes.text(x + 0.5, y + 0.12, "error of $x_0$", ha="center", fontsize=SMALL)
+        axes.text(x + 1.12, (y + down) / 2, "error of the noise", va="center", fontsize=SMALL)
+        axes.text(x + 0.4, (y + down) / 2 - 0.1, "error of $v$", ha="right", va="top", fontsize=SMALL)
+        axes.set(xlim=(-0.8, 3.8), ylim=(-3.0, 1.3), aspect="equal", xlabel="$x_0$", ylabel="noise")
+    return made
+
+
+def weights(by_name: Mapping[str, Any], snr: Any, mark: int | None = None) -> list[Axes]:
+    """Weights of the timesteps' losses: of the error of x_0, and divided by the SNR, of the noise's error.
+
+    mark: a timestep for a grey line.
+    """
     made = panels(
         2, ["weight of the error of $x_0$", "weight of the error of the noise"], width=9, height=3.1
     )
     for axes, by in zip(made, (1, numbers(snr)), strict=True):
-        plain_log(axes, "y", ticks=[0.01, 0.1, 1, 10, 100, 1000])
+        plain_log(axes, "y", ticks=[0.001, 0.01, 0.1, 1, 10, 100, 1000])
         axes.set_xlabel("t")
+        if mark is not None:
+            axes.axvline(mark, color="0.8", linewidth=1, linestyle="-", zorder=0)
         lines = {name.replace("x_0", "$x_0$"): numbers(weight) / by for name, weight in by_name.items()}
         curves(axes, range(len(numbers(snr))), lines)
     return made
@@ -142,6 +169,21 @@ def memory(shares: Mapping[float, Any], every: int) -> list[Axes]:
     return made
 
 
+def valley(axes: Axes, noisy: Any, means: Mapping[str, Any], curvatures: Point = (1.0, 0.01)) -> Axes:
+    """Lines of equal loss of two weights, a noisy path of them in grey, and mean paths; each (steps, 2)."""
+    across, along = np.linspace(-1.0, 3.3, 100), np.linspace(-7.0, 11.0, 100)
+    loss = (curvatures[0] * across**2 + curvatures[1] * along[:, None] ** 2) / 2
+    axes.contour(across, along, loss, levels=[0.1, 0.5, 1, 2, 4], colors="0.75", linewidths=0.8)
+    axes.plot(*numbers(noisy).T, "-", color="0.6", linewidth=0.5)
+    for (name, path), style in zip(means.items(), ("--", ":"), strict=True):
+        axes.plot(*numbers(path).T, style, color=INK, linewidth=2, label=name)
+        axes.plot(*numbers(path)[-1], "s", markersize=5, color=INK)
+    axes.plot(0, 0, "+", markersize=10, color=INK)
+    axes.set(xlabel="across the valley", ylabel="along the valley")
+    axes.legend(loc="lower right")
+    return axes
+
+
 def lengths_by_batch(axes: Axes, sizes: Sequence[int], lengths: Mapping[str, Sequence[float]]) -> Axes:
     """Mean squared lengths of gradients against the batch, scaled to 1 at the first, and noise alone."""
     for (name, values), style in zip(lengths.items(), ("o-", "s--"), strict=False):
@@ -149,7 +191,7 @@ def lengths_by_batch(axes: Axes, sizes: Sequence[int], lengths: Mapping[str, Seq
     axes.plot(sizes, [sizes[0] / n for n in sizes], ":", color=GREY, label="noise alone")
     plain_log(axes, "x", ticks=sizes)
     plain_log(axes, "y", ticks=[0.1, 0.2, 0.5, 1])
-    axes.set(xlabel="batch", ylabel=f"squared length, at {sizes[0]}: 1")
+    axes.set(xlabel="batch", ylabel=f"mean squared length\nover that at {sizes[0]}")
     return direct_labels(axes)
 
 
@@ -216,21 +258,16 @@ def table_of_runs(
     return axes
 
 
-def shares(axes: Axes, steps: Sequence[int], of: Mapping[str, Sequence[float]], legend: bool = False) -> Axes:
-    """Shares from 0 to 1 after some steps, one line each; the steps are evenly spaced.
-
-    legend: lines that end at one place are named beside the panel, in the order given, with their markers.
-    """
-    places = np.arange(len(steps))
+def shares(axes: Axes, steps: Sequence[int], of: Mapping[str, Sequence[float]]) -> Axes:
+    """Shares from 0 to 1 after some steps, one line each, named in the lower right corner."""
     for (name, values), dash, colour, marker in zip(
         of.items(), DASHES, COLOURS.values(), "os^Dv<>", strict=False
     ):
-        axes.plot(places, values, marker=marker, markersize=4, linestyle=dash, color=colour, label=name)
-    axes.set_xticks(places, [f"{step:,}" for step in steps])
+        axes.plot(steps, values, marker=marker, markersize=4, linestyle=dash, color=colour, label=name)
+    ticks = [step for i, step in enumerate(steps) if not i or step - steps[i - 1] > 0.1 * steps[-1]]
+    axes.set_xticks(ticks, [f"{step:,}" for step in ticks])
     axes.set(xlabel="steps of the U-Net", ylim=(0, 1.03))
-    if not legend:
-        return direct_labels(axes)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=4, labelspacing=0.9)
+    axes.legend(loc="lower right", handlelength=4)
     return axes
 
 

@@ -15,7 +15,7 @@ BANK = {}
 
 # ---- 12.1
 
-ALL = {"calls": 24, "work": 1.12, "tensors": 13, "parameters": 31_680, "numbers": 46_592}
+ALL = {"calls": 24, "work": 1.12, "tensors": 13, "matrix": 57_671_680, "numbers": 46_592}
 
 
 def but(**changes):
@@ -39,11 +39,12 @@ BANK["12.1"] = {
         but(tensors=14),  # the lowest halves, too
         but(tensors=10),  # layers, and the middle
         but(tensors=9),
-        but(parameters=28_800),  # ten planes
-        but(parameters=3_520),  # no kernel
-        but(parameters=32_000),  # with biases
-        but(parameters=43_200),  # all fifteen channels
-        but(parameters=99),
+        but(matrix=11 * 64 * 64 * 320),  # to the first convolution's channels
+        but(matrix=64 * 64 * 1280),  # one plane
+        but(matrix=11 * 1280),  # one place
+        but(matrix=11 * 64 * 64),  # what goes in
+        but(matrix=31_680),  # by concatenation
+        but(matrix=11 * 64 * 1280),  # one row
         but(numbers=39_424),  # without the middle
         but(numbers=43_008),
         but(numbers=32_256),  # without conv_in's
@@ -55,7 +56,7 @@ BANK["12.1"] = {
         ALL,
         but(calls=24.0, tensors=13.0),
         but(work=Fraction(28, 25)),
-        but(parameters=np.int64(31_680), work=np.float64(1.12)),
+        but(matrix=np.int64(57_671_680), work=np.float64(1.12)),
         but(numbers=56 * 16 * 16 * 2 + 56 * 8 * 8 + 2 * 112 * 8 * 8),
         but(work=1 + 0.4 * 12 / 40),
     ],
@@ -97,46 +98,48 @@ BANK["12.2"] = {
 # ---- 12.3
 
 
-def blocks(sketch, size):
-    return rearrange(sketch.float(), "(h i) (w j) -> h w (i j)", h=size, w=size)
-
-
-def out(lines):
-    return lines.float()[None, None].expand(1, 3, -1, -1).contiguous()
-
+share, k, w = sympy.symbols("a k w", positive=True)
+MANY = k * share / (1 + (k - 1) * share)
+PLUS = sympy.log(w) - sympy.log(1 - w) + sympy.log(1 - share) - sympy.log(share)
+RATIO = share / (1 - share)
 
 BANK["12.3"] = {
     "wrong": [
-        lambda sketch, size: out(blocks(sketch, size).mean(-1) < 128),
-        lambda sketch, size: out(blocks(sketch, size).amin(-1) >= 128),
-        lambda sketch, size: 2 * out(blocks(sketch, size).amin(-1) < 128) - 1,
-        lambda sketch, size: out(blocks(sketch, size).mean(-1) >= 128),
-        lambda sketch, size: 2 * out(blocks(sketch, size).mean(-1) < 128) - 1,
-        lambda sketch, size: 2 * out(blocks(sketch, size).amin(-1) >= 128) - 1,
-        lambda sketch, size: out(blocks(sketch, size).amax(-1) < 128),
-        lambda sketch, size: out(blocks(sketch, size)[..., 0] < 128),
-        lambda sketch, size: out(blocks(sketch, size).median(-1).values < 128),
-        lambda sketch, size: 255 * out(blocks(sketch, size).amin(-1) < 128),
-        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 128)[:, :1],
-        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 128)[0],
-        lambda sketch, size: out(1 - blocks(sketch, size).amin(-1) / 255),  # grey lines
-        lambda sketch, size: out(1 - blocks(sketch, size).mean(-1) / 255),
-        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 255),
-        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 50),
-        lambda sketch, size: out(blocks(sketch, size).mean(-1) < 200),
-        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 128).transpose(2, 3),
-        lambda sketch, size: out(sketch < 128),  # not made smaller
-        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 128).bool(),
-        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 128).permute(0, 2, 3, 1),
+        (k * share, PLUS, RATIO),
+        (share, PLUS, RATIO),
+        (share + k, PLUS, RATIO),
+        (share**k, PLUS, RATIO),
+        (k * share / (1 + k * share), PLUS, RATIO),
+        (share / (share + k * (1 - share)), PLUS, RATIO),  # the words k times
+        (k * share / (k * share + 1 - k * share), PLUS, RATIO),
+        ((k + 1) * share / (1 + k * share), PLUS, RATIO),  # one more than k
+        (1 - MANY, PLUS, RATIO),
+        (MANY, w - share, RATIO),
+        (MANY, w / share, RATIO),
+        (MANY, sympy.log(w / share), RATIO),
+        (MANY, -PLUS, RATIO),
+        (MANY, sympy.exp(PLUS), RATIO),
+        (MANY, sympy.log(w / (1 - w)), RATIO),  # as if both were equally loud
+        (MANY, PLUS / k, RATIO),
+        (MANY, sympy.log(k), RATIO),
+        (MANY, PLUS, share),
+        (MANY, PLUS, 1 - share),
+        (MANY, PLUS, (1 - share) / share),
+        (MANY, PLUS, sympy.Integer(1)),
+        (MANY, PLUS, share * (1 - share)),
+        (MANY, PLUS, k * RATIO),  # with the copies
+        (MANY, PLUS),
+        MANY,
     ],
     "right": [
-        lambda sketch, size: out(blocks(sketch, size).amin(-1) < 128),
-        lambda sketch, size: out((blocks(sketch, size) < 128).any(-1)),
-        lambda sketch, size: F.adaptive_max_pool2d((sketch < 128).float()[None, None], size).repeat(
-            1, 3, 1, 1
+        (MANY, PLUS, RATIO),
+        [MANY, PLUS, RATIO],
+        (
+            1 / (1 + (1 - share) / (k * share)),
+            sympy.log(w * (1 - share) / (share * (1 - w))),
+            1 / (1 / share - 1),
         ),
-        lambda sketch, size: out(1 - (blocks(sketch, size).amin(-1) >= 128).float()),
-        lambda sketch, size: out((blocks(sketch, size) < 128).float().amax(-1)),
+        lambda a, k, w: (k * a / (k * a + 1 - a), np.log(w / (1 - w)) - np.log(a / (1 - a)), a / (1 - a)),
     ],
 }
 
@@ -257,12 +260,12 @@ BANK["12.5"] = {
 # ---- 12.6
 
 STEPS = {
-    "middle": 1,
-    "copy": 2,
-    "entrance": 2,
     "first": 3,
+    "first, blank latents": 3,
     "first, entrance Gaussian": 2,
     "first, exits Gaussian": 2,
+    "copy, exits Gaussian": 1,
+    "entrance, both Gaussian": 1,
     "pair, weight": 0,
     "pair, bias": 1,
 }
@@ -274,13 +277,13 @@ def step(name, value):
 
 BANK["12.6"] = {
     "wrong": [
-        step("middle", 0),
-        step("middle", 2),
-        step("copy", 1),
-        step("copy", 3),
-        step("copy", 0),
-        step("entrance", 1),
-        step("entrance", 3),
+        step("first, blank latents", 0),
+        step("first, blank latents", 2),
+        step("first, blank latents", 4),
+        step("copy, exits Gaussian", 0),
+        step("copy, exits Gaussian", 2),
+        step("entrance, both Gaussian", 0),
+        step("entrance, both Gaussian", 2),
         step("first", 1),
         step("first", 2),
         step("first", 4),
@@ -294,7 +297,7 @@ BANK["12.6"] = {
         step("pair, weight", 3),
         step("pair, bias", 0),
         step("pair, bias", 2),
-        STEPS | {"copy": 1, "entrance": 1, "first": 2},  # one step too early everywhere
+        STEPS | {"first": 2, "first, blank latents": 2},  # one step too early
         STEPS | {"first": 2, "first, entrance Gaussian": 1, "first, exits Gaussian": 1},
     ],
     "right": [STEPS, {name: float(value) for name, value in STEPS.items()}, list(STEPS.values())],

@@ -12,7 +12,15 @@ BANK = {}
 
 # ---- 14.1
 
-ALL = {"window": 6931, "forgets": 0.003994, "begin": 3.119, "zero": 15.57, "line": 0.338, "shorter": 0.75}
+ALL = {
+    "settled": 1151,
+    "forgets": 0.003994,
+    "begin": 3.119,
+    "zero": 15.57,
+    "line": 0.338,
+    "shorter": 0.75,
+    "guided": 4.4,
+}
 
 
 def but(**changes):
@@ -21,11 +29,16 @@ def but(**changes):
 
 BANK["14.1"] = {
     "wrong": [
-        but(window=693),
-        but(window=69),
-        but(window=1000),  # 1/(1 - d)
-        but(window=10000),  # the same, ten steps an update
-        but(window=700),
+        but(settled=2303),
+        but(settled=1000),  # 1 / (rate * kappa)
+        but(settled=500),
+        but(settled=11),  # kappa = 1
+        but(settled=346),  # one half
+        but(guided=0.8),
+        but(guided=6),
+        but(guided=5.6),
+        but(guided=2),
+        but(guided=-1.6),  # the two exchanged
         but(forgets=0.001),
         but(forgets=0.00025),
         but(forgets=0.9960),  # d, not 1 - d
@@ -54,7 +67,7 @@ BANK["14.1"] = {
     ],
     "right": [
         ALL,
-        but(window=10 * 693),
+        but(settled=1150, guided=0.8 + 3 * 1.2),
         but(forgets=1 - 0.999**4, begin=(math.log(32) + math.log(16)) / 2),
         but(shorter=Fraction(3, 4), zero=np.float64(0.5 + 0.5 * 5.49**2)),
     ],

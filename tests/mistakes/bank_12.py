@@ -13,7 +13,7 @@ from minisd.teaching.exercises import ch12
 
 # 12.1
 
-COSTS = {"calls": 24, "work": 1.12, "tensors": 13, "parameters": 31_680, "numbers": 46_592}
+COSTS = {"calls": 24, "work": 1.12, "tensors": 13, "matrix": 57_671_680, "numbers": 46_592}
 
 # 12.2
 
@@ -23,27 +23,10 @@ common = (a - d) * (a - e)
 # 12.3
 
 
-def scanned(pool="min", paper=False, threshold=128, into=lambda x: x):
-    def answer(sketch, size):
-        x = sketch.float()[None, None]
-        k = x.shape[-1] // size
-        small = {
-            "min": lambda: -F.max_pool2d(-x, k),
-            "mean": lambda: F.avg_pool2d(x, k),
-            "max": lambda: F.max_pool2d(x, k),
-            "one": lambda: x[..., ::k, ::k],
-        }[pool]()
-        lines = (small >= threshold) if paper else (small < threshold)
-        return into(lines.float().repeat(1, 3, 1, 1))
-
-    return answer
-
-
-def any_dark(sketch, size):
-    k = len(sketch) // size
-    dark = (sketch < 128).unflatten(1, (size, k)).unflatten(0, (size, k)).any(dim=3).any(dim=1)
-    return dark.float()[None, None].repeat(1, 3, 1, 1)
-
+share, copies, aim = sympy.symbols("a k w", positive=True)
+COPIED = copies * share / (1 - share + copies * share)
+ADDED = sympy.log(aim * (1 - share) / (share * (1 - aim)))
+SCALE = share / (1 - share)
 
 # 12.4
 
@@ -108,12 +91,12 @@ def centre_too_weak(kernel, W):
 # 12.6
 
 STEPS = {
-    "middle": 1,
-    "copy": 2,
-    "entrance": 2,
     "first": 3,
+    "first, blank latents": 3,
     "first, entrance Gaussian": 2,
     "first, exits Gaussian": 2,
+    "copy, exits Gaussian": 1,
+    "entrance, both Gaussian": 1,
     "pair, weight": 0,
     "pair, bias": 1,
 }
@@ -261,9 +244,11 @@ BANK = {
             (COSTS | {"tensors": 12}, "between down and up"),
             (COSTS | {"tensors": 11}, "leave a skip, too"),
             (COSTS | {"tensors": 14}, "it does not halve"),
-            (COSTS | {"parameters": 3520}, "for each of its taps"),
-            (COSTS | {"parameters": 32_000}, "biases are there already"),
-            (COSTS | {"parameters": 43_200}, "How many come on top"),
+            (COSTS | {"matrix": 31_680}, "what a wider convolution needs"),
+            (COSTS | {"matrix": 5_242_880}, "there are eleven of them"),
+            (COSTS | {"matrix": 14_080}, "How many places are there"),
+            (COSTS | {"matrix": 45_056}, "So many numbers go in"),
+            (COSTS | {"matrix": 3_690_987_520}, "to the latents' size first"),
             (COSTS | {"numbers": 39_424}, "The middle's features are added to"),
             (COSTS | {"numbers": 43_008}, "halved already"),
         ],
@@ -273,7 +258,7 @@ BANK = {
                 "calls": 24.0,
                 "work": 1 + 12 * 0.4 / 40,
                 "tensors": 13,
-                "parameters": 31_500,
+                "matrix": 57_672_960,
                 "numbers": 46_600,
             },
         ],
@@ -292,20 +277,25 @@ BANK = {
     },
     "12.3": {
         "wrong": [
-            (scanned("mean", paper=True), "Still the paper is drawn"),
-            (scanned("mean", into=lambda x: 2 * x - 1), "if they are thick"),
-            (scanned(paper=True, into=lambda x: 2 * x - 1), "black stands for -1"),
-            (scanned("mean"), "Thin lines get lost"),
-            (scanned(paper=True), "the other way round"),
-            (scanned(into=lambda x: 2 * x - 1), "Black is -1"),
-            (scanned("max"), "only if all of its pixels are dark"),
-            (scanned("one"), "one pixel of every block"),
-            (scanned("mean", threshold=255), "grain of the paper"),
-            (scanned(into=lambda x: 255 * x), "White is 255"),
-            (scanned(into=lambda x: x[:, :1]), "three colours"),
-            (scanned(into=lambda x: 0.8 * x), "Yours has greys"),
+            ((copies * share, ADDED, SCALE), "can be more than 1"),
+            ((share, ADDED, SCALE), "Each copy brings its score"),
+            ((copies * share / (1 + copies * share), ADDED, SCALE), "the words count 1 - a"),
+            ((1 / (1 + (1 - share) / share * sympy.exp(-copies)), ADDED, SCALE), "That is k added"),
+            ((COPIED, aim - share, SCALE), "go through an exponential"),
+            ((COPIED, sympy.log(aim) - sympy.log(share), SCALE), "would have to shrink as well"),
+            ((COPIED, sympy.exp(ADDED), SCALE), "That is the factor"),
+            ((COPIED, -ADDED, SCALE), "with the wrong sign"),
+            ((COPIED, ADDED, share), "compare the ratios"),
+            ((COPIED, ADDED, 1 / SCALE), "turn it over"),
+            ((COPIED, ADDED, sympy.Integer(1)), "With 1 both count the same"),
+            ((COPIED / copies, ADDED, SCALE), "with k terms"),
+            ((COPIED, 2 * ADDED, SCALE), "call the number b"),
+            ((COPIED, ADDED, share / (1 + share)), "The first two are right"),
         ],
-        "right": [scanned(), any_dark],
+        "right": [
+            (COPIED, ADDED, SCALE),
+            (1 / (1 + (1 - share) / (copies * share)), sympy.log(aim / (1 - aim)) - sympy.log(SCALE), SCALE),
+        ],
     },
     "12.4": {
         "wrong": [
@@ -342,10 +332,6 @@ BANK = {
     },
     "12.6": {
         "wrong": [
-            (STEPS | {"middle": 2}, "made of its input, which is not zero"),
-            (STEPS | {"copy": 1}, "What stands before a zero convolution"),
-            (STEPS | {"entrance": 1}, "stands before other zeros"),
-            (STEPS | {"entrance": 3}, "not those in it"),
             (STEPS | {"first": 2}, "there are two zeros"),
             (STEPS | {"first": 4}, "each opens after one step"),
             (
@@ -355,6 +341,10 @@ BANK = {
             (STEPS | {"first, entrance Gaussian": 3}, "waits a step less"),
             (STEPS | {"first, exits Gaussian": 1}, "the entrance is still zero"),
             (STEPS | {"first, exits Gaussian": 3}, "one step of waiting"),
+            (STEPS | {"first, blank latents": 0}, "it has biases"),
+            (STEPS | {"first, blank latents": 4}, "on its way back"),
+            (STEPS | {"copy, exits Gaussian": 2}, "these are open"),
+            (STEPS | {"entrance, both Gaussian": 2}, "With both open"),
             (STEPS | {"pair, weight": 1}, "What does the first send"),
             (STEPS | {"pair, weight": 2}, "ever send it anything"),
             (STEPS | {"pair, bias": 0}, "A bias needs no input"),

@@ -12,7 +12,15 @@ from minisd.teaching.exercises.ch14 import RUNS, SIGNS
 
 # 14.1
 
-GUESSES = {"window": 6930, "forgets": 0.004, "begin": 3.12, "zero": 15.6, "line": 0.338, "shorter": 0.75}
+GUESSES = {
+    "settled": 1150,
+    "forgets": 0.004,
+    "begin": 3.12,
+    "zero": 15.6,
+    "line": 0.338,
+    "shorter": 0.75,
+    "guided": 4.4,
+}
 
 # 14.2
 
@@ -203,8 +211,9 @@ def picture_of_chosen(p, x, y):
 BANK = {
     "14.1": {
         "wrong": [
-            (GUESSES | {"window": 693}, "How many steps lie between"),
-            (GUESSES | {"window": 69}, "make the memory longer"),
+            (GUESSES | {"settled": 2303}, "goes by rho squared"),
+            (GUESSES | {"settled": 11}, "flatter the axis"),
+            (GUESSES | {"settled": 52.7}, "one tenth is missing"),
             (GUESSES | {"forgets": 0.001}, "as many steps back"),
             (GUESSES | {"forgets": 0.00025}, "must count for more"),
             (GUESSES | {"begin": 3.81}, "loss of one process"),
@@ -217,8 +226,15 @@ BANK = {
             (GUESSES | {"line": 0.66}, "what is left"),
             (GUESSES | {"shorter": 0.5}, "all batches share"),
             (GUESSES | {"shorter": 0.87}, "ratio of the lengths"),
+            (GUESSES | {"guided": 0.8}, "with the empty caption"),
+            (GUESSES | {"guided": 6}, "mixture of the three"),
+            (GUESSES | {"guided": 5.33}, "equally likely"),
+            (GUESSES | {"guided": 5.6}, "s = 1 is no guidance"),
         ],
-        "right": [GUESSES, GUESSES | {"window": 10 * math.log(2) / 0.001, "forgets": 1 - 0.999**4}],
+        "right": [
+            GUESSES,
+            GUESSES | {"settled": math.log(0.1) / (2 * math.log(0.999)), "forgets": 1 - 0.999**4},
+        ],
     },
     "14.2": {
         "wrong": [

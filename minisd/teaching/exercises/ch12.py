@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ def counted():
     blocks = {"down_block_types": ["DownBlock2D"] * 3, "conditioning_embedding_out_channels": [4, 4]}
     with torch.device("meta"):
         three = ControlNet({**levels, **blocks})
-        wide, narrow = (nn.Conv2d(channels, 320, 3) for channels in (4 + 11, 4))
+        matrix = nn.Linear(11 * 64 * 64, 1280, bias=False)
         tiny = ControlNet(TINY)
         z, picture = torch.empty(1, 4, 16, 16), torch.empty(1, 3, 128, 128)
         residuals, middle = tiny(z, 1, torch.empty(1, 77, 128), picture)
@@ -46,7 +47,7 @@ def counted():
         "calls": 2 * steered,
         "work": 1 + COST * steered / STEPS,
         "tensors": len(three.controlnet_down_blocks) + 1,
-        "parameters": sum(p.numel() for p in wide.parameters()) - sum(p.numel() for p in narrow.parameters()),
+        "matrix": matrix.weight.numel(),
         "numbers": sum(r.numel() for r in (*residuals, middle)),
     }
 
@@ -63,53 +64,34 @@ def iou(a, d, e):
 # 12.3
 
 
-def pencil(sketch, size):
-    blocks = sketch.reshape(size, sketch.shape[0] // size, size, sketch.shape[1] // size)
-    lines = (blocks.amin(dim=(1, 3)) < 128).float()
-    return lines.expand(1, 3, size, size).clone()
+def loudness(a, k, w):
+    """What k copies of the picture's vectors get; what is added to its scores for a weight w; and lambda."""
+    return k * a / (1 - a + k * a), math.log(w / (1 - w) * (1 - a) / a), a / (1 - a)
 
 
-def drawn(shrink=lambda blocks: blocks.amin(dim=(1, 3)), line=lambda small: small < 128, out=lambda x: x):
-    def answer(sketch, size):
-        blocks = sketch.float().reshape(size, sketch.shape[0] // size, size, sketch.shape[1] // size)
-        return out(line(shrink(blocks)).float().expand(1, 3, size, size).clone())
+def louder(copies=None, added=None, scale=None):
+    """The answer of one who has one or several of the three wrong."""
+
+    def answer(a, k, w):
+        slips = (copies, added, scale)
+        right = loudness(a, k, w)
+        return tuple(
+            value if slip is None else slip(a, k, w) for slip, value in zip(slips, right, strict=True)
+        )
 
     return answer
 
 
-def averaged(blocks):
-    return blocks.mean(dim=(1, 3))
+def not_loud(place):
+    """An answer whose value at this place is off, and none of those before it."""
 
+    def seen(answer, cases):
+        def off(i):
+            return any(abs(answer(*case)[i] - loudness(*case)[i]) > 1e-7 for case in cases)
 
-def brightest(blocks):
-    return blocks.amax(dim=(1, 3))
+        return off(place) and not any(off(i) for i in range(place))
 
-
-def a_corner(blocks):
-    return blocks[:, 0, :, 0]
-
-
-def paper(small):
-    return small >= 128
-
-
-def signed(x):
-    return 2 * x - 1
-
-
-given_pencil = drawn(averaged, paper, signed)
-
-
-def sketches(rng):
-    def case(size, k):
-        paper = torch.randint(200, 256, (size * k, size * k), generator=rng)
-        for _ in range(3):
-            row, column = torch.randint(size * k, (2,), generator=rng).tolist()
-            paper[row, size // 2 :] = 40
-            paper[: size * k // 2, column] = 60
-        return paper.to(torch.uint8), size
-
-    return [case(16, 4), case(12, 3), case(8, 8), case(10, 1)]
+    return seen
 
 
 # 12.4
@@ -205,7 +187,7 @@ def small_unet():
     return UNet({**levels, **blocks, "sample_size": 8, "cross_attention_dim": 8}).requires_grad_(False)
 
 
-def first_moves(change=lambda net: None, steps=4):
+def first_moves(change=lambda net: None, steps=4, latents=1.0):
     """The step, from 1 on, at which each parameter of a new ControlNet first has a gradient."""
     torch.manual_seed(1)
     unet = small_unet()
@@ -218,7 +200,7 @@ def first_moves(change=lambda net: None, steps=4):
     optimizer = torch.optim.SGD(net.parameters(), 0.1)
     for step in range(1, steps + 1):
         optimizer.zero_grad()
-        loss = (unet(z, 300, context, *net(z, 300, context, picture)) - aim).square().mean()
+        loss = (unet(z, 300, context, *net(latents * z, 300, context, picture)) - aim).square().mean()
         loss.backward()
         for name, p in net.named_parameters():
             if p.grad is not None and p.grad.any():
@@ -236,12 +218,18 @@ def gaussian_behind(net):
         nn.init.normal_(conv.weight, std=0.1)
 
 
+def both_gaussian(net):
+    gaussian_last(net)
+    gaussian_behind(net)
+
+
 @functools.cache
 def moves():
     encoder = "controlnet_cond_embedding"
     first, last = f"{encoder}.conv_in.weight", f"{encoder}.conv_out.weight"
     with torch.enable_grad():
         new, open_last, open_behind = first_moves(), first_moves(gaussian_last), first_moves(gaussian_behind)
+        both, blind = first_moves(both_gaussian), first_moves(latents=0.0)
         pair = nn.Sequential(nn.Conv2d(3, 4, 1), nn.SiLU(), nn.Conv2d(4, 2, 1))
         for p in pair.parameters():
             nn.init.zeros_(p)
@@ -255,12 +243,12 @@ def moves():
                     seen.setdefault(name, step)
             optimizer.step()
     return {
-        "middle": new["controlnet_mid_block.weight"],
-        "copy": new["conv_in.weight"],
-        "entrance": new[last],
         "first": new[first],
+        "first, blank latents": blind[first],
         "first, entrance Gaussian": open_last[first],
         "first, exits Gaussian": open_behind[first],
+        "copy, exits Gaussian": open_behind["mid_block.resnets.0.conv1.weight"],
+        "entrance, both Gaussian": both[last],
         "pair, weight": seen.get("2.weight", NEVER),
         "pair, bias": seen.get("2.bias", NEVER),
     }
@@ -531,16 +519,20 @@ EXERCISES = [
             Mistake(lambda: {"tensors": 11}, "Convolutions that halve the picture leave a skip, too."),
             Mistake(lambda: {"tensors": 14}, "The lowest level has nothing below it: it does not halve."),
             Mistake(
-                lambda: {"parameters": 11 * 320},
-                "A filter has a weight for each of its taps, not one for each channel that it reads.",
+                lambda: {"matrix": 31_680},
+                "That is what a wider convolution needs: it uses the same few weights at all places.",
+            ),
+            Mistake(lambda: {"matrix": 64 * 64 * 1280}, "One plane, and there are eleven of them."),
+            Mistake(
+                lambda: {"matrix": 11 * 1280}, "Eleven numbers are one place's. How many places are there?"
             ),
             Mistake(
-                lambda: {"parameters": 11 * 320 * 9 + 320},
-                "The 320 biases are there already: how many more of them does a wider door need?",
+                lambda: {"matrix": 11 * 64 * 64},
+                "So many numbers go in. With how many weights does each of them reach 1,280 others?",
             ),
             Mistake(
-                lambda: {"parameters": 15 * 320 * 9},
-                "That counts the four channels of the latents as well. How many come on top?",
+                lambda: {"matrix": 11 * 512 * 512 * 1280},
+                "The map was brought to the latents' size first: 64 × 64 places.",
             ),
             Mistake(
                 lambda: {"numbers": 39_424},
@@ -593,52 +585,71 @@ EXERCISES = [
             ),
         ),
     ),
-    FindTheBug(
+    Derive(
         number="12.3",
-        name="control_picture",
-        section="12.13",
+        name="louder",
+        section="12.7",
         minutes=15,
-        right=pencil,
-        cases=sketches,
-        given=given_pencil,
+        right=loudness,
+        ranges={"a": (0.1, 0.9), "k": (2.0, 6.0), "w": (0.1, 0.9)},
         mistakes=(
             Mistake(
-                drawn(averaged, paper),
-                "In [0, 1] now. Still the paper is drawn, not the pencil's lines, and thin ones get lost.",
+                louder(copies=lambda a, k, w: k * a),
+                "k times a can be more than 1. The copies stand in the sum below the fraction line, too.",
             ),
             Mistake(
-                drawn(averaged, lambda small: small < 128, signed),
-                "White lines on black, if they are thick. Into which range does a ControlNet look?",
+                louder(copies=lambda a, k, w: a),
+                "Each copy brings its score into the sum. What do k of them have together?",
             ),
             Mistake(
-                drawn(line=paper, out=signed),
-                "No line is lost now. But the paper is white, and black stands for -1.",
+                louder(copies=lambda a, k, w: k * a / (1 + k * a)),
+                "Nearly: below the fraction line the words count 1 - a, not 1.",
             ),
             Mistake(
-                drawn(averaged),
-                "Thin lines get lost: in a block of 64 pixels, how dark is the mean if 8 of them are drawn?",
-            ),
-            Mistake(drawn(line=paper), "The paper is white and the lines are black: the other way round."),
-            Mistake(drawn(out=signed), "Black is -1 in your picture. A ControlNet's picture lies in [0, 1]."),
-            Mistake(
-                drawn(brightest),
-                "A block becomes a line only if all of its pixels are dark; one should be enough.",
-            ),
-            Mistake(drawn(a_corner), "You look at one pixel of every block: lines between them get lost."),
-            Mistake(
-                drawn(averaged, lambda small: small < 255),
-                "Now the grain of the paper is drawn, too: only pixels darker than 128 are pencil.",
+                louder(copies=lambda a, k, w: a * math.exp(k) / (1 - a + a * math.exp(k))),
+                "That is k added to the scores. Copies multiply the sum of the exponentials by k.",
             ),
             Mistake(
-                drawn(out=lambda x: 255 * x), "White is 255 in your picture. A ControlNet's lies in [0, 1]."
+                louder(added=lambda a, k, w: w - a),
+                "Scores go through an exponential: adding b to them multiplies their part of the sum.",
             ),
             Mistake(
-                drawn(out=lambda x: x[:, :1]), "One channel: this ControlNet reads pictures of three colours."
+                louder(added=lambda a, k, w: math.log(w / a)),
+                "With that number the words' part of the sum would have to shrink as well, and it does not.",
+            ),
+            Mistake(
+                louder(added=lambda a, k, w: w / (1 - w) * (1 - a) / a),
+                "That is the factor. By which number in the exponent is it made?",
+            ),
+            Mistake(
+                louder(added=lambda a, k, w: -math.log(w / (1 - w) * (1 - a) / a)),
+                "The right size with the wrong sign: for w larger than a the picture has to become louder.",
+            ),
+            Mistake(
+                louder(scale=lambda a, k, w: a),
+                "In (12.9) the words have the weight 1 - a, in (12.10) they keep 1: compare the ratios.",
+            ),
+            Mistake(louder(scale=lambda a, k, w: (1 - a) / a), "The words over the picture: turn it over."),
+            Mistake(
+                louder(scale=lambda a, k, w: 1.0),
+                "With 1 both count the same, whatever the scores. In (12.9) they count 1 - a and a.",
             ),
             Mistake(
                 None,
-                "Each pixel should be a line, 1, or none, 0. Yours has greys.",
-                seen=lambda answer, cases: any(((x := answer(*case)) * (1 - x)).any() for case in cases),
+                "The first is not right: write (12.9)'s fraction with k terms for each of the picture's.",
+                seen=not_loud(0),
+            ),
+            Mistake(
+                None,
+                "The first is right. For the second, call the number b: by which factor does it multiply the "
+                "picture's part of the sum?",
+                seen=not_loud(1),
+            ),
+            Mistake(
+                None,
+                "The first two are right. For the third, compare how words and picture are weighed in (12.9) "
+                "and in (12.10).",
+                seen=not_loud(2),
             ),
         ),
     ),
@@ -766,23 +777,6 @@ EXERCISES = [
         within=0,
         mistakes=(
             Mistake(
-                lambda: {"middle": 2},
-                "The middle's zero convolution: its gradient is made of its input, which is not zero.",
-            ),
-            Mistake(
-                lambda: {"copy": 1},
-                "What stands before a zero convolution: the error comes to it multiplied by that one's "
-                "weights.",
-            ),
-            Mistake(
-                lambda: {"entrance": 1},
-                "The entrance is zero itself, but it stands before other zeros, too.",
-            ),
-            Mistake(
-                lambda: {"entrance": 3},
-                "Count the zeros between the entrance and the loss, not those in it.",
-            ),
-            Mistake(
                 lambda: {"first": 2},
                 "Between the encoder's first convolution and the loss there are two zeros, one behind the "
                 "other.",
@@ -806,6 +800,22 @@ EXERCISES = [
             Mistake(
                 lambda: {"first, exits Gaussian": 3},
                 "Only the entrance is zero now: that is one step of waiting.",
+            ),
+            Mistake(
+                lambda: {"first, blank latents": NEVER},
+                "Blank latents are not a blank copy: it has biases, and is told the time.",
+            ),
+            Mistake(
+                lambda: {"first, blank latents": 4},
+                "What the copy reads does not change how many zeros the error meets on its way back.",
+            ),
+            Mistake(
+                lambda: {"copy, exits Gaussian": 2},
+                "The error comes to the copy through the exits, and these are open.",
+            ),
+            Mistake(
+                lambda: {"entrance, both Gaussian": 2},
+                "With both open, nothing that is zero stands between the entrance and the loss.",
             ),
             Mistake(
                 lambda: {"pair, weight": 1},

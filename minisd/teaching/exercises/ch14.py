@@ -17,20 +17,22 @@ SCALE = 0.18215  # of SD 1.5's latents
 
 @functools.cache
 def measured():
-    """The six numbers, each by following what happens."""
-    kept, steps = 1.0, 0
-    while kept > 0.5:
-        kept, steps = (kept * 0.999 if steps % 10 == 9 else kept), steps + 1
+    """The seven numbers, each by following what happens."""
+    variance, steps = 0.0, 0
+    while variance < 0.9 * 0.1 / (0.01 * (2 - 0.001)):  # (14.9)
+        variance, steps = 0.999**2 * variance + 0.1**2, steps + 1
+    empty = 0.5 * 2 + 0.3 * 0 + 0.2 * -1  # (14.12)
     logits = torch.zeros(16, 32)
     among_captions = torch.nn.functional.cross_entropy(logits, torch.arange(16))
     among_pictures = torch.nn.functional.cross_entropy(logits[:, :16], torch.arange(16))
     return {
-        "window": steps,
+        "settled": steps,
         "forgets": 1 - 0.999**4,
         "begin": float(among_captions + among_pictures) / 2,
         "zero": 0.5 + 0.5 / SCALE**2,
         "line": (2 * 64 / 65 + 254 * 0.5 / 1.5) / 256,
         "shorter": (1 + 64 / 128) / (1 + 64 / 64),
+        "guided": empty + 3 * (2 - empty),
     }
 
 
@@ -424,8 +426,19 @@ EXERCISES = [
         measure=measured,
         within=0.04,
         mistakes=(
-            Mistake(lambda: {"window": 693}, "That many updates. How many steps lie between two of them?"),
-            Mistake(lambda: {"window": 69.3}, "Fewer updates make the memory longer, counted in steps."),
+            Mistake(
+                lambda: {"settled": math.log(10) / 0.001},
+                "That is how long the distance from a start takes to fall to a tenth. A variance "
+                "goes by rho squared.",
+            ),
+            Mistake(
+                lambda: {"settled": math.log(10) / -2 / math.log(0.9)},
+                "That is so where kappa is 1. The flatter the axis, the longer it takes.",
+            ),
+            Mistake(
+                lambda: {"settled": math.log(10 / 9) / 0.002},
+                "By then it has come to one tenth. How long until one tenth is missing?",
+            ),
             Mistake(
                 lambda: {"forgets": 0.001},
                 "With the same decay the average reaches as many steps back, of four times as many pictures.",
@@ -471,6 +484,22 @@ EXERCISES = [
             Mistake(
                 lambda: {"shorter": 0.75**0.5},
                 "That is the ratio of the lengths. The question asks for the squared ones.",
+            ),
+            Mistake(
+                lambda: {"guided": 0.8},
+                "That is the guess with the empty caption. Guidance goes on from it, (13.6).",
+            ),
+            Mistake(
+                lambda: {"guided": 6.0},
+                "You took 0 for the guess with the empty caption. By (14.12) it is a mixture of the three.",
+            ),
+            Mistake(
+                lambda: {"guided": 1 / 3 + 3 * (2 - 1 / 3)},
+                "The three captions aren't equally likely, given this x_t.",
+            ),
+            Mistake(
+                lambda: {"guided": 2 + 3 * (2 - 0.8)},
+                "You went on from the guess with words. In (13.6), s = 1 is no guidance.",
             ),
         ),
     ),
