@@ -646,4 +646,4 @@ def test_the_kappas_of_exercise_12_are_those_that_the_chapter_prints():
         if "guidance 7.5: kappa of both pictures" in "".join(output.get("text", []))
     )
     both = zip(*(map(float, line.split()) for line in printed[1:3]))
-    assert [max(kappas) for kappas in both] == list(KAPPAS.values())  # figure 4.19 draws the larger
+    assert [max(kappas) for kappas in both] == list(KAPPAS.values())  # figure 4.19 draws both

@@ -370,7 +370,7 @@ def with_slip(x, sigma, belongs=lambda x, sigma: math.tanh(x / sigma**2), inner=
 
 # 4.12
 
-KAPPAS = {  # of figure 4.19: sigma, kappa
+KAPPAS = {  # of figure 4.19: sigma, the larger kappa
     14.61: 4.13,
     7.84: 2.79,
     4.61: 5.27,
