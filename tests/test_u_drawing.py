@@ -1,10 +1,11 @@
 """The U-Net on one page: what a forward pass showed is what is drawn."""
 
+import pytest
 import torch
 from matplotlib import pyplot as plt
 
 from minisd import UNet
-from minisd.teaching.u_drawing import fields, resnet_block, u_shape, watch
+from minisd.teaching.u_drawing import dial, field_tree, fields, resnet_block, u_shape, watch
 
 CONFIG = {
     "in_channels": 4,
@@ -64,3 +65,19 @@ def test_fields_are_drawn_to_scale():
     fields(8, {"first": (5, 3), "second": (12, 5)})
     for axes, widths in zip(plt.gcf().axes, ((8, 5, 3), (8, 12, 5)), strict=True):
         assert tuple(patch.get_width() for patch in axes.patches) == widths
+
+
+def test_the_hands_of_a_clock_point_where_the_time_is():
+    axes = plt.subplots()[1]
+    dial(axes, 10, (0, 5, 2.5))
+    hands = [line.get_xydata()[1] for line in axes.lines if len(line.get_xydata()) == 2]
+    for hand, (x, y) in zip(hands, ((0.55, 0), (-0.8, 0), (0, 1)), strict=True):
+        assert hand == pytest.approx((x, y), abs=1e-9)
+
+
+def test_a_tree_reaches_as_far_as_the_field():
+    axes = field_tree([3, 3, 3], [1, 2, 1])
+    words = [text.get_text() for text in axes.texts]
+    assert words[:4] == ["output: 1 number", "3 numbers, 2 apart", "7 numbers", "input: 9 numbers"]
+    assert [word[-1] for word in words[4:]] == ["4", "2", "2"]
+    assert sum(len(line.get_xydata()) == 2 for line in axes.lines) == 3 + 9 + 21

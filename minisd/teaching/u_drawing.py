@@ -1,19 +1,20 @@
-"""The U-Net on one page, in the shape of its letter, with what a forward pass showed."""
+"""The U-Net on one page, in the shape of its letter, with what a forward pass showed; clocks and fields."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Circle, Rectangle
 from torch import Tensor, nn
 
 from ..unet import UNet
 from .drawings import arrow, box, canvas
 from .network import short, tensors
-from .palette import INK
+from .palette import COLOURS, INK
 
 ROW, GAP = 0.35, 0.3  # inches: from row to row, and more where the size changes
 WIDE, HIGH = 3.65, 0.27  # of a box
@@ -128,9 +129,9 @@ def draw(axes: Axes, corner: tuple[float, float], one: Box, reads: str = "") -> 
     shape = " × ".join(f"{n:,}" for n in one.shape)
     colour = {"halve": "#f5f5f5", "double": "#f5f5f5"}.get(one.name, "#dce8f3")
     box(axes, corner, (WIDE, HIGH), "", colour=colour)
-    words = f"{reads}{one.name} → {shape}   ({short(one.weights)})"
+    words = f"{reads}{one.name} → {shape}  ({short(one.weights)})"
     look: dict[str, Any] = {"ha": "center", "va": "center", "color": INK, "zorder": 4}
-    axes.text(corner[0] + WIDE / 2, corner[1] + HIGH / 2, words, fontsize=7.6, **look)
+    axes.text(corner[0] + WIDE / 2, corner[1] + HIGH / 2, words, fontsize=7.4, **look)
 
 
 def follow(axes: Axes, corners: list[tuple[float, float]], aside: float) -> None:
@@ -199,3 +200,54 @@ def fields(side: int, widths: Mapping[str, tuple[int, int]]) -> None:
         axes.set(xlim=(-most / 2 - 3, most / 2 + 3), ylim=(-most / 2 - 3, most / 2 + 3), aspect="equal")
         axes.set_title(f"{title}: {shaded} (without: {dashed})", fontsize=9)
         axes.set(xticks=[], yticks=[], facecolor="#ececec")
+
+
+def dial(axes: Axes, turn: float, times: Sequence[int]) -> None:
+    """Draw a clock that turns once in `turn` timesteps, with its hand at each of up to three times."""
+    axes.add_patch(Circle((0, 0), 1, facecolor="white", edgecolor=INK))
+    looks = (("-", INK, 0.55, 3.0), ("--", COLOURS["blue"], 0.8, 2.2), (":", COLOURS["orange"], 1.0, 2.6))
+    for t, (line, colour, length, width) in zip(times, looks):
+        angle = 2 * math.pi * t / turn
+        x, y = length * math.cos(angle), length * math.sin(angle)
+        axes.plot([0, x], [0, y], line, color=colour, linewidth=width, label=f"t = {t}")
+        axes.plot(x, y, "o", color=colour, markersize=5)
+    axes.set(xlim=(-1.15, 1.15), ylim=(-1.75, 1.15), aspect="equal")
+    axes.text(1.2, 0, "cos", va="center", fontsize=9, color=INK)
+    axes.text(0, 1.05, "sin", ha="center", va="bottom", fontsize=9, color=INK)
+    axes.legend(loc="lower center", fontsize=9, ncols=3, handlelength=1.6, columnspacing=0.9, frameon=False)
+    axes.axis("off")
+
+
+def field_tree(kernels: Sequence[int], strides: Sequence[int], axes: Axes | None = None) -> Axes:
+    """Draw which numbers of a row one number of the last output depends on, layer by layer, to the input."""
+    seen, spacing = [[0]], math.prod(strides)  # places in the row of each layer, in steps of the input
+    steps = [spacing]
+    for kernel, stride in zip(reversed(kernels), reversed(strides)):
+        spacing //= stride
+        reach = [spacing * (i - kernel // 2) for i in range(kernel)]
+        seen.append(sorted({place + one for place in seen[-1] for one in reach}))
+        steps.append(spacing)
+    side, rows = max(seen[-1]) + 2, len(seen)
+    axes = canvas(PAGE, 0.85 * (rows - 1) + 0.7, axes)
+    unit, middle = 0.42, 3.0
+
+    def at(place: int, row: int) -> tuple[float, float]:
+        return middle + unit * place, 0.35 + 0.85 * (rows - 1 - row)
+
+    for row in range(rows):
+        step = steps[row]
+        for place in range(-(side // step) * step, side + 1, step):
+            (x, y), known = at(place, row), place in seen[row]
+            axes.plot(x, y, "o", color=INK, markerfacecolor=INK if known else "white", markersize=6, zorder=3)
+        count, apart = len(seen[row]), f", {step} apart" if step > 1 and row else ""
+        name = "output: 1 number" if row == 0 else f"{'input: ' if row == rows - 1 else ''}{count} numbers"
+        axes.text(middle + unit * side + 0.4, at(0, row)[1], name + apart, va="center", fontsize=9, color=INK)
+    for row, (kernel, stride) in enumerate(zip(reversed(kernels), reversed(strides))):
+        for place in seen[row]:
+            for i in range(kernel):
+                ends = at(place, row), at(place + steps[row + 1] * (i - kernel // 2), row + 1)
+                axes.plot(*zip(*ends), "-", color=INK, linewidth=0.9, alpha=0.7, zorder=2)
+        kind = f"kernel {kernel}, stride {stride}: adds {(kernel - 1) * steps[row + 1]}"
+        place_of = (middle + unit * side + 0.4, at(0, row)[1] - 0.42)
+        axes.text(*place_of, kind, va="center", fontsize=9, color=INK, style="italic")
+    return axes

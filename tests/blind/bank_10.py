@@ -381,97 +381,118 @@ BANK["10.6"] = {
 # ---- 10.7
 
 
-def slopes(network, height, width, place=None, channels=slice(None)):
-    x = torch.zeros(1, 1, height, width, requires_grad=True)
-    out = network(x)
-    row, column = place or (out.shape[2] // 2, out.shape[3] // 2)
-    out[0, channels, row, column].sum().backward()
-    return x.grad[0, 0]
+def boxes_of(block_out_channels, height, width):
+    """All the boxes of the way down: (kind, channels, height, width)."""
+    made = [("level", block_out_channels[0], height, width)]
+    for above, channels in zip(block_out_channels, block_out_channels[1:]):
+        height, width = (height + 1) // 2, (width + 1) // 2
+        made += [("halving", above, height, width), ("level", channels, height, width)]
+    return made
 
 
-def stretch(used):
-    places = np.flatnonzero(used)
-    return int(places[-1] - places[0] + 1)
+def by_boxes(block_out_channels, height, width):
+    return min(c * h * w for _, c, h, w in boxes_of(block_out_channels, height, width))
 
 
-def by_flatnonzero(network, height, width):
-    seen = slopes(network, height, width).numpy() != 0
-    return stretch(seen.any(axis=1)), stretch(seen.any(axis=0))
+def by_both_ways(channels, height, width):
+    down = boxes_of(channels, height, width)
+    up = [(c, h, w) for (_, c, _, _), (kind, _, h, w) in zip(down[2::2], down[0::2])]
+    return min([c * h * w for _, c, h, w in down] + [c * h * w for c, h, w in up])
 
 
-def by_bounding_box(network, height, width):
-    corners = slopes(network, height, width).nonzero()
-    low, high = corners.min(dim=0).values, corners.max(dim=0).values
-    return tuple((high - low + 1).tolist())
+def by_arrays(block_out_channels, height, width):
+    channels = np.array(block_out_channels)
+    i = np.arange(len(channels))
+    places = np.ceil(height / 2**i) * np.ceil(width / 2**i)
+    return int(np.concatenate([channels * places, channels[:-1] * places[1:]]).min())
 
 
-def with_ones(network, height, width):
-    x = torch.ones(1, 1, height, width).requires_grad_()
-    out = network(x)
-    (g,) = torch.autograd.grad(out[0, :, out.shape[2] // 2, out.shape[3] // 2].mean(), x)
-    rows, columns = torch.where(g[0, 0] > 0)
-    return int(rows.max()) - int(rows.min()) + 1, int(columns.max()) - int(columns.min()) + 1
+def by_convolutions(block_out_channels, height, width):
+    """By letting a tensor go down."""
+    x, made = torch.zeros(1, 1, height, width), []
+    for i, channels in enumerate(block_out_channels):
+        made.append(channels * x[0].numel())
+        if i < len(block_out_channels) - 1:
+            x = F.conv2d(x, torch.ones(1, 1, 3, 3), stride=2, padding=1)
+            made.append(channels * x[0].numel())
+    return min(made)
 
 
-def exchanged_sides(network, height, width):
-    return by_flatnonzero(network, height, width)[::-1]
+def levels_alone(*given):
+    return min(c * h * w for kind, c, h, w in boxes_of(*given) if kind == "level")
 
 
-def one_short(network, height, width):
-    rows, columns = by_flatnonzero(network, height, width)
-    return rows - 1, columns - 1
+def last_level(*given):
+    _, c, h, w = boxes_of(*given)[-1]
+    return c * h * w
 
 
-def at_the_edge(network, height, width):
-    seen = slopes(network, height, width, place=(0, 0)).numpy() != 0
-    return stretch(seen.any(axis=1)), stretch(seen.any(axis=0))
+def last_halving(*given):
+    _, c, h, w = boxes_of(*given)[-2:][0]
+    return c * h * w
 
 
-def counted(network, height, width):
-    seen = slopes(network, height, width).numpy() != 0
-    return int(seen.any(axis=1).sum()), int(seen.any(axis=0).sum())
+def rounded_down(block_out_channels, height, width):
+    made = []
+    for i, c in enumerate(block_out_channels):
+        made.append(c * (height >> i) * (width >> i))
+        if i < len(block_out_channels) - 1:
+            made.append(c * (height >> i + 1) * (width >> i + 1))
+    return min(made)
 
 
-def all_pixels(network, height, width):
-    return int((slopes(network, height, width) != 0).sum())
+def with_the_latents(block_out_channels, height, width):
+    return min(by_boxes(block_out_channels, height, width), 4 * height * width)
 
 
-def every_output(network, height, width):
-    x = torch.zeros(1, 1, height, width, requires_grad=True)
-    network(x).sum().backward()
-    seen = x.grad[0, 0].numpy() != 0
-    return stretch(seen.any(axis=1)), stretch(seen.any(axis=0))
+def lowest_halved_too(block_out_channels, height, width):
+    return by_boxes([*block_out_channels, block_out_channels[-1]], height, width)
 
 
-def square(network, height, width):
-    rows, columns = by_flatnonzero(network, height, width)
-    return max(rows, columns), max(rows, columns)
+def one_side_halved(block_out_channels, height, width):
+    made = []
+    for c in block_out_channels:
+        made += [c * height * width]
+        width = (width + 1) // 2
+    return min(made)
 
 
-def half_of_it(network, height, width):
-    rows, columns = by_flatnonzero(network, height, width)
-    return rows // 2, columns // 2
+def halved_by_area(block_out_channels, height, width):
+    return min(c * height * width // 2**i for i, c in enumerate(block_out_channels))
 
 
-def in_the_outputs_pixels(network, height, width):
-    rows, columns = by_flatnonzero(network, height, width)
-    out = network(torch.zeros(1, 1, height, width))
-    return rows * out.shape[2] // height, columns * out.shape[3] // width
+def fewest_channels(block_out_channels, height, width):
+    return min(block_out_channels)
+
+
+def never_halved(block_out_channels, height, width):
+    return min(block_out_channels) * height * width
+
+
+def the_most(*given):
+    return max(c * h * w for _, c, h, w in boxes_of(*given))
+
+
+def per_latent(block_out_channels, height, width):
+    return by_boxes(block_out_channels, height, width) / (4 * height * width)
 
 
 BANK["10.7"] = {
     "wrong": [
-        exchanged_sides,
-        one_short,
-        at_the_edge,
-        counted,
-        all_pixels,
-        every_output,
-        square,
-        half_of_it,
-        in_the_outputs_pixels,
+        levels_alone,
+        last_level,
+        last_halving,
+        rounded_down,
+        with_the_latents,
+        lowest_halved_too,
+        one_side_halved,
+        halved_by_area,
+        fewest_channels,
+        never_halved,
+        the_most,
+        per_latent,
     ],
-    "right": [by_flatnonzero, by_bounding_box, with_ones],
+    "right": [by_boxes, by_both_ways, by_arrays, by_convolutions],
 }
 
 # ---- 10.8

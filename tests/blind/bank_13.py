@@ -66,38 +66,41 @@ BANK["13.1"] = {
 
 # ---- 13.2
 
-VERDICTS = {
-    "c + (s - 1) * (c - u)": "right",
-    "s * c + (1 - s) * u": "right",
-    "c - s * (u - c)": "another scale",
-    "u - s * (c - u)": "away",
-    "s * c + (s - 1) * u": "wrong amount",
-    "(u + c) / 2 + s * (c - u)": "another scale",
+SCALES = {
+    "c + (s - 1) * (c - u)": 7.5,
+    "c - s * (u - c)": 8.5,
+    "u - s * (c - u)": -7.5,
+    "s * c + (s - 1) * u": 0,
+    "(u + c) / 2 + s * (c - u)": 8,
+    "(s * c - u) / (s - 1)": 7.5 / 6.5,
 }
-FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH = VERDICTS
+FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH = SCALES
 
 BANK["13.2"] = {
     "wrong": [
-        VERDICTS | {FIRST: "another scale"},
-        VERDICTS | {FIRST: "wrong amount"},
-        VERDICTS | {SECOND: "another scale"},
-        VERDICTS | {SECOND: "wrong amount"},
-        VERDICTS | {SECOND: "away"},
-        VERDICTS | {THIRD: "away"},
-        VERDICTS | {THIRD: "right"},
-        VERDICTS | {THIRD: "wrong amount"},
-        VERDICTS | {FOURTH: "right"},
-        VERDICTS | {FOURTH: "another scale"},
-        VERDICTS | {FOURTH: "wrong amount"},
-        VERDICTS | {FIFTH: "right"},
-        VERDICTS | {FIFTH: "another scale"},
-        VERDICTS | {FIFTH: "away"},
-        VERDICTS | {SIXTH: "wrong amount"},
-        VERDICTS | {SIXTH: "right"},
-        VERDICTS | {SIXTH: "away"},
-        VERDICTS | {THIRD: "away", FOURTH: "another scale"},
+        SCALES | {FIRST: 6.5},
+        SCALES | {FIRST: 8.5},
+        SCALES | {FIRST: 0},
+        SCALES | {SECOND: 7.5},
+        SCALES | {SECOND: -6.5},
+        SCALES | {SECOND: 6.5},
+        SCALES | {SECOND: 0},
+        SCALES | {THIRD: 7.5},
+        SCALES | {THIRD: -6.5},
+        SCALES | {THIRD: -8.5},
+        SCALES | {THIRD: 0},
+        SCALES | {FOURTH: 7.5},
+        SCALES | {FOURTH: 14},
+        SCALES | {FIFTH: 7.5},
+        SCALES | {FIFTH: 7},
+        SCALES | {FIFTH: 0},
+        SCALES | {SIXTH: 7.5},
+        SCALES | {SIXTH: 6.5},
+        SCALES | {SIXTH: 0},
+        SCALES | {SIXTH: 1},
+        SCALES | {SECOND: -6.5, FOURTH: 7.5},
     ],
-    "right": [VERDICTS, dict(reversed(VERDICTS.items()))],
+    "right": [SCALES, dict(reversed(SCALES.items())), SCALES | {SIXTH: 1.15, FIFTH: 8.0}],
 }
 
 

@@ -2,7 +2,6 @@
 ones.
 """
 
-import copy
 import math
 import runpy
 from pathlib import Path
@@ -119,53 +118,55 @@ HEARD = {
 # 10.7
 
 
-def by_impulses(network, height, width):
-    """Without gradients: which rows and columns change the middle of the output? (Weights are positive.)"""
-    network = copy.deepcopy(network).double()
-    with torch.no_grad():
-        before = network(torch.zeros(1, 1, height, width).double())
-        row, column = before.shape[2] // 2, before.shape[3] // 2
-
-        def stretch(inputs):
-            moved = network(inputs.double())[:, :, row, column] - before[:, :, row, column]
-            moved = (moved.abs().sum(dim=1) > 1e-8).nonzero()  # more than rounding
-            return int(moved[-1] - moved[0] + 1)
-
-        rows = torch.eye(height).view(-1, 1, height, 1).expand(-1, 1, -1, width)
-        columns = torch.eye(width).view(-1, 1, 1, width).expand(-1, 1, height, -1)
-        return stretch(rows), stretch(columns)
+def step_by_step(block_out_channels, height, width):
+    numbers, before = [], None
+    for channels in block_out_channels:
+        if before is not None:
+            height, width = math.ceil(height / 2), math.ceil(width / 2)
+            numbers.append(before * height * width)
+        numbers.append(channels * height * width)
+        before = channels
+    return min(numbers)
 
 
-def slopes(network, height, width, place=None, channels=slice(None)):
-    x = torch.zeros(1, 1, height, width, requires_grad=True)
-    out = network(x)
-    row, column = place or (out.shape[2] // 2, out.shape[3] // 2)
-    out[0, channels, row, column].sum().backward()
-    return x.grad[0, 0] != 0
+def of_the_level_below(block_out_channels, height, width):
+    """A halving makes the channels of the level to which it leads."""
+    numbers = []
+    for channels in block_out_channels:
+        numbers.append(channels * height * width)
+        height, width = math.ceil(height / 2), math.ceil(width / 2)
+    return min(numbers)
 
 
-def by_backward(network, height, width):
-    rows, columns = torch.where(slopes(network, height, width))
-    return (rows.max() - rows.min() + 1).item(), (columns.max() - columns.min() + 1).item()
+def at_the_bottom(block_out_channels, height, width):
+    down = 2 ** (len(block_out_channels) - 1)
+    return block_out_channels[-1] * math.ceil(height / down) * math.ceil(width / down)
 
 
-def at_the_corner(network, height, width):
-    rows, columns = torch.where(slopes(network, height, width, place=(0, 0)))
-    return (rows.max() - rows.min() + 1).item(), (columns.max() - columns.min() + 1).item()
+def rounded_down(block_out_channels, height, width):
+    numbers = []
+    for i, channels in enumerate(block_out_channels):
+        numbers.append(channels * height * width)
+        if i < len(block_out_channels) - 1:
+            height, width = height // 2, width // 2
+            numbers.append(channels * height * width)
+    return min(numbers)
 
 
-def without_the_one(network, height, width):
-    rows, columns = torch.where(slopes(network, height, width))
-    return (rows.max() - rows.min()).item(), (columns.max() - columns.min()).item()
+def latents_too(block_out_channels, height, width):
+    return min(step_by_step(block_out_channels, height, width), 4 * height * width)
 
 
-def counts_pixels(network, height, width):
-    seen = slopes(network, height, width)
-    return int(seen.any(dim=1).sum()), int(seen.any(dim=0).sum())
+def one_halving_too_many(block_out_channels, height, width):
+    return step_by_step([*block_out_channels, block_out_channels[-1]], height, width)
 
 
-def columns_first(network, height, width):
-    return by_backward(network, height, width)[::-1]
+def not_halved(block_out_channels, height, width):
+    return min(block_out_channels) * height * width
+
+
+def most(block_out_channels, height, width):
+    return max(block_out_channels) * height * width
 
 
 # 10.8
@@ -265,12 +266,15 @@ BANK = {
     },
     "10.7": {
         "wrong": [
-            (at_the_corner, "in the middle"),
-            (counts_pixels, "holes"),
-            (without_the_one, ""),
-            (columns_first, ""),
+            (of_the_level_below, "level that it leaves"),
+            (at_the_bottom, "need not be the narrowest"),
+            (rounded_down, "7 places of 13"),
+            (latents_too, "not a box"),
+            (one_halving_too_many, "does not halve"),
+            (not_halved, "halved on the way down"),
+            (most, ""),
         ],
-        "right": [by_impulses, by_backward],
+        "right": [step_by_step, BLIND["BANK"]["10.7"]["right"][3]],
     },
     "10.8": {
         "wrong": [
@@ -321,7 +325,6 @@ UNHEARD = {
     "10.2": (5, 6, 7, 8, 9),
     "10.3": (5, 10, 13),
     "10.4": (4, 6, 7, 10, 11),
-    "10.7": (5, 7),
     "10.8": (3, 4, 5, 7, 9, 10, 12, 14, 15),
     "10.9": (0, 1, 4),
 }

@@ -237,13 +237,13 @@ def two_shares(before, after):
 
 
 GUESSES = {"guided": 0.95, "w": 6.5, "calls": 80, "width": 0.25, "pull": 0.1}
-VERDICTS = {
-    "c + (s - 1) * (c - u)": "right",
-    "s * c + (1 - s) * u": "right",
-    "c - s * (u - c)": "another scale",
-    "u - s * (c - u)": "away",
-    "s * c + (s - 1) * u": "wrong amount",
-    "(u + c) / 2 + s * (c - u)": "another scale",
+SCALES = {
+    "c + (s - 1) * (c - u)": 7.5,
+    "c - s * (u - c)": 8.5,
+    "u - s * (c - u)": -7.5,
+    "s * c + (s - 1) * u": 0,
+    "(u + c) / 2 + s * (c - u)": 8,
+    "(s * c - u) / (s - 1)": 7.5 / 6.5,
 }
 
 BANK = {
@@ -262,14 +262,17 @@ BANK = {
     },
     "13.2": {
         "wrong": [
-            (VERDICTS | {"c + (s - 1) * (c - u)": "another scale"}, "collect what stands before c"),
-            (VERDICTS | {"c - s * (u - c)": "right"}, "two minus signs make a plus"),
-            (VERDICTS | {"c - s * (u - c)": "away"}, "Multiply out"),
-            (VERDICTS | {"u - s * (c - u)": "right"}, "which way does it go"),
-            (VERDICTS | {"s * c + (s - 1) * u": "another scale"}, "Does it come back"),
-            (VERDICTS | {"(u + c) / 2 + s * (c - u)": "wrong amount"}, "add up to"),
+            (SCALES | {"c + (s - 1) * (c - u)": 6.5}, "at s = 1 already"),
+            (SCALES | {"c - s * (u - c)": 7.5}, "where is it at s = 0"),
+            (SCALES | {"c - s * (u - c)": -6.5}, "Multiply out"),
+            (SCALES | {"u - s * (c - u)": 7.5}, "which way does it go"),
+            (SCALES | {"s * c + (s - 1) * u": 7.5}, "Does it come back"),
+            (SCALES | {"(u + c) / 2 + s * (c - u)": 7.5}, "halfway to c"),
+            (SCALES | {"(u + c) / 2 + s * (c - u)": 0}, "add up to"),
+            (SCALES | {"(s * c - u) / (s - 1)": 0}, "once they are divided"),
+            (SCALES | {"(s * c - u) / (s - 1)": 7.5}, "before it is divided"),
         ],
-        "right": [VERDICTS, dict(reversed(VERDICTS.items()))],
+        "right": [SCALES, SCALES | {"(s * c - u) / (s - 1)": 1.15}],
     },
     "13.3": {
         "wrong": [

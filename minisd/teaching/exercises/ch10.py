@@ -229,46 +229,38 @@ ALL_AT_THE_END = [(3, 1)] * 4 + [(3, 2)] * 4 + [(3, 1)] * 4
 # 10.7
 
 
-def field_of(network, height, width):
-    x = torch.zeros(1, 1, height, width, requires_grad=True)
-    out = network(x)
-    (slope,) = torch.autograd.grad(out[0, :, out.shape[2] // 2, out.shape[3] // 2].sum(), x)
-    rows = slope[0, 0].abs().sum(dim=1).nonzero()
-    columns = slope[0, 0].abs().sum(dim=0).nonzero()
-    return int(rows.max() - rows.min()) + 1, int(columns.max() - columns.min()) + 1
+def narrowest(block_out_channels, height, width, halved=lambda side: -(-side // 2), halvings=True):
+    """The fewest numbers that a box of the way down makes; the way up makes no fewer."""
+    made, last = [], len(block_out_channels) - 1
+    for i, channels in enumerate(block_out_channels):
+        made.append(channels * height * width)
+        if i < last:
+            height, width = halved(height), halved(width)
+            if halvings:
+                made.append(channels * height * width)
+    return min(made)
 
 
-def corner_field(network, height, width):
-    x = torch.zeros(1, 1, height, width, requires_grad=True)
-    (slope,) = torch.autograd.grad(network(x)[0, :, 0, 0].sum(), x)
-    rows, columns = slope[0, 0].abs().sum(dim=1).nonzero(), slope[0, 0].abs().sum(dim=0).nonzero()
-    return int(rows.max() - rows.min()) + 1, int(columns.max() - columns.min()) + 1
+def fewest(block_out_channels, height, width):
+    return narrowest(block_out_channels, height, width)
 
 
-def counted_field(network, height, width):
-    """How many inputs have a slope, in the middle row and column: holes of a dilated kernel do not count."""
-    x = torch.zeros(1, 1, height, width, requires_grad=True)
-    out = network(x)
-    (slope,) = torch.autograd.grad(out[0, :, out.shape[2] // 2, out.shape[3] // 2].sum(), x)
-    used = slope[0, 0] != 0
-    return int(used.any(dim=1).sum()), int(used.any(dim=0).sum())
+def lowest(block_out_channels, height, width):
+    for _ in block_out_channels[1:]:
+        height, width = -(-height // 2), -(-width // 2)
+    return block_out_channels[-1] * height * width
 
 
-def stacks(rng):
-    def conv(kernel, stride=1, dilation=1, inputs=3):
-        padding = tuple(d * (k // 2) for k, d in zip(kernel, (dilation, dilation)))
-        layer = nn.Conv2d(inputs, 3, kernel, stride, padding, dilation).requires_grad_(False)
-        layer.weight.copy_(torch.rand(layer.weight.shape, generator=rng) + 0.1)
-        return layer
-
-    def network(*layers):
-        return nn.Sequential(conv((1, 1), inputs=1), *layers)
-
+def shapes(rng):
     return [
-        (network(conv((3, 3))), 21, 21),
-        (network(conv((3, 5)), conv((3, 5))), 33, 41),
-        (network(conv((3, 3), 2), conv((3, 3)), conv((3, 3), 2), conv((3, 3))), 64, 80),
-        (network(conv((3, 3), dilation=4)), 40, 40),
+        ([16, 32, 128], 16, 16),
+        ([16, 32, 64, 64], 16, 16),
+        ([64, 16, 128], 16, 24),
+        ([24, 48, 48], 13, 10),
+        ([320, 640, 1280, 1280], 64, 64),
+        ([4, 64], 8, 8),
+        ([32], 9, 7),
+        ([8, 64, 512, 64], 40, 24),
     ]
 
 
@@ -693,24 +685,32 @@ EXERCISES = [
     ),
     Build(
         number="10.7",
-        name="field_of",
-        section="10.6",
-        minutes=20,
-        right=field_of,
-        cases=stacks,
+        name="fewest",
+        section="10.7",
+        minutes=15,
+        right=fewest,
+        cases=shapes,
         mistakes=(
-            Mistake(corner_field, "At the edge part of the field is cut off. Take an output in the middle."),
             Mistake(
-                counted_field,
-                "You count the inputs that have a slope; with holes in between, the stretch is longer.",
+                functools.partial(narrowest, halvings=False),
+                "A halving is a box too, and makes as many channels as the level that it leaves.",
+            ),
+            Mistake(lowest, "The lowest level need not be the narrowest box."),
+            Mistake(
+                functools.partial(narrowest, halved=lambda side: side // 2),
+                "With one pixel of padding, stride 2 makes 7 places of 13.",
             ),
             Mistake(
-                lambda network, height, width: (height, width),
-                "That is the whole input: the sum of all outputs sees everything. Take one of them.",
+                lambda channels, height, width: min(fewest(channels, height, width), 4 * height * width),
+                "The latents are not a box.",
             ),
             Mistake(
-                lambda network, height, width: tuple(one // 2 for one in field_of(network, height, width)),
-                "That is how far it sees to one side. From the first pixel to the last it is more.",
+                lambda channels, height, width: fewest([*channels, channels[-1]], height, width),
+                "The lowest level does not halve.",
+            ),
+            Mistake(
+                lambda channels, height, width: min(channels) * height * width,
+                "Height and width are halved on the way down.",
             ),
         ),
     ),

@@ -40,25 +40,22 @@ def measured():
 
 FORMS = {
     "c + (s - 1) * (c - u)": lambda u, c, s: c + (s - 1) * (c - u),
-    "s * c + (1 - s) * u": lambda u, c, s: s * c + (1 - s) * u,
     "c - s * (u - c)": lambda u, c, s: c - s * (u - c),
     "u - s * (c - u)": lambda u, c, s: u - s * (c - u),
     "s * c + (s - 1) * u": lambda u, c, s: s * c + (s - 1) * u,
     "(u + c) / 2 + s * (c - u)": lambda u, c, s: (u + c) / 2 + s * (c - u),
+    "(s * c - u) / (s - 1)": lambda u, c, s: (s * c - u) / (s - 1),
 }
 
 
 @functools.cache
-def verdicts():
-    """What each form does, from the numbers that it makes."""
+def scales():
+    """At which scale (13.6) does what each form does at 7.5, from the numbers that it makes; 0 at none."""
     u, c = torch.randn(2, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64).unbind()
     found = {}
     for name, form in FORMS.items():
-        if not torch.allclose(form(c, c, 7.5), c):
-            found[name] = "wrong amount"
-        else:
-            acts_as = float(((form(u, c, 7.5) - u) / (c - u)).mean())
-            found[name] = "right" if abs(acts_as - 7.5) < 1e-6 else "away" if acts_as < 0 else "another scale"
+        same = torch.allclose(form(c, c, 7.5), c)
+        found[name] = float(((form(u, c, 7.5) - u) / (c - u)).mean()) if same else 0.0
     return found
 
 
@@ -343,35 +340,44 @@ EXERCISES = [
     ),
     Predict(
         number="13.2",
-        name="verdicts",
+        name="scales",
         section="13.11",
         minutes=10,
-        measure=verdicts,
-        within=0,
+        measure=scales,
+        within=0.01,
         mistakes=(
             Mistake(
-                lambda: {"c + (s - 1) * (c - u)": "another scale"},
-                "The first form: collect what stands before c, and before u, and compare with (13.6).",
+                lambda: {"c + (s - 1) * (c - u)": 6.5},
+                "The first line starts from c, where (13.6) is at s = 1 already.",
             ),
             Mistake(
-                lambda: {"c - s * (u - c)": "right"},
-                "The third form: two minus signs make a plus. Where is it at s = 0?",
+                lambda: {"c - s * (u - c)": 7.5},
+                "The second line has a plus after all, but where is it at s = 0?",
             ),
             Mistake(
-                lambda: {"c - s * (u - c)": "away"},
-                "The third form has two minus signs. Multiply out.",
+                lambda: {"c - s * (u - c)": -6.5},
+                "The second line has two minus signs. Multiply out.",
+            ),
+            Mistake(lambda: {"u - s * (c - u)": 7.5}, "The third line: which way does it go from u?"),
+            Mistake(
+                lambda: {"s * c + (s - 1) * u": 7.5},
+                "The fourth line: put the same guess into both places. Does it come back?",
             ),
             Mistake(
-                lambda: {"u - s * (c - u)": "right"},
-                "The fourth form: which way does it go from u?",
+                lambda: {"(u + c) / 2 + s * (c - u)": 7.5},
+                "The fifth line starts halfway to c: what is the weight of c in all?",
             ),
             Mistake(
-                lambda: {"s * c + (s - 1) * u": "another scale"},
-                "The fifth form: put the same guess into both places. Does it come back?",
+                lambda: {"(u + c) / 2 + s * (c - u)": 0},
+                "The fifth line: what do its two weights add up to?",
             ),
             Mistake(
-                lambda: {"(u + c) / 2 + s * (c - u)": "wrong amount"},
-                "The last form: what do its two weights add up to?",
+                lambda: {"(s * c - u) / (s - 1)": 0},
+                "The last line: what do its two weights add up to once they are divided?",
+            ),
+            Mistake(
+                lambda: {"(s * c - u) / (s - 1)": 7.5},
+                "The last line: that is the weight of c before it is divided.",
             ),
         ),
     ),
