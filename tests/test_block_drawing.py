@@ -2,7 +2,7 @@
 
 import matplotlib.pyplot as plt
 
-from minisd.teaching.block_drawing import block, reading_points
+from minisd.teaching.block_drawing import block, decided, reading_points
 
 
 def words_of(axes):
@@ -18,4 +18,10 @@ def test_four_layers_read_the_sentence():
 def test_each_part_of_the_block_is_added():
     said = [text.get_text() for text in block().texts]
     assert said.count("+") == 3 and "Norm 2, Cross" in said and "$h''$" in said
+    plt.close("all")
+
+
+def test_what_follows_which_layer_is_written_at_it():
+    said = words_of(decided())
+    assert {'"down"', "time of day", "ground", "colour", "thing", "which is on the left"} <= said
     plt.close("all")

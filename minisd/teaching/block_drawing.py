@@ -48,6 +48,29 @@ def reading_points(side: int = 8, words: int = 77, axes: Axes | None = None) -> 
     return axes
 
 
+def decided(axes: Axes | None = None) -> Axes:
+    """What follows which layer in `tiny`, and when: the reading points with the findings of section 11.8."""
+    axes = reading_points(axes=canvas(9.4, 3.05, axes))
+    axes.set_ylim(0, 3.05)
+    words = {"ha": "center", "va": "center", "color": INK}
+    for x, what, when in (
+        (1.88, "time of day", "steps 1-2"),
+        (3.73, "ground", "mostly steps 6-10"),
+        (7.43, "colour", "mostly steps 6-10"),
+    ):
+        axes.text(x, 1.8, what, fontsize=10, fontweight="bold", **words)
+        axes.text(x, 1.61, when, fontsize=9, **words)
+    axes.plot([3.73, 3.73, 7.43, 7.43], [2.05, 2.17, 2.17, 2.05], color=INK, linewidth=1.1, linestyle="-")
+    axes.plot([5.58, 5.58], [1.55, 2.17], color=INK, linewidth=1.1, linestyle="-")
+    for y, what, when in (
+        (2.62, "thing", '"up 2" with one of the other two, mostly steps 6-10'),
+        (2.38, "which is on the left", "the three together, steps 1-2"),
+    ):
+        axes.text(4.42, y, what, fontsize=10, fontweight="bold", **words | {"ha": "right"})
+        axes.text(4.5, y, when, fontsize=9, **words | {"ha": "left"})
+    return axes
+
+
 def block(axes: Axes | None = None) -> Axes:
     """A transformer block: the running table above, three parts that each read it and add to it."""
     axes = canvas(9.4, 2.75, axes)

@@ -96,7 +96,7 @@ def apart(
             arrow(axes, [(x, floor), (x, 1.13)])
             arrow(axes, [(x, 0.7), (x, 0.27), (7.95, 0.27)])
     right = left + wide * len(weights) + 0.12
-    box(axes, (right, floor + 0.3), (9.3 - right, 0.62), "place $i$", "asks: $h_i W_Q$", fontsize=9)
+    box(axes, (right, floor + 0.3), (9.3 - right, 0.62), "place $i$", "asks: $u_i W_Q$", fontsize=9)
     arrow(axes, [((right + 9.3) / 2, floor + 0.92), ((right + 9.3) / 2, 3.33), (right - 0.2, 3.33)])
     box(axes, (7.95, 0.05), (1.35, 0.44), f'mostly "{values[most]}"', colour=WORDS, fontsize=9)
     axes.text(7.9, 0.62, "what place $i$ gets:", fontsize=9, color=INK, va="center")
