@@ -778,7 +778,7 @@ EXERCISES = [
         mistakes=(
             Mistake(
                 lambda: {"first": 2},
-                "Between the encoder's first convolution and the loss there are two zeros, one behind the "
+                "Between the encoder's first convolution and the loss there are two zeros, one after the "
                 "other.",
             ),
             Mistake(
