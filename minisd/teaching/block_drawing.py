@@ -1,6 +1,7 @@
 """Where the words enter the small U-Net, and the transformer block in which they are read."""
 
 from itertools import pairwise
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle
@@ -52,7 +53,7 @@ def decided(axes: Axes | None = None) -> Axes:
     """What follows which layer in `tiny`, and when: the reading points with the findings of section 11.8."""
     axes = reading_points(axes=canvas(9.4, 3.05, axes))
     axes.set_ylim(0, 3.05)
-    words = {"ha": "center", "va": "center", "color": INK}
+    words: dict[str, Any] = {"ha": "center", "va": "center", "color": INK}
     for x, what, when in (
         (1.88, "time of day", "steps 1-2"),
         (3.73, "ground", "mostly steps 6-10"),
