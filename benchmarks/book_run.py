@@ -7,7 +7,8 @@
 book_run.json: seconds and losses of the stages; how often everything that a sentence says is right, for four
 kinds of sentences ("adherence"), and after each snapshot's steps, by the averaged weights ("when", "average")
 and by those that the last step left ("raw"), always from the same noise; how many pictures that the judge
-passes have no slip, and in how many true pictures of the same scenes one is found ("whole"); of how many
+passes have no slip, and in how many true pictures of the same scenes one is found ("whole"); how many
+reconstructions of true pictures of the four kinds' scenes the judge passes ("reconstructed"); of how many
 prompts the scene, or the very sentence, was in the U-Net's training ("overlap"); how often a painting is
 nearer to a picture that was trained on than to any twin that was not ("copying"). book_run.npz: sentences
 from the same noises through the training ("film", and "film_raw" at its end), and the first pictures of the
@@ -136,6 +137,22 @@ def adherence(run: Run, n: int) -> dict:
     pipe = run.pipe()
     return {
         kind: run.once(f"{kind}, {n}", lambda k=kind: added([run.right(pipe, prompts(k, n))]))
+        for kind in GROUPS
+    }
+
+
+def reconstructed(run: Run, n: int) -> dict:
+    """The same scenes' true pictures through the autoencoder: how many of n of each kind the judge passes."""
+
+    def right(asked: list[Prompt]) -> list[bool]:
+        drawn = render_many([p.scene for p in asked], [p.seed for p in asked], run.recipe.size, workers=1)
+        with torch.inference_mode():
+            back = run.vae.decode(run.vae.encode(to_tensor(drawn)).mean)
+        seen = run.judge.read(enlarged((back.permute(0, 2, 3, 1) / 2 + 0.5).clamp(0, 1).numpy()))
+        return [prompt.scene.admits(scene) for prompt, scene in zip(asked, seen, strict=True)]
+
+    return {
+        kind: count([ok for i in range(0, n, run.batch) for ok in right(prompts(kind, n)[i : i + run.batch])])
         for kind in GROUPS
     }
 
@@ -280,6 +297,7 @@ def results(run: Run, config: Path, options: argparse.Namespace) -> tuple[dict, 
         "snapshots": list(run.recipe.unet.snapshots),
         "sampling_steps": run.steps,
         "adherence": adherence(run, options.n),
+        "reconstructed": reconstructed(run, options.n),
         **on_the_way(run, options.when_n),
         "whole": without_slips(run, options.examined) | {"renders": slips_of_renders(options.examined)},
         "overlap": overlap(run.recipe, options.n, done["unet"]["processes"]),

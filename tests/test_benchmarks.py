@@ -727,6 +727,7 @@ def test_a_full_run_is_measured_from_start_to_end(small_run, tmp_path, monkeypat
     assert list(found["seconds"]) == STAGES["all"] and len(found["losses"]) == 6
     assert list(found["adherence"]) == GROUPS
     assert all(row["n"] == 2 and 0 <= row["right"] <= 2 for row in found["adherence"].values())
+    assert list(found["reconstructed"]) == GROUPS and found["reconstructed"][GROUPS[0]]["n"] == 2
     assert list(found["when"]) == list(found["raw"]) == list(found["average"]) == ["0", "3", "5"]
     for step, one in found["when"].items():
         assert one["n"] == 4 and {"ground", "hour", "count", "colour", "kind", "size"} <= one["share"].keys()

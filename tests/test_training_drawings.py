@@ -108,7 +108,7 @@ def test_panels_show_what_they_are_given(axes):
     assert second.get_lines()[0].get_ydata().tolist() == [0.5, 1, 2] and len(first.get_lines()) == 2
     training_drawings.by_timestep(axes, [0, 100, 200], {"noise": [0.1, 2.0]})
     assert axes.get_lines()[0].get_xdata().tolist() == [50, 150]
-    panel = training_drawings.lengths_by_batch(plt.figure().gca(), [8, 16], {"before": [2.0, 1.0]})
+    panel = training_drawings.lengths_by_batch(plt.figure().gca(), [8, 16], {"before": [[1.5, 2.5], [1.0]]})
     assert panel.get_lines()[0].get_ydata().tolist() == [1, 0.5]
     made = training_drawings.near_and_far(["a", "b"], np.ones((2, 3)), np.full((2, 3), 2.0))
     assert [len(panel.get_lines()[1].get_xdata()) for panel in made] == [3, 3]

@@ -65,7 +65,7 @@ def decided(axes: Axes | None = None) -> Axes:
     axes.plot([5.58, 5.58], [1.55, 2.17], color=INK, linewidth=1.1, linestyle="-")
     for y, what, when in (
         (2.62, "thing", '"up 2" with one of the other two, mostly steps 6-10'),
-        (2.38, "which is on the left", "the three together, steps 1-2"),
+        (2.38, "which is on the left", "the three together, mostly steps 1-2"),
     ):
         axes.text(4.42, y, what, fontsize=10, fontweight="bold", **words | {"ha": "right"})
         axes.text(4.5, y, when, fontsize=9, **words | {"ha": "left"})

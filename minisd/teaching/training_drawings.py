@@ -184,14 +184,22 @@ def valley(axes: Axes, noisy: Any, means: Mapping[str, Any], curvatures: Point =
     return axes
 
 
-def lengths_by_batch(axes: Axes, sizes: Sequence[int], lengths: Mapping[str, Sequence[float]]) -> Axes:
-    """Mean squared lengths of gradients against the batch, scaled to 1 at the first, and noise alone."""
-    for (name, values), style in zip(lengths.items(), ("o-", "s--"), strict=False):
-        axes.plot(sizes, np.divide(values, values[0]), style, color=INK, markersize=4, label=name)
+def lengths_by_batch(axes: Axes, sizes: Sequence[int], lengths: Mapping[str, Sequence[Any]]) -> Axes:
+    """Squared lengths of gradients against the batch, over the mean at the first, and noise alone.
+
+    lengths: for each name and size those of single batches, drawn as small marks; a line joins their means.
+    """
+    for (name, singles), style in zip(lengths.items(), ("o-", "s--"), strict=False):
+        means = [float(np.mean(numbers(some))) for some in singles]
+        axes.plot(sizes, np.divide(means, means[0]), style, color=INK, markersize=4, label=name)
+        for size, some in zip(sizes, singles, strict=True):
+            axes.plot(
+                np.full(len(some), size), numbers(some) / means[0], "_", color=GREY, markersize=7, zorder=1
+            )
     axes.plot(sizes, [sizes[0] / n for n in sizes], ":", color=GREY, label="noise alone")
     plain_log(axes, "x", ticks=sizes)
     plain_log(axes, "y", ticks=[0.1, 0.2, 0.5, 1])
-    axes.set(xlabel="batch", ylabel=f"mean squared length\nover that at {sizes[0]}")
+    axes.set(xlabel="batch", ylabel=f"squared length\nover the mean at {sizes[0]}")
     return direct_labels(axes)
 
 
@@ -289,9 +297,15 @@ def versions(axes: Axes, parts: Mapping[str, tuple[float, float]], dropping: Seq
     return axes
 
 
-def interval(right: int, n: int) -> str:
-    """'15 of 20 (53 to 89 %)', with the 95 % interval of a share (Wilson 1927)."""
+def bounds(right: int, n: int) -> tuple[float, float]:
+    """The ends of the 95 % interval of a share (Wilson 1927)."""
     z, share = 1.96, right / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     reach = z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
-    return f"{right} of {n} ({100 * max(0, middle - reach):.0f} to {100 * min(1, middle + reach):.0f} %)"
+    return max(0, middle - reach), min(1, middle + reach)
+
+
+def interval(right: int, n: int) -> str:
+    """'15 of 20 (53 to 89 %)', with the 95 % interval of a share."""
+    low, high = bounds(right, n)
+    return f"{right} of {n} ({100 * low:.0f} to {100 * high:.0f} %)"
