@@ -110,6 +110,9 @@ def test_panels_show_what_they_are_given(axes):
     assert axes.get_lines()[0].get_xdata().tolist() == [50, 150]
     panel = training_drawings.lengths_by_batch(plt.figure().gca(), [8, 16], {"before": [[1.5, 2.5], [1.0]]})
     assert panel.get_lines()[0].get_ydata().tolist() == [1, 0.5]
+    _, copy = training_drawings.nearest_test(["new", "a copy"], [(1.9, 1.7), (2.7, 2.6)])
+    to_trained, to_twin = (np.ptp(line.get_xydata(), 0) for line in copy.get_lines()[4:6])
+    assert np.hypot(*to_trained) < np.hypot(*to_twin)
     made = training_drawings.near_and_far(["a", "b"], np.ones((2, 3)), np.full((2, 3), 2.0))
     assert [len(panel.get_lines()[1].get_xdata()) for panel in made] == [3, 3]
     plt.close("all")

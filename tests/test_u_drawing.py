@@ -5,7 +5,7 @@ import torch
 from matplotlib import pyplot as plt
 
 from minisd import UNet
-from minisd.teaching.u_drawing import dial, field_tree, fields, resnet_block, u_shape, watch
+from minisd.teaching.u_drawing import dial, field_tree, fields, resnet_block, skip_list, u_shape, watch
 
 CONFIG = {
     "in_channels": 4,
@@ -47,6 +47,21 @@ def test_each_box_says_what_it_makes():
     assert any(word.startswith("24 + 24 → ResNet → 24 × 4 × 3 ") for word in words)
     assert any(word.startswith("16 + 8 → ResNet + words → 16 × 8 × 6 ") for word in words)
     assert sum("double →" in word for word in words) == 2 == sum("halve →" in word for word in words)
+
+
+def test_the_list_of_skips_is_filled_and_emptied():
+    unet, inputs = small()
+    axes = skip_list(unet, *inputs)
+    names = [text.get_text() for text in axes.texts if "×" not in text.get_text()]
+    assert names[0] == "conv_in" and "middle" in names and names[-1] == "ResNet"
+    down, up, _ = watch(unet, inputs)
+    held = [*range(1, len(down) + 1), len(down)]  # boxes drawn in each column, a taken one included
+    left = len(down)
+    for one in up:
+        held.append(left)
+        left -= one.skip >= 0
+    assert len(axes.patches) == sum(held) and left == 0
+    assert sum(frame.get_linestyle() == "--" for frame in axes.patches) == len(down)
 
 
 def test_nothing_of_the_watching_stays():

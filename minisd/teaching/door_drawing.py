@@ -11,6 +11,8 @@ from torch import nn
 
 from ..blocks import ResnetBlock
 from ..controlnet import ControlNet
+from ..scenes import PARTS
+from ..scenes.plans import semantic_map
 from ..unet import UNet
 from .drawings import Point, arrow, box, canvas
 from .palette import INK, PAPER, as_array, numbers, panels, show_picture
@@ -583,6 +585,7 @@ def worths(levels: Sequence[int], saved: Mapping[str, Sequence[Any]]) -> Axes:
     curves(axes, levels, {name: [100 * m for m, _, _ in of] for name, of in found.items()}, marker="o")
     for i, of in enumerate(found.values()):
         x = [level + 9 * (i - 1) for level in levels]
+        axes.get_lines()[i].set_xdata(x)
         low, high = ([100 * one[k] for one in of] for k in (1, 2))
         axes.vlines(x, low, high, color=axes.get_lines()[i].get_color(), linewidth=1.2, linestyle="-")
     return axes
@@ -591,9 +594,9 @@ def worths(levels: Sequence[int], saved: Mapping[str, Sequence[Any]]) -> Axes:
 def four_ways(
     picture: Any, sentence: str, plans: Mapping[str, Any], vector: Any, painted: Sequence[Any]
 ) -> list[Axes]:
-    """A picture, the four descriptions of it, and below each what was painted from it."""
+    """A picture, the four descriptions of it, below each what was painted from it, and a map's colours."""
     heads = ("the picture", "its caption", "caption and map", "caption and outlines", "its vector")
-    _, (above, *grid) = plt.subplots(3, 5, figsize=(9.0, 4.1), height_ratios=[0.1, 1, 1])
+    figure, (above, *grid) = plt.subplots(3, 5, figsize=(9.0, 4.1), height_ratios=[0.1, 1, 1])
     for axes, head in zip(above, heads):
         axes.axis("off")
         axes.text(0.5, 0, head, ha="center", va="center", fontsize=10, color=INK)
@@ -616,6 +619,22 @@ def four_ways(
         va="center",
         fontsize=10,
         color=INK,
+    )
+    colours = [
+        Rectangle((0, 0), 1, 1, facecolor=colour / 255, edgecolor=INK)
+        for colour in semantic_map(np.arange(len(PARTS)))
+    ]
+    figure.legend(
+        colours,
+        PARTS,
+        loc="lower center",
+        ncols=len(PARTS),
+        fontsize=8,
+        frameon=False,
+        handlelength=1,
+        handletextpad=0.4,
+        columnspacing=1.0,
+        bbox_to_anchor=(0.5, -0.04),
     )
     return [*grid[0], *grid[1]]
 

@@ -203,6 +203,25 @@ def lengths_by_batch(axes: Axes, sizes: Sequence[int], lengths: Mapping[str, Seq
     return direct_labels(axes)
 
 
+def nearest_test(titles: Sequence[str], paintings: Sequence[tuple[float, float]]) -> list[Axes]:
+    """Pictures of a training, their twins, and a painting's distances to the nearest of each, in a plane."""
+    trained = np.array([(0.6, 2.4), (2.7, 2.7), (1.1, 0.7), (3.3, 0.9)])
+    twins = trained + np.array([(0.5, 0.4), (-0.6, 0.2), (0.5, -0.35), (0.35, 0.55)])
+    made = panels(len(titles), titles, width=8, height=2.6)
+    for axes, painting in zip(made, paintings, strict=True):
+        for pair in zip(trained, twins, strict=True):
+            axes.plot(*zip(*pair, strict=True), "-", color="0.8", linewidth=1)
+        for pictures, style in ((trained, "-"), (twins, ":")):
+            nearest = pictures[np.hypot(*(pictures - painting).T).argmin()]
+            axes.plot(*zip(painting, nearest, strict=True), style, color=INK)
+        axes.plot(*trained.T, "o", color=INK, label="trained on")
+        axes.plot(*twins.T, "o", color=INK, markerfacecolor="white", label="twin")
+        axes.plot(*painting, "x", color=INK, markersize=8, markeredgewidth=2, label="painting")
+        axes.set(xlim=(0, 4.2), ylim=(0, 3.3), xticks=[], yticks=[], aspect="equal")
+    made[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return made
+
+
 def near_and_far(titles: Sequence[str], near: Sequence[Any], far: Sequence[Any]) -> list[Axes]:
     """A panel a title: paintings as rings, how far they are from one set against how far from the other."""
     made = panels(len(titles), titles, width=8, height=3.6)

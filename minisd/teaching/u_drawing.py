@@ -125,6 +125,36 @@ def u_shape(unet: UNet, *inputs: Any, axes: Axes | None = None) -> Axes:
     return axes
 
 
+def skip_list(unet: UNet, *inputs: Any, axes: Axes | None = None) -> Axes:
+    """The list of skips after each box of unet(*inputs), one column for each: it fills, and is emptied from its
+    end. What a box appends has a thick frame; what it takes is drawn dashed above the rest.
+    """
+    down, up, middle = watch(unet, inputs)
+    held: list[int] = []
+    columns: list[tuple[str, list[int], int, int]] = []  # name, list after it, appended, taken
+    for i, one in enumerate(down):
+        held = [*held, i]
+        columns.append((one.name, held, i, -1))
+    columns.append(("middle", held, -1, -1))
+    for one in up:
+        held = held if one.skip < 0 else held[:-1]
+        columns.append((one.name, held, -1, one.skip))
+    wide, high, low = PAGE / len(columns), 0.34, 0.5
+    axes = canvas(PAGE, low + (high + 0.05) * len(down) + 0.1, axes)
+    words: dict[str, Any] = {"ha": "center", "va": "center", "color": INK}
+    for k, (name, after, appended, taken) in enumerate(columns):
+        x = k * wide
+        axes.text(x + wide / 2, 0.22, name.replace(" + ", "\n"), fontsize=9, fontweight="bold", **words)
+        for place, i in enumerate([*after, taken] if taken >= 0 else after):
+            y, gone = low + place * (high + 0.05), i == taken
+            frame = Rectangle((x + 0.05, y), wide - 0.1, high, facecolor="white" if gone else "#dce8f3")
+            frame.set(edgecolor=INK, linewidth=2 if i == appended else 1, linestyle="--" if gone else "-")
+            axes.add_patch(frame)
+            shape = "×".join(str(n) for n in down[i].shape)
+            axes.text(x + wide / 2, y + high / 2, shape, fontsize=8, **words)
+    return axes
+
+
 def draw(axes: Axes, corner: tuple[float, float], one: Box, reads: str = "") -> None:
     shape = " × ".join(f"{n:,}" for n in one.shape)
     colour = {"halve": "#f5f5f5", "double": "#f5f5f5"}.get(one.name, "#dce8f3")
