@@ -714,6 +714,8 @@ BANK["13.9"] = {
         lambda before, after: before != after,
         lambda before, after: abs(sum(before) - sum(after)) > 5,
         lambda before, after: abs(sum(before) - sum(after)) > 0.1 * len(before),
+        exact,
+        by_flips,
         lambda before, after: exact(before, after, sides=1),
         lambda before, after: exact(before, after, allowed=0.001),
         lambda before, after: exact(before, after, allowed=0.5),
@@ -728,5 +730,5 @@ BANK["13.9"] = {
         outside_the_first,
         correlated,
     ],
-    "right": [exact, half_of_the_last, by_normal, by_spread_of_differences, by_flips],
+    "right": [half_of_the_last, by_normal, by_spread_of_differences],
 }

@@ -197,6 +197,13 @@ def two_tails(before, after, allowed=0.05):
     return 2 * tail(max(up, down), up + down) <= allowed
 
 
+def mid_p(before, after):
+    """The result that was seen counts half on either side."""
+    up, down = changed(before, after)
+    n, far = up + down, max(up, down)
+    return tail(far, n) + tail(far + 1, n) <= 0.05
+
+
 def chi_square(before, after):
     """McNemar's test."""
     up, down = changed(before, after)
@@ -368,9 +375,11 @@ BANK = {
             (upward, "yours sees one"),
             (intervals_apart, "may overlap though the difference"),
             (two_shares, "at the two counts alone"),
+            (two_tails, "sign test of the chapter"),
             (lambda before, after: two_tails(before, after, allowed=0.005), "fewer false alarms than"),
+            (lambda before, after: two_tails(before, after, allowed=0.06), "fewer false alarms than"),
             (lambda before, after: tail(*changed(before, after)), "return True or False"),
         ],
-        "right": [two_tails, chi_square, lambda before, after: np.bool_(two_tails(after, before))],
+        "right": [mid_p, chi_square, lambda before, after: np.bool_(mid_p(after, before))],
     },
 }
