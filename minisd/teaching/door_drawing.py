@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 from torch import nn
 
@@ -591,6 +592,26 @@ def worths(levels: Sequence[int], saved: Mapping[str, Sequence[Any]]) -> Axes:
     return axes
 
 
+def key_of_parts(figure: Figure) -> None:
+    """Below a figure, which colour of a semantic map is which part."""
+    colours = [
+        Rectangle((0, 0), 1, 1, facecolor=colour / 255, edgecolor=INK)
+        for colour in semantic_map(np.arange(len(PARTS)))
+    ]
+    figure.legend(
+        colours,
+        PARTS,
+        loc="lower center",
+        ncols=len(PARTS),
+        fontsize=8,
+        frameon=False,
+        handlelength=1,
+        handletextpad=0.4,
+        columnspacing=1.0,
+        bbox_to_anchor=(0.5, -0.04),
+    )
+
+
 def four_ways(
     picture: Any, sentence: str, plans: Mapping[str, Any], vector: Any, painted: Sequence[Any]
 ) -> list[Axes]:
@@ -620,22 +641,7 @@ def four_ways(
         fontsize=10,
         color=INK,
     )
-    colours = [
-        Rectangle((0, 0), 1, 1, facecolor=colour / 255, edgecolor=INK)
-        for colour in semantic_map(np.arange(len(PARTS)))
-    ]
-    figure.legend(
-        colours,
-        PARTS,
-        loc="lower center",
-        ncols=len(PARTS),
-        fontsize=8,
-        frameon=False,
-        handlelength=1,
-        handletextpad=0.4,
-        columnspacing=1.0,
-        bbox_to_anchor=(0.5, -0.04),
-    )
+    key_of_parts(figure)
     return [*grid[0], *grid[1]]
 
 
