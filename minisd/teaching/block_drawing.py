@@ -55,7 +55,7 @@ def decided(axes: Axes | None = None) -> Axes:
     axes.set_ylim(0, 3.05)
     words: dict[str, Any] = {"ha": "center", "va": "center", "color": INK}
     for x, what, when in (
-        (1.88, "time of day", "steps 1-2"),
+        (1.88, "time of day", "mostly steps 1-2"),
         (3.73, "ground", "mostly steps 6-10"),
         (7.43, "colour", "mostly steps 6-10"),
     ):

@@ -126,10 +126,10 @@ def u_shape(unet: UNet, *inputs: Any, axes: Axes | None = None) -> Axes:
 
 
 def skip_list(unet: UNet, *inputs: Any, axes: Axes | None = None) -> Axes:
-    """The list of skips after each box of unet(*inputs), one column for each: it fills, and is emptied from its
-    end. What a box appends has a thick frame; what it takes is drawn dashed above the rest.
+    """The list of skips after each box of unet(*inputs), one column for each: it fills, and is emptied from
+    its end. What a box appends has a thick frame; what it takes is drawn dashed above the rest.
     """
-    down, up, middle = watch(unet, inputs)
+    down, up, _ = watch(unet, inputs)
     held: list[int] = []
     columns: list[tuple[str, list[int], int, int]] = []  # name, list after it, appended, taken
     for i, one in enumerate(down):
