@@ -204,7 +204,7 @@ def control(unet: UNet, net: ControlNet, plan: Any, axes: Axes | None = None) ->
         joins(axes, name == "middle", y, rows[1])
     above(axes, net, plan, rows)
     low, centre = rows[-1] - 0.34, (COPY + KEPT) / 2 + 0.75
-    words = "time and words: read in all of them"
+    words = "time: read on every level;\nwords: on those with transformers"
     axes.text(centre, low, words, fontsize=9, color=INK, ha="center", va="center")
     for x, end in ((COPY + 0.75, centre - 1.2), (KEPT + 0.75, centre + 1.2)):
         arrow(axes, [(end, low), (x, low), (x, rows[-1])])
