@@ -7,7 +7,8 @@
 book_run.json: seconds and losses of the stages; how often everything that a sentence says is right, for four
 kinds of sentences ("adherence"), and after each snapshot's steps, by the averaged weights ("when", "average")
 and by those that the last step left ("raw"), always from the same noise; how many pictures that the judge
-passes have no slip, and in how many true pictures of the same scenes one is found ("whole"); how many
+passes have no slip, and in how many true pictures of the same scenes, and in how many of their
+reconstructions that the judge passes, one is found ("whole"); how many
 reconstructions of true pictures of the four kinds' scenes the judge passes ("reconstructed"); of how many
 prompts the scene, or the very sentence, was in the U-Net's training ("overlap"); how often a painting is
 nearer to a picture that was trained on than to any twin that was not ("copying"). book_run.npz: sentences
@@ -145,16 +146,21 @@ def reconstructed(run: Run, n: int) -> dict:
     """The same scenes' true pictures through the autoencoder: how many of n of each kind the judge passes."""
 
     def right(asked: list[Prompt]) -> list[bool]:
-        drawn = render_many([p.scene for p in asked], [p.seed for p in asked], run.recipe.size, workers=1)
-        with torch.inference_mode():
-            back = run.vae.decode(run.vae.encode(to_tensor(drawn)).mean)
-        seen = run.judge.read(enlarged((back.permute(0, 2, 3, 1) / 2 + 0.5).clamp(0, 1).numpy()))
+        seen = run.judge.read(reconstructions(run, asked))
         return [prompt.scene.admits(scene) for prompt, scene in zip(asked, seen, strict=True)]
 
     return {
         kind: count([ok for i in range(0, n, run.batch) for ok in right(prompts(kind, n)[i : i + run.batch])])
         for kind in GROUPS
     }
+
+
+def reconstructions(run: Run, asked: list[Prompt]) -> np.ndarray:
+    """What the autoencoder makes of true pictures of the prompts' scenes, as the judge reads them."""
+    drawn = render_many([p.scene for p in asked], [p.seed for p in asked], run.recipe.size, workers=1)
+    with torch.inference_mode():
+        back = run.vae.decode(run.vae.encode(to_tensor(drawn)).mean)
+    return enlarged((back.permute(0, 2, 3, 1) / 2 + 0.5).clamp(0, 1).numpy())
 
 
 def without_slips(run: Run, n: int) -> dict:
@@ -180,6 +186,18 @@ def slips_of_renders(n: int) -> dict:
     drawn = render_many([prompt.scene for prompt in asked], [prompt.seed for prompt in asked], FRAME)
     found = [examine(picture, prompt.scene).slips for picture, prompt in zip(drawn, asked, strict=True)]
     return {"n": len(found), "with_slips": sum(map(bool, found))}
+
+
+def slips_of_reconstructions(run: Run, n: int) -> dict:
+    """The same count in their reconstructions: how many the judge passes, and how many of these have any."""
+    asked, slips = [prompt for kind in GROUPS for prompt in prompts(kind, n)], []
+    for i in range(0, len(asked), run.batch):
+        some = asked[i : i + run.batch]
+        pictures = reconstructions(run, some)
+        for prompt, picture, seen in zip(some, pictures, run.judge.read(pictures), strict=True):
+            if prompt.scene.admits(seen):
+                slips.append(len(examine(picture, prompt.scene).slips))
+    return {"n": len(asked), "right": len(slips), "with_slips": sum(map(bool, slips))}
 
 
 def overlap(recipe: Recipe, n: int, processes: int) -> dict:
@@ -299,7 +317,11 @@ def results(run: Run, config: Path, options: argparse.Namespace) -> tuple[dict, 
         "adherence": adherence(run, options.n),
         "reconstructed": reconstructed(run, options.n),
         **on_the_way(run, options.when_n),
-        "whole": without_slips(run, options.examined) | {"renders": slips_of_renders(options.examined)},
+        "whole": without_slips(run, options.examined)
+        | {
+            "renders": slips_of_renders(options.examined),
+            "reconstructed": slips_of_reconstructions(run, options.examined),
+        },
         "overlap": overlap(run.recipe, options.n, done["unet"]["processes"]),
         "copying": copying(run, options.paintings, options.twins),
         "film": list(FILM),

@@ -734,6 +734,8 @@ def test_a_full_run_is_measured_from_start_to_end(small_run, tmp_path, monkeypat
         assert found["average"][step] == {"right": one["right"], "n": 4}
     assert found["raw"]["0"] == found["average"]["0"]  # before the first step the two are the same weights
     assert found["whole"]["n"] == 2 * len(GROUPS) and found["whole"]["whole"] <= found["whole"]["right"]
+    back = found["whole"]["reconstructed"]
+    assert back["n"] == 2 * len(GROUPS) and back["with_slips"] <= back["right"] <= back["n"]
     assert (found["copying"]["n"], found["copying"]["pictures"]) == (3, 8)
     assert len(found["copying"]["to_trained"]) == len(found["copying"]["to_twins"]) == 3
     assert (
@@ -778,7 +780,7 @@ def test_the_stored_full_run_is_that_of_the_books_recipe():
     assert found["config"] == "minisd/training/book.toml"
     assert [str(step) for step in found["snapshots"]] == list(found["when"])
     assert list(found["overlap"]["kinds"]) == list(found["adherence"])
-    assert found["whole"]["renders"]["n"] == found["whole"]["n"]
+    assert found["whole"]["renders"]["n"] == found["whole"]["n"] == found["whole"]["reconstructed"]["n"]
 
 
 def test_what_the_training_held_is_counted_without_its_weights(tmp_path):

@@ -110,6 +110,11 @@ def test_panels_show_what_they_are_given(axes):
     assert axes.get_lines()[0].get_xdata().tolist() == [50, 150]
     panel = training_drawings.lengths_by_batch(plt.figure().gca(), [8, 16], {"before": [[1.5, 2.5], [1.0]]})
     assert panel.get_lines()[0].get_ydata().tolist() == [1, 0.5]
+    guesses = {"a": (3, 2), "b": (0, 0), "c": (0, 2)}
+    even, sure = training_drawings.mixture(guesses, {"late": [1 / 3] * 3, "early": [1, 0, 0]}, 2)
+    mean, guided = (np.array(line.get_xydata()[0]) for line in even.get_lines()[3:])
+    assert np.allclose(mean, (1, 4 / 3)) and np.allclose(guided, (5, 8 / 3))
+    assert np.allclose([line.get_xydata()[0] for line in sure.get_lines()[3:]], (3, 2))
     _, copy = training_drawings.nearest_test(["new", "a copy"], [(1.9, 1.7), (2.7, 2.6)])
     to_trained, to_twin = (np.ptp(line.get_xydata(), 0) for line in copy.get_lines()[4:6])
     assert np.hypot(*to_trained) < np.hypot(*to_twin)

@@ -187,20 +187,43 @@ def valley(axes: Axes, noisy: Any, means: Mapping[str, Any], curvatures: Point =
 def lengths_by_batch(axes: Axes, sizes: Sequence[int], lengths: Mapping[str, Sequence[Any]]) -> Axes:
     """Squared lengths of gradients against the batch, over the mean at the first, and noise alone.
 
-    lengths: for each name and size those of single batches, drawn as small marks; a line joins their means.
+    lengths: for each name and size those of single batches, drawn as small grey marks (rings at left for the
+    first name, dashes at right for the second); a line joins their means.
     """
-    for (name, singles), style in zip(lengths.items(), ("o-", "s--"), strict=False):
+    marks = (("o-", "o", 0.95), ("s--", "_", 1.05))
+    for (name, singles), (style, mark, aside) in zip(lengths.items(), marks, strict=False):
         means = [float(np.mean(numbers(some))) for some in singles]
         axes.plot(sizes, np.divide(means, means[0]), style, color=INK, markersize=4, label=name)
         for size, some in zip(sizes, singles, strict=True):
-            axes.plot(
-                np.full(len(some), size), numbers(some) / means[0], "_", color=GREY, markersize=7, zorder=1
-            )
+            shown = numbers(some) / means[0]
+            at = np.full(len(some), aside * size)
+            axes.plot(at, shown, mark, color=GREY, markersize=5, markerfacecolor="none", zorder=1)
     axes.plot(sizes, [sizes[0] / n for n in sizes], ":", color=GREY, label="noise alone")
     plain_log(axes, "x", ticks=sizes)
     plain_log(axes, "y", ticks=[0.1, 0.2, 0.5, 1])
     axes.set(xlabel="batch", ylabel=f"squared length\nover the mean at {sizes[0]}")
     return direct_labels(axes)
+
+
+def mixture(guesses: Mapping[str, Point], likely: Mapping[str, Sequence[float]], s: float) -> list[Axes]:
+    """A panel for each row of `likely`: the captions' guesses, their mean, and guidance at scale s.
+
+    Dots are as large as their caption is likely; the ring is the mean, and the cross the guided guess for the
+    first caption, at the end of an arrow that begins at the ring.
+    """
+    points = np.array(list(guesses.values()), dtype=float)
+    made = panels(len(likely), list(likely), width=8, height=2.7)
+    for axes, shares_of in zip(made, likely.values(), strict=True):
+        mean = np.asarray(shares_of) @ points
+        guided = mean + s * (points[0] - mean)
+        for name, point, share in zip(guesses, points, shares_of, strict=True):
+            axes.plot(*point, "o", color=INK, markersize=11 * share**0.5)
+            axes.annotate(name, point, (0, -18), textcoords="offset points", ha="center", fontsize=SMALL)
+        axes.annotate("", guided, mean, arrowprops={"arrowstyle": "-|>", "color": GREY, "shrinkB": 3})
+        axes.plot(*mean, "o", color=INK, markerfacecolor="white", markersize=8, zorder=3)
+        axes.plot(*guided, "x", color=INK, markersize=8, markeredgewidth=2, zorder=3)
+        axes.set(xlim=(-0.2, 4.6), ylim=(-0.2, 3.6), xticks=[], yticks=[], aspect="equal")
+    return made
 
 
 def nearest_test(titles: Sequence[str], paintings: Sequence[tuple[float, float]]) -> list[Axes]:
