@@ -8,10 +8,10 @@ book_run.json: seconds and losses of the stages; how often everything that a sen
 kinds of sentences ("adherence"), and after each snapshot's steps, by the averaged weights ("when", "average")
 and by those that the last step left ("raw"), always from the same noise; how many pictures that the judge
 passes have no slip, and in how many true pictures of the same scenes, and in how many of their
-reconstructions that the judge passes, one is found ("whole"); how many
-reconstructions of true pictures of the four kinds' scenes the judge passes ("reconstructed"); of how many
-prompts the scene, or the very sentence, was in the U-Net's training ("overlap"); how often a painting is
-nearer to a picture that was trained on than to any twin that was not ("copying"). book_run.npz: sentences
+reconstructions that the judge passes, one is found ("whole"); how many reconstructions of true pictures of
+the four kinds' scenes the judge passes ("reconstructed"); of how many prompts the scene, or the very
+sentence, was in the U-Net's training ("overlap"); how often a painting is nearer to a picture that was
+trained on than to any twin that was not ("copying"). book_run.npz: sentences
 from the same noises through the training ("film", and "film_raw" at its end), and the first pictures of the
 test, none left out ("gallery"). What has been counted is kept in RUN/book_run.part.json, and a run that was
 stopped goes on from there.
