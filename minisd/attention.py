@@ -13,6 +13,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from .linear import Linear
+
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool = False) -> Tensor:
     """softmax(Q K^T / sqrt(d)) V in each head, d = width / heads (Vaswani et al. 2017, section 3.2.2).
@@ -45,10 +47,10 @@ class Attention(nn.Module):
         if query_dim % heads:
             raise ValueError(f"{heads} attention heads can't share a width of {query_dim} evenly")
         context_dim, self.heads = context_dim or query_dim, heads
-        self.to_q = nn.Linear(query_dim, query_dim, bias=bias)
-        self.to_k = nn.Linear(context_dim, query_dim, bias=bias)
-        self.to_v = nn.Linear(context_dim, query_dim, bias=bias)
-        self.to_out = nn.ModuleList([nn.Linear(query_dim, query_dim)])
+        self.to_q = Linear(query_dim, query_dim, bias=bias)
+        self.to_k = Linear(context_dim, query_dim, bias=bias)
+        self.to_v = Linear(context_dim, query_dim, bias=bias)
+        self.to_out = nn.ModuleList([Linear(query_dim, query_dim)])
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         context = x if context is None else context
@@ -76,7 +78,7 @@ class GEGLU(nn.Module):
 
     def __init__(self, width: int, inner: int):
         super().__init__()
-        self.proj = nn.Linear(width, 2 * inner)
+        self.proj = Linear(width, 2 * inner)
 
     def forward(self, x: Tensor) -> Tensor:
         value, gate = self.proj(x).chunk(2, dim=-1)
@@ -88,7 +90,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.net = nn.Sequential(GEGLU(width, 4 * width), nn.Identity(), nn.Linear(4 * width, width))
+        self.net = nn.Sequential(GEGLU(width, 4 * width), nn.Identity(), Linear(4 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)

@@ -314,6 +314,18 @@ def bare(name: str, heads: Collection[str]) -> str:
     return ".".join(parts)
 
 
+def placed(tensor: Tensor, device: str | torch.device, dtype: torch.dtype) -> Tensor:
+    """A tensor on its device in its dtype: itself where it is there already, else a copy.
+
+    A copy of a convolution's weights is laid out channels last, in the order in which convolutions read them:
+    the others are reordered at every call.
+    """
+    moved = tensor.to(device, dtype)
+    if moved is tensor or moved.ndim != 4 or moved.device.type == "mps":
+        return moved
+    return moved.contiguous(memory_format=torch.channels_last)
+
+
 def fill(
     model: nn.Module,
     tensors: Mapping[str, Tensor],
@@ -330,7 +342,7 @@ def fill(
     own = {in_file(name): tensor for name, tensor in model.state_dict().items()}
     tensors = {name: as_convolution(tensor, own.get(name)) for name, tensor in tensors.items()}
     check_tensors(own, tensors, source)
-    taken = {name: tensor.to(device, dtype) for name, tensor in tensors.items()}
+    taken = {name: placed(tensor, device, dtype) for name, tensor in tensors.items()}
     small = sum(tensor.nbytes for tensor in tensors.values()) < CHEAP
     if broken := [
         name for name in taken if not finite(taken[name], taken[name] is tensors[name] and not small)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .attention import attend
 from .config import CLIPConfig, ImageConfig, TextConfig, TowerConfig
+from .linear import Linear
 
 LOGIT_SCALE = 2.6592  # ln(1 / 0.07), the temperature that CLIP's training starts from (section 2.5)
 
@@ -32,8 +33,8 @@ class SelfAttention(nn.Module):
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.heads = heads
-        self.k_proj, self.v_proj = nn.Linear(width, width), nn.Linear(width, width)
-        self.q_proj, self.out_proj = nn.Linear(width, width), nn.Linear(width, width)
+        self.k_proj, self.v_proj = Linear(width, width), Linear(width, width)
+        self.q_proj, self.out_proj = Linear(width, width), Linear(width, width)
 
     def forward(self, x: Tensor, causal: bool) -> Tensor:
         return self.out_proj(attend(self.q_proj(x), self.k_proj(x), self.v_proj(x), self.heads, causal))
@@ -45,8 +46,8 @@ class MLP(nn.Module):
     def __init__(self, c: TowerConfig):
         super().__init__()
         self.activation = ACTIVATIONS[c.hidden_act]
-        self.fc1 = nn.Linear(c.hidden_size, c.intermediate_size)
-        self.fc2 = nn.Linear(c.intermediate_size, c.hidden_size)
+        self.fc1 = Linear(c.hidden_size, c.intermediate_size)
+        self.fc2 = Linear(c.intermediate_size, c.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc2(self.activation(self.fc1(x)))
@@ -189,7 +190,7 @@ class ImageEncoder(nn.Module):
         super().__init__()
         c = self.config = ImageConfig.from_dict(config)
         self.vision_model = ImageTower(c)
-        self.visual_projection = nn.Linear(c.hidden_size, c.projection_dim, bias=False)
+        self.visual_projection = Linear(c.hidden_size, c.projection_dim, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.visual_projection(self.vision_model(images))
@@ -208,8 +209,8 @@ class CLIP(nn.Module):
         c = self.config = CLIPConfig.from_dict(config)
         text, image, width = c.text_config, c.vision_config, c.projection_dim
         self.text_model, self.vision_model = TextTower(text), ImageTower(image)
-        self.text_projection = nn.Linear(text.hidden_size, width, bias=False)
-        self.visual_projection = nn.Linear(image.hidden_size, width, bias=False)
+        self.text_projection = Linear(text.hidden_size, width, bias=False)
+        self.visual_projection = Linear(image.hidden_size, width, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(LOGIT_SCALE))
 
     def encode_text(self, ids: Tensor) -> Tensor:
