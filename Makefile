@@ -6,6 +6,7 @@
 #   make test                        the tests, then every notebook of the book
 #   make test ARGS="-k schedule -x"  some tests, no notebooks
 #   make full                        the tests at the size of SD 1.5: 14 GB of memory, some minutes
+#   make bench                       measure speed and memory against other programs: an idle machine, an hour
 #   make lint                        ruff (rules and format) and mypy: what pyproject.toml asks for
 #   make fuzz                        some 250,000 hostile inputs for the readers of files
 #   make mutants                     break the core in a few hundred ways; do the tests see it?
@@ -34,7 +35,7 @@ export OMP_WAIT_POLICY ?= passive
 # The prompt reaches the shell as a variable, so that it may hold quotes.
 export PROMPT
 
-.PHONY: demo test full lint fuzz mutants seeds book notebooks clean
+.PHONY: demo test full bench lint fuzz mutants seeds book notebooks clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -55,6 +56,9 @@ endif
 
 full: .venv/installed-test
 	$(BIN)/python -m pytest -m full
+
+bench: .venv/installed-test
+	$(BIN)/python benchmarks/bench.py $(ARGS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check

@@ -1,9 +1,17 @@
-"""What the benchmarks share: where and on what they ran, intervals, tables, files."""
+"""What the benchmarks share: where and on what they ran, runs in turn, intervals, tables, files."""
 
 import datetime
 import hashlib
-from collections.abc import Iterable, Sequence
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import median
+
+from tqdm import tqdm
 
 from minisd.checkpoint import read_json
 from minisd.files import whole
@@ -45,6 +53,81 @@ def heading(model: str, device: str = "cpu") -> dict:
         "machine": machine(device),
         "model": {"name": model, "sha256": fingerprint(model_folder(model))},
     }
+
+
+def now_and_here(*packages: str) -> dict:
+    """What the results of a comparison begin with: the day, the machine, its load, the packages' versions."""
+    return {
+        "date": datetime.date.today().isoformat(),
+        "machine": machine("cpu"),
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,  # Windows has none
+        "versions": {name: number for name in packages if (number := version_of(name))},
+    }
+
+
+def version_of(package: str) -> str | None:
+    """An installed package's version; None for one that isn't."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def where_and_when(results: dict) -> str:
+    """`now_and_here` in words: '2026-11-28, AMD EPYC, 2 cores; torch 2.13.0; load average before 0.43.'"""
+    versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
+    load = results["load_average"]
+    before = "" if load is None else f"; load average before the start {load:.2f}"
+    return f"{results['date']}, {on_machine(results['machine'])}; {versions}{before}."
+
+
+def fresh(script: Path, *arguments: object) -> dict:
+    """What a script prints in a process of its own: the JSON object of its last line.
+
+    Raises RuntimeError with the script's last complaint if it fails.
+    """
+    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(
+        [sys.executable, str(script), *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        encoding="utf-8",
+    )
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise RuntimeError(f"{script.name} {' '.join(map(str, arguments))} failed: {said[-1]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def in_turn(
+    names: Iterable[str], measure: Callable[[str], dict], rounds: int, what: str
+) -> list[dict[str, dict]]:
+    """Rounds in which each is measured once: what slows the machine for a while slows all of them."""
+    names = list(names)
+    with tqdm(total=rounds * len(names), desc=what) as bar:
+        runs = []
+        for _ in range(rounds):
+            runs.append({})
+            for name in names:
+                runs[-1][name] = measure(name)
+                bar.update()
+    return runs
+
+
+def middle(runs: Sequence[dict[str, dict]], name: str, figure: str) -> float:
+    """The median of a figure over the rounds."""
+    return median(run[name][figure] for run in runs)
+
+
+def compared(runs: Sequence[dict[str, dict]], ours: str, theirs: str, figure: str) -> dict[str, float]:
+    """The ratio of a figure, round by round: its median, the least and the most."""
+    ratios = [run[ours][figure] / run[theirs][figure] for run in runs]
+    return {"median": median(ratios), "least": min(ratios), "most": max(ratios)}
+
+
+def ratio_text(ratio: dict[str, float]) -> str:
+    """'0.77 (0.75–0.80)': a ratio's median, and its spread over the rounds."""
+    return f"{ratio['median']:.2f} ({ratio['least']:.2f}–{ratio['most']:.2f})"
 
 
 def read_results(name: str, folder: Path = HERE) -> dict:

@@ -17,11 +17,14 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         if by_onednn(x):
-            return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+            product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+            return product
         return F.linear(x, self.weight, self.bias)
 
 
 def by_onednn(x: Tensor) -> bool:
-    """Whether a linear layer's input is float32 on a CPU, with nobody taking gradients or compiling."""
-    plain = not (torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing())
-    return ONEDNN and plain and x.device.type == "cpu" and x.dtype == torch.float32
+    """Whether a layer's input is float32 on a CPU, with nobody taking gradients, compiling or rounding it."""
+    if not ONEDNN or x.device.type != "cpu" or x.dtype != torch.float32:
+        return False
+    rounded = torch.is_autocast_enabled("cpu")
+    return not (torch.is_grad_enabled() or rounded or torch.compiler.is_compiling())

@@ -36,7 +36,7 @@ from minisd.training import data, examples, loop, stages
 from minisd.training.data import map_pictures, render_pictures, shrunk, to_tensor, training_scenes
 from minisd.training.examples import Latents
 from minisd.training.loop import fit, learning_rate
-from minisd.training.muon import Muon, orthogonal
+from minisd.training.muon import NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS, Muon, orthogonal
 from minisd.training.objectives import (
     CLIPObjective,
     PaintingLoss,
@@ -529,13 +529,14 @@ def kernel_as_matrix(kernel):
 @pytest.mark.parametrize(
     "form", [torch.contiguous_format, torch.channels_last], ids=["plain", "channels_last"]
 )
-def test_muon_moves_a_kernel_as_torchs_muon_moves_its_matrix(shape, form):
+def test_muon_moves_a_kernel_as_torchs_muon_moves_its_matrix(shape, form, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.float)  # torch's Muon would round to it
     torch.manual_seed(0)
     weight = torch.randn(shape)
     weight = nn.Parameter(weight.to(memory_format=form) if weight.ndim == 4 else weight)
     theirs = kernel_as_matrix(weight)
     optimizers = (
-        Muon([weight], lr=0.02, dtype=torch.bfloat16),
+        Muon([weight], lr=0.02),
         torch.optim.Muon([theirs], lr=0.02, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
     )
     for _ in range(4):
@@ -551,6 +552,19 @@ def test_muons_step_is_about_equally_large_in_all_directions():
     for shape in ((32, 32), (32, 288), (288, 32)):
         sizes = torch.linalg.svdvals(orthogonal(torch.randn(shape)))
         assert sizes.min() > 0.6 and sizes.max() < 1.3, shape
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 72), (72, 8)], ids=str)
+@pytest.mark.parametrize("rank", [1, 8])
+def test_factors_that_are_multiplied_first_are_those_of_the_plain_iteration(shape, rank):
+    torch.manual_seed(0)
+    matrix = (torch.randn(shape[0], rank) @ torch.randn(rank, shape[1])).double()
+    a, b, c = NEWTON_SCHULZ
+    x = matrix / matrix.norm()
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        x = a * x + b * x @ x.T @ x + c * x @ x.T @ x @ x.T @ x
+    torch.testing.assert_close(orthogonal(matrix), x, rtol=0, atol=1e-9)
+    torch.testing.assert_close(orthogonal(matrix.float()), x.float(), rtol=0, atol=1e-4)
 
 
 def test_muon_leaves_a_weight_without_a_gradient():
@@ -1167,7 +1181,9 @@ def unet_loss(error):
     loss = UNetObjective(net, reader, NoiseSchedule.scaled_linear(), SCALE, GAMMA)(
         ids, mean, std, draw, true, T
     )
-    return loss, net.shown, (mean, std, draw, true, reader(ids))
+    with torch.no_grad():  # as the objective reads
+        context = reader(ids)
+    return loss, net.shown, (mean, std, draw, true, context)
 
 
 def snr():

@@ -628,6 +628,26 @@ def in_two_processes(*words):
     return said
 
 
+MUON_IN_TWO_PROCESSES = """
+import torch
+from minisd.training import muon
+
+torch.distributed.init_process_group("gloo")
+torch.manual_seed(0)
+matrices = [torch.randn(shape) for shape in ((3, 8), (8, 3), (5, 5))]
+wanted, orthogonal, computed = [muon.orthogonal(matrix) for matrix in matrices], muon.orthogonal, []
+muon.orthogonal = lambda matrix: computed.append(tuple(matrix.shape)) or orthogonal(matrix)
+assert all(map(torch.equal, muon.all_orthogonal(matrices), wanted))
+print(computed)
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_share_muons_work_and_find_what_one_finds():
+    said = in_two_processes("-c", MUON_IN_TWO_PROCESSES)
+    assert said == ["[(3, 8), (5, 5)]\n", "[(8, 3)]\n"]
+
+
 def toys_in_two_processes(out, how):
     """Train the toy in two processes; what each was shown: two arrays (steps, examples, 6)."""
     in_two_processes("-c", IN_TWO_PROCESSES, str(out), how)
