@@ -75,6 +75,27 @@ def duel(threads: int, pictures: int, rounds: int) -> list[dict]:
     ]
 
 
+def step_and_floor(threads: int) -> dict:
+    """Seconds of a guided step of one picture, and of its layers alone, kind by kind."""
+    import torch
+
+    from floor import floor_of, least
+    from minisd import StableDiffusion
+    from minisd.unet import UNet
+
+    torch.set_num_threads(threads)
+    pipe = StableDiffusion.from_pretrained("tiny", "cpu")
+    width, tokens = pipe.unet.config.cross_attention_dim, pipe.tokenizer.max_length
+    with torch.device("meta"):
+        shapes = torch.empty(2, 4, 16, 16), 1, torch.empty(2, tokens, width)
+        unet = UNet(pipe.unet.config).eval()
+    kinds = floor_of(unet, shapes, runs=20)
+    z, context = torch.randn(2, 4, 16, 16), torch.randn(2, tokens, width)
+    with torch.inference_mode():
+        step = least(lambda: pipe.unet(z, 500, context), 50)
+    return {"step": step, **kinds}
+
+
 def seconds_of(task) -> float:
     """How long it takes."""
     start = time.perf_counter()
@@ -114,6 +135,17 @@ def little_table(results: dict) -> str:
     return table(["", "minisd, s", "diffusers, s", "ratio (least and most)"], rows)
 
 
+def floor_text(found: dict) -> str:
+    """A step against its floor, in a sentence."""
+    kinds = {kind: 1e3 * seconds for kind, seconds in found.items() if kind != "step"}
+    least, step = sum(kinds.values()), 1e3 * found["step"]
+    parts = ", ".join(f"{kind} {milliseconds:.2f}" for kind, milliseconds in kinds.items())
+    return (
+        f"A guided step of one picture takes minisd {step:.1f} ms in one thread at the least; {least:.1f} ms "
+        f"of them\nare what its layers take alone ({parts} ms), {step / least:.2f} times that."
+    )
+
+
 def markdown(results: dict) -> str:
     """The whole of little.md."""
     return f"""# The small model against diffusers
@@ -124,6 +156,8 @@ Written by `python benchmarks/little.py`; the figures are those of `little.json`
 Medians of the rounds, in each of which both paint the same batch.
 
 {little_table(results)}
+
+{floor_text(results["floor"])}
 
 - `import minisd` after `import torch`: {median(results["imports"]):.2f} s \
 (median of {len(results["imports"])} processes).
@@ -139,8 +173,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--out", type=Path, default=HERE / "little.json", help="the table goes beside it, as .md"
     )
-    parser.add_argument("--worker", choices=CASES, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=[*CASES, "floor"], help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if options.worker == "floor":
+        print(json.dumps(step_and_floor(threads=1)))
+        return
     if options.worker:
         threads, pictures, rounds = CASES[options.worker]
         print(json.dumps({"runs": duel(threads, pictures, options.rounds or rounds)}))
@@ -153,6 +190,7 @@ def main(arguments: list[str] | None = None) -> None:
         **now_and_here("torch", "diffusers", "transformers"),
         "imports": imports(options.runs),
         "commands": first_pictures(options.runs),
+        "floor": fresh(Path(__file__), "--worker", "floor"),
         "cases": {case: fresh(Path(__file__), "--worker", case, *rounds)["runs"] for case in CASES},
     }
     write_json(results, options.out)

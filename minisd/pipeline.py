@@ -4,6 +4,7 @@ import math
 import operator
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .clip import TextEncoder
 from .config import GUIDANCE_SCALE, LARGEST_SEED, STRENGTH
 from .controlnet import ControlNet
-from .models import Parts, load, save_file, save_folder
+from .models import Parts, load, pick_device, save_file, save_folder
 from .notes import note
 from .pictures import Pictures, note_size, prepare, to_pil
 from .samplers import SAMPLERS, Draw, Keep, PredictNoise, Step, Way
@@ -47,7 +48,11 @@ def rescale_guidance(guided: Tensor, conditional: Tensor, share: float) -> Tenso
 
 
 class StableDiffusion:
-    """Tokenizer, text encoder, U-Net and VAE at work together (Rombach et al. 2022, figure 3)."""
+    """Tokenizer, text encoder, U-Net and VAE at work together (Rombach et al. 2022, figure 3).
+
+    offload: the device to compute on, to which networks that rest on the CPU come when their turn is; None:
+    all compute where they are.
+    """
 
     def __init__(
         self,
@@ -58,7 +63,10 @@ class StableDiffusion:
         scheduler_config: Mapping[str, Any],
         guidance_scale: float = GUIDANCE_SCALE,
         controlnet: ControlNet | None = None,
+        offload: torch.device | None = None,
     ):
+        self.offload = offload
+        self._working: tuple[nn.Module | None, ...] = ()  # what was brought to it
         self.tokenizer, self.text_encoder = tokenizer, text_encoder.eval()
         self.unet, self.vae = unet.eval(), vae.eval()
         self.scheduler_config, self.schedule = dict(scheduler_config), schedule_of(scheduler_config)
@@ -98,6 +106,7 @@ class StableDiffusion:
         tokenizer: str | Path | None = None,
         vae: str | Path | None = None,
         controlnet: str | Path | ControlNet | None = None,
+        offload: bool = False,
     ) -> "StableDiffusion":
         """Load "tiny", a folder in diffusers layout, a .safetensors or .ckpt file, or a model of the hub.
 
@@ -107,10 +116,15 @@ class StableDiffusion:
         beside the one file. vae: the folder or file of another VAE, for a model that has none or a poor one.
         controlnet: a ControlNet, the folder or file of one, or "tiny-plans", which reads maps and outlines
         and ships beside tiny; by default the model's own. Later, `pipe.controlnet = net` puts in another,
-        and None takes it out.
+        and None takes it out. offload: keep all networks on the CPU, and each on the device only while it
+        works: less memory there, and some time for each move (diffusers' `enable_model_cpu_offload`).
         Raises FileNotFoundError or ValueError, in one line, for what is not a whole model.
         """
-        return cls(**load(model, device, dtype, tokenizer, vae, controlnet)._asdict())
+        chosen = pick_device(device)
+        if offload and chosen.type == "cpu":
+            note("offload changes nothing here: the networks compute on the CPU, where they rest")
+        parts = load(model, "cpu" if offload else chosen, dtype, tokenizer, vae, controlnet)
+        return cls(**parts._asdict(), offload=chosen if offload else None)
 
     def save_pretrained(self, path: str | Path, dtype: torch.dtype = torch.float32) -> None:
         """Write a folder in diffusers layout, or one file if the name ends in .safetensors."""
@@ -128,7 +142,7 @@ class StableDiffusion:
 
     @property
     def device(self) -> torch.device:
-        return next(self.unet.parameters()).device
+        return self.offload or next(self.unet.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -151,6 +165,35 @@ class StableDiffusion:
                 return name
         return "ddim"
 
+    def bring(self, *networks: nn.Module | None) -> None:
+        """With `offload`: these networks on the device, and those that were there back on the CPU."""
+        if self.offload is None or networks == self._working:
+            return
+        resting, self._working = self._working, networks
+        with torch.inference_mode(False):  # weights that were moved within it could never be trained again
+            for place, group in (("cpu", resting), (self.offload, networks)):
+                for network in group:
+                    if network is not None:
+                        network.to(place)
+
+    @contextmanager
+    def at_work(self, *networks: nn.Module | None) -> Iterator[None]:
+        """`bring` these networks for the `with`; after it, or an error in it, none is left on the device."""
+        try:
+            self.bring(*networks)
+            yield
+        finally:
+            self.bring()
+
+    def compile(self, **options: Any) -> None:
+        """Have the U-Net translated by torch.compile, with its options, when the first picture is painted.
+
+        That takes minutes and needs a C++ compiler, or Triton on a GPU; then every step of pictures of that
+        size and number saves what the translation gains (benchmarks/RESULTS.md). mode="reduce-overhead" uses
+        CUDA graphs; nobody has run it on a GPU yet.
+        """
+        self.unet.compile(**options)
+
     def encode_prompt(self, prompts: Sequence[str], clip_skip: int = 0) -> Tensor:
         """Context (batch, 77, width). What the model does not see of a prompt, or can't use, is noted."""
         ids, rests = self.tokenizer.read(list(prompts))
@@ -159,7 +202,8 @@ class StableDiffusion:
                 note(f"the prompt is too long; the model does not see its end: {rest!r}")
             for remark in other_syntax(prompt):
                 note(remark)
-        return self.text_encoder(ids.to(self.device), clip_skip)
+        with self.at_work(self.text_encoder):
+            return self.text_encoder(ids.to(self.device), clip_skip)
 
     def unused_words(self, prompts: Sequence[str]) -> list[str]:
         """The learned words that none of these prompts has, in their first spelling."""
@@ -190,15 +234,17 @@ class StableDiffusion:
         """
 
         def predict(latents: Tensor, t: float) -> Tensor:
+            self.bring(self.unet, self.controlnet)
             seen = latents if beside is None else torch.cat([latents, beside], dim=1)
             guides = scale != 1 and guided[0] <= t <= guided[1]
             halves = 2 if guides else 1
             heard = context if guides else context[-len(seen) :]
+            time = torch.as_tensor(t, device=seen.device)  # torch.compile would translate again for each number
             steered: tuple[Any, ...] = ()
             if self.controlnet is not None and control is not None:
                 z, picture = torch.cat([latents] * halves), torch.cat([control] * halves)
-                steered = self.controlnet(z, t, heard, picture, control_scale)
-            noise = self.unet(torch.cat([seen] * halves), t, heard, *steered)
+                steered = self.controlnet(z, time, heard, picture, control_scale)
+            noise = self.unet(torch.cat([seen] * halves), time, heard, *steered)
             if not guides:
                 return noise
             unconditional, conditional = noise.chunk(2)
@@ -420,7 +466,7 @@ class StableDiffusion:
                 "the latents went beyond what numbers can hold: give a smaller guidance scale; if that does "
                 "not help, the U-Net's weights or a LoRA are damaged, or need float32"
             )
-        with torch.inference_mode():
+        with torch.inference_mode(), self.at_work(self.vae):
             pictures = self.vae.decode(latents / self.vae.scaling_factor).float()
         if not pictures.isfinite().all():
             raise FloatingPointError(
@@ -498,7 +544,8 @@ class Painting:
         predict_noise = pipe.noise_predictor(
             self.context, self.scale, beside, control, self.control_scale, self.rescale, self.guided
         )
-        yield from way.walk(predict_noise, start, draw, keep)
+        with pipe.at_work():  # the first step brings the U-Net, and the end sends it home, a `break` too
+            yield from way.walk(predict_noise, start, draw, keep)
 
     def decode(self, latents: Tensor) -> np.ndarray:
         """Latents of a step -> float pictures (batch, height, width, 3) in [0, 1], kept pixels included."""
@@ -524,7 +571,9 @@ class Painting:
     def _encode(self, pictures: Tensor, draw: Draw) -> Tensor:
         """Pictures (n, 3, height, width) -> scaled latents of the batch, each drawn from its posterior."""
         pipe = self.pipe
-        posterior, fresh = pipe.vae.encode(pictures.to(pipe.device, pipe.dtype)), draw()
+        with pipe.at_work(pipe.vae):
+            posterior = pipe.vae.encode(pictures.to(pipe.device, pipe.dtype))
+        fresh = draw()
         times = len(fresh) // len(pictures)
         mean, std = (x.repeat_interleave(times, dim=0) for x in (posterior.mean, posterior.std))
         return pipe.vae.scaling_factor * (mean + std * fresh)

@@ -118,10 +118,8 @@ class DownPath(nn.Module):
         self.mid_block = MidLevel(c, widths[-1], c.heads[-1])
 
     def embed_time(self, t: Tensor | float, z: Tensor) -> Tensor:
-        """What tells every ResNet block the timestep: (batch, 4 * block_out_channels[0]); one row does for all
-        if they share it.
-        """
-        t = torch.as_tensor(t, device=z.device).reshape(-1)
+        """What tells every ResNet block the timestep: (batch, 4 * block_out_channels[0])."""
+        t = torch.as_tensor(t, device=z.device).expand(z.shape[0])
         return self.time_embedding(timestep_embedding(t, self.conv_in.out_channels).to(z.dtype))
 
     def down(self, h: Tensor, emb: Tensor, context: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -3,18 +3,20 @@
 The module tree has the names of diffusers' AutoencoderKL, so that its files load with no renaming.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import PictureAttention
-from .blocks import Downsample, ResnetBlock, Upsample
+from .blocks import Downsample, ResnetBlock, Upsample, silu
 from .config import VAEConfig
 
 EPS = 1e-6  # of every GroupNorm in the VAE; the U-Net has 1e-5 in its ResNet blocks
+
+TILE, OVERLAP = 40, 8  # of tiled decoding, in latents: a tile's longest side, the shortest side of an overlap
 
 
 @dataclass
@@ -111,10 +113,10 @@ class Encoder(nn.Module):
         self.conv_out = nn.Conv2d(widths[-1], 2 * c.latent_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv_in(x)
+        h = self.conv_in(x.contiguous(memory_format=torch.channels_last))
         for level in self.down_blocks:
             h = level(h)
-        return self.conv_out(F.silu(self.conv_norm_out(self.mid_block(h))))
+        return self.conv_out(silu(self.conv_norm_out(self.mid_block(h))))
 
 
 class Decoder(nn.Module):
@@ -133,10 +135,10 @@ class Decoder(nn.Module):
         self.conv_out = nn.Conv2d(widths[0], c.out_channels, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
-        h = self.mid_block(self.conv_in(z))
+        h = self.mid_block(self.conv_in(z.contiguous(memory_format=torch.channels_last)))
         for level in self.up_blocks:
             h = level(h)
-        return self.conv_out(F.silu(self.conv_norm_out(h)))
+        return self.conv_out(silu(self.conv_norm_out(h)))
 
 
 class AutoencoderKL(nn.Module):
@@ -155,6 +157,7 @@ class AutoencoderKL(nn.Module):
         self.encoder, self.decoder = Encoder(c), Decoder(c)
         self.quant_conv = nn.Conv2d(2 * channels, 2 * channels, 1)
         self.post_quant_conv = nn.Conv2d(channels, channels, 1)
+        self.use_tiling = False
 
     @property
     def scaling_factor(self) -> float:
@@ -168,4 +171,48 @@ class AutoencoderKL(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Latents (already divided by `scaling_factor`) -> pictures, about [-1, 1]."""
+        if self.use_tiling and max(z.shape[2:]) > TILE:
+            return self.tiled_decode(z)
         return self.decoder(self.post_quant_conv(z))
+
+    def enable_tiling(self, use_tiling: bool = True) -> None:
+        """Let `decode` go tile by tile from now on (False: whole again), for a machine with little memory."""
+        self.use_tiling = use_tiling
+
+    def tiled_decode(self, z: Tensor) -> Tensor:
+        """`decode`, in overlapping tiles of at most 40 x 40 latents: less memory, more time, near the same.
+
+        Where tiles overlap, each fades out towards its edge. The picture is another than `decode`'s, because
+        every GroupNorm and the middle's attention see one tile alone, and the convolutions meet an edge that
+        isn't the picture's: benchmarks/decode.md has the differences.
+        """
+        scale = self.config.downsampling
+        batch, _, height, width = z.shape
+        picture = z.new_zeros(batch, self.config.out_channels, scale * height, scale * width)
+        total = z.new_zeros(scale * height, scale * width)
+        for top, bottom in tiles(height):
+            for left, right in tiles(width):
+                tile = self.decoder(self.post_quant_conv(z[:, :, top:bottom, left:right]))
+                weight = fading(tile.shape[2], tile.shape[3], scale * OVERLAP).to(z)
+                place = ..., slice(scale * top, scale * bottom), slice(scale * left, scale * right)
+                picture[place] += weight * tile
+                total[place] += weight
+        return picture / total
+
+
+def tiles(length: int) -> list[tuple[int, int]]:
+    """Where the tiles of a side begin and end: the fewest of at most TILE that overlap by OVERLAP or more.
+
+    They are of one size, since a GroupNorm would see little of the picture in a sliver at its edge.
+    """
+    count = max(1, math.ceil((length - OVERLAP) / (TILE - OVERLAP)))
+    size = math.ceil((length + (count - 1) * OVERLAP) / count)
+    starts = [i * (length - size) // max(count - 1, 1) for i in range(count)]
+    return [(start, start + size) for start in starts]
+
+
+def fading(height: int, width: int, edge: int) -> Tensor:
+    """The weight of each pixel of a tile, (height, width): rises within `edge` pixels of a side to 1."""
+    pixels = torch.arange(height) + 0.5, torch.arange(width) + 0.5
+    down, across = ((torch.minimum(x, x.flip(0)) / edge).clamp(max=1) for x in pixels)
+    return down[:, None] * across

@@ -56,7 +56,9 @@ import parts  # noqa: E402
 import plans  # noqa: E402
 import sheet  # noqa: E402
 import speed  # noqa: E402
+import steps  # noqa: E402
 import text_encoders  # noqa: E402
+import training_speed  # noqa: E402
 
 HOUSE, TENT, TREE = (
     Thing("house", "red", "small"),
@@ -455,7 +457,7 @@ def test_a_picture_costs_less_than_a_second_on_each_of_two_cores():
 # What is written down is what the results say, and the results are of the weights that ship.
 
 
-@pytest.mark.parametrize("module", [adherence, parts, plans, speed, text_encoders])
+@pytest.mark.parametrize("module", [adherence, parts, plans, speed, steps, text_encoders])
 def test_the_tables_are_those_of_the_results(module):
     made = module.markdown(common.read_results(module.__name__))
     assert made == (ROOT / "benchmarks" / f"{module.__name__}.md").read_text(encoding="utf-8")
@@ -474,7 +476,7 @@ def test_the_readme_has_the_scores():
     assert made == text, "run: python benchmarks/adherence.py --write-readme"
 
 
-@pytest.mark.parametrize("name", [*model_card.SCORES, "plans"])
+@pytest.mark.parametrize("name", [*model_card.SCORES, "plans", "steps"])
 def test_the_scores_are_of_the_shipped_weights(name):
     assert common.read_results(name)["model"] == {"name": "tiny", "sha256": common.fingerprint(TINY)}
 
@@ -825,3 +827,144 @@ def test_the_stored_networks_learned_by_heart_are_as_many_as_the_script_says():
     found = read_json(ROOT / "benchmarks" / "by_heart.json")
     assert len(found["runs"]) == by_heart.COPIES and found["pairs"] == by_heart.PAIRS
     assert (ROOT / "benchmarks" / "by_heart.npz").stat().st_size < 150_000
+
+
+# ---- how many steps are enough
+
+
+def many_steps(rows: dict[int, str], sampler: str = "ddim") -> dict:
+    """Results as steps.py writes them: the marks of every number of steps, a string for each."""
+    cells = [
+        {
+            "sampler": sampler,
+            "steps": number,
+            "calls": number,
+            "marks": marks,
+            "painting": 1.0,
+            "seconds": 2.0,
+        }
+        for number, marks in rows.items()
+    ]
+    n = len(next(iter(rows.values()))) // len(GROUPS)
+    settings = {"n": n, "samplers": [sampler], "steps": list(rows), "guidance_scale": 7.5, "workers": 2}
+    start = {key: made_up()[key] for key in ("date", "model")} | {"clock": 60.0, "load_average": 1.0}
+    machine = made_up()["machine"] | {"torch": "0"}
+    return {**start, "machine": machine, "settings": settings, "cells": cells}
+
+
+@pytest.mark.parametrize(
+    ("found", "reference", "keeps_up"),
+    [
+        ("w" * 100, "w" * 100, True),
+        ("f" * 2 + "w" * 98, "w" * 100, True),  # two points, the margin
+        ("f" * 3 + "w" * 97, "w" * 100, False),
+        ("f" * 4 + "w" * 196, "w" * 200, True),  # 0.5 ** 4 is a chance above 5 %
+        ("f" * 5 + "w" * 195, "w" * 200, False),
+        ("f" * 10 + "w" * 990, "w" * 1000, False),  # one point, but ten losses and no win
+        ("f" * 20 + "w" * 980, "w" * 985 + "f" * 15, True),
+    ],
+)
+def test_what_keeps_up_is_within_the_margin_and_not_significantly_worse(found, reference, keeps_up):
+    a, b = (np.array([mark == "w" for mark in marks]) for marks in (found, reference))
+    assert steps.as_good(a, b) == keeps_up
+    assert steps.as_good(np.stack([a, b]), b).tolist() == [keeps_up, True]
+
+
+def test_the_plateau_is_the_first_of_two_that_keep_up():
+    all_good, lucky, bad = "w" * 100, "w" * 100, "f" * 100
+    results = many_steps({3: bad, 4: lucky, 5: bad, 6: "s" + "w" * 99, 8: all_good, 50: all_good})
+    assert steps.plateau(results, "ddim", "words") == 6 == steps.plateau(results, "ddim", "whole")
+    assert steps.plateau_range(results, "ddim", "words") == (6, 6)
+    assert steps.calls_to_match(results, "ddim") == 6
+    alone = many_steps({3: bad, 8: bad, 50: all_good})
+    assert steps.plateau(alone, "ddim", "whole") == 50
+    assert steps.first(np.array([True, False, False])) is None
+
+
+def test_a_slip_is_right_and_not_whole_and_hard_are_two_objects():
+    results = many_steps({3: "wsff", 50: "wsfw"})
+    few, most = results["cells"]
+    found = {name: steps.verdicts(results, few, name).tolist() for name in steps.MEASURES}
+    assert found == {
+        "words": [True, True, False, False],
+        "hard": [False, False],
+        "whole": [True, False, False, False],
+    }
+    hard = (steps.verdicts(results, cell, "hard") for cell in (most, few))
+    assert steps.difference(*hard) == "+50.0 ± 98.0"
+    assert "| ddim | 50.0 | 75.0 |" in steps.markdown(results)
+
+
+def test_a_few_steps_from_start_to_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(steps, "SAMPLERS", {name: steps.SAMPLERS[name] for name in ("ddim", "pndm")})
+    monkeypatch.setattr(steps, "GRID", (1, 2))
+    out = tmp_path / "steps.json"
+    arguments = ["--n", "1", "--workers", "1", "--out", str(out)]
+    steps.main(arguments)
+    results = read_json(out)
+    assert out.with_suffix(".md").read_text(encoding="utf-8") == steps.markdown(results)
+    cells = [(cell["sampler"], cell["steps"], cell["calls"]) for cell in results["cells"]]
+    assert cells == [("ddim", 1, 1), ("ddim", 2, 2), ("pndm", 1, 1), ("pndm", 2, 3)]
+    assert all(len(c["marks"]) == 4 and set(c["marks"]) <= set("fsw") for c in results["cells"])
+    assert Image.open(out.with_suffix(".png")).width > 1000
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".md", ".png"]
+
+
+def test_pieces_are_painted_once_and_put_together_group_by_group(tmp_path, monkeypatch):
+    monkeypatch.setattr(steps, "BATCH", 2)
+    results = {"settings": {"n": 3, "samplers": ["ddim"], "steps": [4]}, "clock": 5.0}
+    results["pieces"] = [
+        {
+            "piece": [first, "ddim", 4, group],
+            "calls": 4,
+            "marks": f"{number}{number}" if first == 0 else "x",
+            "painting": 1.0,
+            "seconds": 2.0,
+        }
+        for first in (0, 2)
+        for number, group in enumerate(GROUPS)
+    ]
+    made = steps.measure(results, "no model", 1, tmp_path / "part.json")
+    cell = {
+        "sampler": "ddim",
+        "steps": 4,
+        "calls": 4,
+        "marks": "00x11x22x33x",
+        "painting": 8.0,
+        "seconds": 16.0,
+    }
+    assert made["cells"] == [cell] and "pieces" not in made and not list(tmp_path.iterdir())
+
+
+# ---- how fast the little U-Net trains
+
+
+def test_both_loops_do_the_same_work():
+    """The same first loss, of the same weights and pictures."""
+    one = {
+        name: training_speed.train(way, 2, 1)
+        for name, way in training_speed.WAYS.items()
+        if way.processes != 2
+    }
+    one[training_speed.OURS] = training_speed.train(training_speed.WAYS[training_speed.OURS], 2, 1)
+    loss = one[training_speed.THEIRS]["loss"]
+    for name, found in one.items():
+        half = training_speed.WAYS[name].dtype == "bfloat16"
+        assert len(found["seconds"]) == 1 and found["loss"] == pytest.approx(loss, rel=0.02 if half else 1e-5)
+
+
+def test_ratios_are_of_the_same_round():
+    way = training_speed.OURS
+    times = ((2.0, 1.0), (9.0, 3.0), (4.0, 1.0))
+    runs = [{training_speed.THEIRS: {"step": a}, way: {"step": b}} for a, b in times]
+    assert training_speed.ratios({"runs": runs}, way) == [2.0, 3.0, 4.0]
+
+
+def test_the_stored_trainings_did_the_same_work():
+    found = common.read_results("training_speed")
+    assert len(found["runs"]) == found["rounds"]
+    for run in found["runs"]:
+        assert list(run) == list(training_speed.WAYS)
+        losses = [run[name]["loss"] for name in (training_speed.THEIRS, training_speed.OURS)]
+        assert losses[0] == pytest.approx(losses[1], rel=0.2)  # of the whole batch, of one half of it
+        assert run[training_speed.OURS]["threads"] == 1

@@ -242,16 +242,16 @@ def test_the_samplers_named_are_those_there_are():
 def test_where_and_in_what_to_compute_reaches_the_model(paint, here, monkeypatch, tmp_path):
     asked, load = [], StableDiffusion.from_pretrained
 
-    def recorded(model, device, dtype, tokenizer, vae):
-        asked.append((device, dtype, tokenizer, vae))
+    def recorded(model, device, dtype, tokenizer, vae, offload):
+        asked.append((device, dtype, tokenizer, vae, offload))
         return load(model, device, dtype)
 
     monkeypatch.setattr(StableDiffusion, "from_pretrained", recorded)
     more = ["--tokenizer", "words", "--vae", "other.safetensors"]
-    assert paint(HOUSE, "--dtype", "bfloat16", "--device", "cpu", *more)[0] == 0
-    assert asked == [("cpu", torch.bfloat16, Path("words"), Path("other.safetensors"))]
+    assert paint(HOUSE, "--dtype", "bfloat16", "--device", "cpu", "--offload", *more)[0] == 0
+    assert asked == [("cpu", torch.bfloat16, Path("words"), Path("other.safetensors"), True)]
     assert "--tokenizer words --vae other.safetensors" in paint(HOUSE, *more)[1]
-    assert asked[1][:2] == (None, torch.float32)
+    assert asked[1][:2] == (None, torch.float32) and asked[1][-1] is False
 
 
 def test_a_model_in_one_file_is_named_without_its_ending(tmp_path):

@@ -18,6 +18,7 @@ from minisd.commands import paint as painting
 from minisd.commands.picture_file import Settings
 from minisd.commands.threads import limit_threads
 from minisd.config import LARGEST_SEED
+from minisd.pictures import to_pil
 from small import small_pipeline
 
 
@@ -86,6 +87,19 @@ def test_karras_clip_skip_and_vae_reach_picture_and_file(run, model, tmp_path):
         assert np.array_equal(np.asarray(found), np.asarray(picture))
     assert "Sampler: Euler, Schedule type: Karras, " in told("a.png")
     assert "VAE: diffusion_pytorch_model.safetensors, Clip skip: 2, " in told("a.png")
+
+
+def test_vae_tiling_reaches_the_picture(run, model):
+    pipe = StableDiffusion.from_pretrained(model)
+    options = ["--steps", 1, "--height", 336, "--width", 64, "--vae-tiling"]
+    assert run("paint", "a", "--model", model, "--out", "a.png", *options)[0] == 0
+    latents = pipe("a", num_inference_steps=1, height=336, width=64, output_type="latent")
+    whole = pipe.decode(latents)
+    pipe.vae.enable_tiling()
+    tiled = pipe.decode(latents)
+    assert not np.array_equal(whole, tiled)
+    with Image.open("a.png") as found:
+        assert np.array_equal(np.asarray(found), np.asarray(to_pil(tiled)[0]))
 
 
 def test_karras_levels_of_the_model_are_told(run, model, tmp_path):
@@ -182,7 +196,8 @@ def test_export_writes_one_file_that_paints_the_same(run, model, tmp_path):
     run("paint", "a red house", "--model", "a.safetensors", "--out", "a.png", *words)
     run("paint", "a red house", "--model", model, "--out", "b.png", "--steps", 2)
     with Image.open("a.png") as one, Image.open("b.png") as two:
-        assert np.array_equal(np.asarray(one), np.asarray(two))
+        apart = np.abs(np.asarray(one, dtype=int) - np.asarray(two, dtype=int))
+    assert apart.max() <= 1  # a mapped weight may stand at any address, which changes the order of sums
 
 
 def test_export_replaces_nothing_unasked(run, model, tmp_path):

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "minisd"
 # Imports point only downward: a name may import those of lower floors, and those named before it on its own.
 FLOORS = {
-    0: "notes files sd15 linear",  # notes to the user, whole files, Stable Diffusion 1.5 in names and numbers, the layer of all
+    0: "notes files sd15 linear",  # notes to the user, whole files, Stable Diffusion 1.5 in names and numbers
     1: "config attention blocks schedule samplers prompts tokenizer_files tokenizer pictures sheets scenes",
     2: "clip vae unet controlnet",
     3: "tensors checkpoint sizes single_file transfer hub lora_files embeddings lora",

@@ -79,3 +79,17 @@ def test_the_order_in_memory_changes_no_picture():
 def test_tinys_convolutions_are_laid_out_for_the_cpu_when_they_are_read():
     unet = StableDiffusion.from_pretrained(TINY, "cpu").unet
     assert unet.mid_block.resnets[0].conv1.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_compiled_pipeline_paints_the_same_and_is_translated_once():
+    ours, counted = small_pipeline(), []
+
+    def count(graph, inputs):
+        counted.append(graph)
+        return graph.forward
+
+    options = {"num_inference_steps": 4, "output_type": "latent", "sampler": "euler"}
+    expected = ours("a house", **options)
+    ours.compile(backend=count, fullgraph=True)
+    assert_same(ours("a house", **options), expected)
+    assert len(counted) == 1

@@ -16,6 +16,7 @@ from .. import console
 from ..config import LARGEST_SEED, SAMPLER_NAMES, STRENGTH
 from ..notes import note
 from .hints import ANOTHER, EXAMPLE, command_line, note_unknown_words
+from .memory import forget_peak, peak
 from .options import (
     checked_device,
     chosen_dtype,
@@ -32,6 +33,7 @@ from .picture_file import Settings, check_out, default_name, place, save_png
 from .threads import limit_threads
 
 if TYPE_CHECKING:
+    import torch
     from PIL import Image
     from torch import Tensor
 
@@ -89,6 +91,7 @@ def add_options_of_the_model(add: Callable[..., Any]) -> None:
         help="a folder with merges.txt, for a FILE that has none beside it",
     )
     add("--vae", type=Path, metavar="FILE", help="another VAE than the model's, or one for a FILE without")
+    add("--offload", action="store_true", help="have one network at a time on the GPU: less memory there")
     add(
         "--lora",
         type=file_and_scale,
@@ -149,6 +152,11 @@ def add_options_of_the_painting(add: Callable[..., Any]) -> None:
     size = "a multiple of 8 (default: the model's own, or --image's)"
     add("--height", type=whole_number(1), metavar="PIXELS", help=size)
     add("--width", type=whole_number(1), metavar="PIXELS", help=size)
+    add(
+        "--vae-tiling",
+        action="store_true",
+        help="decode the picture tile by tile, which needs less memory and changes it a little",
+    )
 
 
 def add_options_of_painting_over(add: Callable[..., Any]) -> None:
@@ -208,23 +216,31 @@ def add_options_of_the_file(add: Callable[..., Any]) -> None:
         action="store_true",
         help=f"a strip of the picture forming: {MOMENTS - 1} guesses at it on the way, and the finished one",
     )
+    add("--memory", action="store_true", help="tell how much memory each stage took at most")
 
 
 # The work
 
 
 class Clock:
-    """Seconds spent on each stage of the work."""
+    """Seconds spent on each stage of the work and, once `device` is set, bytes of memory at most."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.bytes: dict[str, int] = {}
+        self.device: torch.device | None = None  # whose memory to watch
+        self.watched = ""  # what the bytes are, in words
 
     @contextmanager
     def time(self, stage: str) -> Iterator[None]:
         """Add the time that the block takes to the stage's."""
+        if self.device is not None:
+            self.watched = forget_peak(self.device)
         start = time.perf_counter()
         yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+        if self.device is not None:
+            self.bytes[stage] = max(self.bytes.get(stage, 0), peak(self.device))
 
 
 def paint(args: argparse.Namespace, notes: list[str]) -> int:
@@ -242,6 +258,7 @@ def paint(args: argparse.Namespace, notes: list[str]) -> int:
     given = given_pictures(args)
     with clock.time("loading"):
         pipe, learned = loaded(args)
+    clock.device = pipe.device if args.memory else None
     if unused := pipe.unused_words([*args.prompt, args.negative]):
         note(f"{UNUSED} {', '.join(map(repr, unused))}: write it to use it")
     if paints_little_world(args.model):
@@ -251,7 +268,7 @@ def paint(args: argparse.Namespace, notes: list[str]) -> int:
     with place(args.out, name) as path:
         replaced = args.out is not None and path.exists()
         save_png(laid_out(painted, args, seeds), path, settings.parameters())
-    report(args, path, replaced, learned, settings, clock.seconds, notes)
+    report(args, path, replaced, learned, settings, clock, notes)
     return 0
 
 
@@ -315,8 +332,10 @@ def loaded(args: argparse.Namespace) -> tuple["StableDiffusion", list[str]]:
         dtype=chosen_dtype(args),
         tokenizer=args.tokenizer,
         vae=args.vae,
+        offload=args.offload,
         **({} if args.controlnet is None else {"controlnet": args.controlnet}),
     )
+    pipe.vae.enable_tiling(args.vae_tiling)
     for path, scale in args.lora:
         LoRA.from_file(path).merge(pipe, scale)
     return pipe, [add_embedding(pipe, path) for path in args.embedding]
@@ -494,13 +513,14 @@ def report(
     replaced: bool,
     learned: Sequence[str],
     settings: Settings,
-    seconds: dict[str, float],
+    clock: Clock,
     notes: Sequence[str],
 ) -> None:
-    """Say where the picture is and how long it took."""
+    """Say where the picture is, how long it took and, where asked for, how much memory."""
     if args.json:
         facts = {"file": str(path.absolute()), "replaced": replaced, **settings.as_json()}
-        facts |= {"learned_words": list(learned), "seconds": seconds, "notes": list(notes)}
+        facts |= {"learned_words": list(learned), "seconds": clock.seconds, "notes": list(notes)}
+        facts |= {"memory": {"what": clock.watched, "bytes": clock.bytes}} if clock.bytes else {}
         console.say(json.dumps(facts, indent=2))
         return
     rest = " (in place of the file that was there)" if replaced else ""
@@ -511,7 +531,10 @@ def report(
         )
     for file, word in zip(args.embedding, learned, strict=True):
         console.say(f"learned  {console.printable(word)}, from {file}")
-    console.say("took     " + "   ".join(f"{stage} {spent:.2f} s" for stage, spent in seconds.items()))
+    console.say("took     " + "   ".join(f"{stage} {spent:.2f} s" for stage, spent in clock.seconds.items()))
+    if clock.bytes:
+        most = "   ".join(f"{stage} {held / 1e9:.2f} GB" for stage, held in clock.bytes.items())
+        console.say(f"memory   {most}   ({clock.watched})")
     console.say("next     " + "\n         ".join(what_next(args)))
 
 
