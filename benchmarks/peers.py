@@ -236,11 +236,12 @@ def with_cpp(folder: Path, runs: int) -> dict:
         peaks.append(memory())
 
     cpp.set_log_callback(lambda _level, _text: None)
+    cpp.set_progress_callback(lambda _step, _steps, _milliseconds: None)  # else loading draws a bar
     settings = cpp.SDContextParams()
     settings.model_path = str(folder.with_suffix(".safetensors"))
     settings.n_threads = THREADS
     painter = cpp.SDContext(settings)
-    cpp.set_progress_callback(after_step)  # not earlier: loading reports progress as well
+    cpp.set_progress_callback(after_step)
     painter.generate(prompt="a house", width=512, height=512, seed=0, sample_steps=1 + runs, cfg_scale=7.5)
     decode = time.perf_counter() - times[1 + runs][0]
     return {**report(times[: 2 + runs]), **peaks[1 + runs], "decode": decode}

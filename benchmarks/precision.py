@@ -83,10 +83,10 @@ Written by `python benchmarks/precision.py`; the figures are those of `precision
 
 {table(["everything right, %", *DTYPES], rows)}
 
-Right in float32 only: {only["float32 only"]} prompts; in bfloat16 only: {only["bfloat16 only"]}. A pixel of a \\
-picture differs by {255 * distance["median"]:.1f} of 255 on average
-(median of the pictures; at most {255 * distance["most"]:.1f}). A picture takes {seconds["bfloat16"]:.3f} s \\
-instead of {seconds["float32"]:.3f}, {seconds["bfloat16"] / seconds["float32"]:.2f} of the time.
+Right in float32 only: {only["float32 only"]} prompts; in bfloat16 only: {only["bfloat16 only"]}. A pixel
+differs by {255 * distance["median"]:.1f} of 255 on average (median of the pictures; at most
+{255 * distance["most"]:.1f}). A picture of the batch takes {seconds["bfloat16"]:.3f} s instead of
+{seconds["float32"]:.3f}, {seconds["bfloat16"] / seconds["float32"]:.2f} of the time.
 """
 
 

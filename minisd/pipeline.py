@@ -239,7 +239,7 @@ class StableDiffusion:
             guides = scale != 1 and guided[0] <= t <= guided[1]
             halves = 2 if guides else 1
             heard = context if guides else context[-len(seen) :]
-            time = torch.as_tensor(t, device=seen.device)  # torch.compile would translate again for each number
+            time = torch.as_tensor(t, device=seen.device)  # of a number, torch.compile would make a constant
             steered: tuple[Any, ...] = ()
             if self.controlnet is not None and control is not None:
                 z, picture = torch.cat([latents] * halves), torch.cat([control] * halves)

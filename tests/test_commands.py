@@ -100,6 +100,7 @@ def test_vae_tiling_reaches_the_picture(run, model):
     assert not np.array_equal(whole, tiled)
     with Image.open("a.png") as found:
         assert np.array_equal(np.asarray(found), np.asarray(to_pil(tiled)[0]))
+    assert ", VAE tiling: on, " in told("a.png")
 
 
 def test_karras_levels_of_the_model_are_told(run, model, tmp_path):

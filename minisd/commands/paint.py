@@ -499,6 +499,7 @@ def settled(
         eta=args.eta,
         clip_skip=args.clip_skip,
         vae=args.vae,
+        vae_tiling=args.vae_tiling,
         control_image=args.control_image,
         controlnet=args.controlnet,
         control_scale=control_scale(args),

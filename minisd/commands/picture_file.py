@@ -49,6 +49,7 @@ class Settings:
     eta: float = 0.0
     clip_skip: int = 0
     vae: Path | None = None
+    vae_tiling: bool = False
     control_image: Path | None = None
     controlnet: Path | None = None
     control_scale: float = 1.0
@@ -80,6 +81,7 @@ class Settings:
             "Size": f"{self.size[0]}x{self.size[1]}",
             "Model": self.model,
             "VAE": self.vae.name if self.vae else "",
+            "VAE tiling": "on" if self.vae_tiling else "",
             "Denoising strength": "" if self.strength is None else f"{self.strength:g}",
             "Clip skip": self.clip_skip + 1 if self.clip_skip else "",  # the web UI counts the last layer
             "Eta DDIM": f"{self.eta:g}" if self.eta else "",
@@ -108,6 +110,7 @@ class Settings:
             "strength": self.strength,
             "clip_skip": self.clip_skip,
             "vae": self.vae and str(self.vae),
+            "vae_tiling": self.vae_tiling,
             "controlnet": self.controlnet and str(self.controlnet),
             "control_image": self.control_image and str(self.control_image),
             "controlnet_conditioning_scale": self.control_scale if self.control_image else None,
