@@ -19,12 +19,12 @@ from pathlib import Path
 from statistics import median
 
 from common import HERE, compared, ratio_text, read_results, table, write_text
-from fullsize import picture_ratio
+from fullsize import CHANNELS_LAST, picture_ratio
 from peers import make_folder
 
-FULL = ("fullsize", "peers", "decode")  # these need weights of full size
+FULL = ("fullsize", "contest")  # these need weights of full size
 PLATEAU = 20  # steps of a whole picture: steps.md
-STAGES = (*FULL, "memory", "little", "precision", "training_speed", "steps")
+STAGES = (*FULL, "decode", "memory", "little", "precision", "training_speed", "steps")
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,9 @@ def rows(steps: int) -> list[Row]:
             of("fullsize", "minisd", "diffusers", "step"),
         ),
         Row("the same against its floor", bar + "1.15", of("fullsize", "minisd", "floor", "step")),
+        Row(
+            "the same, weights channels last", bar + "1.15", of("fullsize", CHANNELS_LAST[0], "floor", "step")
+        ),
         Row(
             "command to first step, full size, folder",
             bar + "0.4",

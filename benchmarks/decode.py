@@ -225,7 +225,7 @@ Tiles are of at most {TILE} x {TILE} latents and overlap by {OVERLAP} or more. T
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Time decoding with SD 1.5's VAE, here and in diffusers.")
-    parser.add_argument("--rounds", type=int, default=5, help="fresh processes timed for each decoder")
+    parser.add_argument("--rounds", type=int, default=3, help="fresh processes timed for each decoder")
     parser.add_argument(
         "--out", type=Path, default=HERE / "decode.json", help="the table goes beside it, as .md"
     )

@@ -2,6 +2,8 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -37,42 +39,46 @@ def heavy_calls(network: nn.Module, inputs: tuple) -> Counter[Call]:
     return heard.calls
 
 
-def seconds(call: Call, dtype: torch.dtype = torch.float32, runs: int = 3) -> float:
+def seconds(call: Call, dtype: torch.dtype = torch.float32, runs: int = 3, device: str = "cpu") -> float:
     """The least of a few runs of one call on random numbers, by the fastest library that PyTorch has here."""
+
+    def random(shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.randn(shape, dtype=dtype, device=device)
+
     kind, shapes = call
     if kind == "convolutions":
-        x, weight = (torch.randn(shape, dtype=dtype) for shape in shapes[:2])
-        x, weight = (v.contiguous(memory_format=torch.channels_last) for v in (x, weight))
+        x, weight = (random(shape).contiguous(memory_format=torch.channels_last) for shape in shapes[:2])
         ways = [lambda: F.conv2d(x, weight, None, *shapes[2:])]
     elif kind == "matrix products":
-        x, weight = (torch.randn(shape, dtype=dtype) for shape in shapes)
+        x, weight = (random(shape) for shape in shapes)
         ways = [lambda: F.linear(x, weight)]
-        if dtype == torch.float32 and torch.backends.mkldnn.is_available():
+        if dtype == torch.float32 and device == "cpu" and torch.backends.mkldnn.is_available():
             ways.append(lambda: torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], ""))
     else:
-        b, heads, _, width = shapes[0]
-        q, k, v = (torch.randn(b, shape[2], heads, width, dtype=dtype).transpose(1, 2) for shape in shapes)
+        q, k, v = (random((b, n, heads, width)).transpose(1, 2) for b, heads, n, width in shapes)
         ways = [lambda: F.scaled_dot_product_attention(q, k, v)]
     with torch.inference_mode():
-        return min(least(way, runs) for way in ways)
+        return min(least(way, runs, device) for way in ways)
 
 
-def least(task, runs: int) -> float:
+def least(task: Callable[[], object], runs: int, device: str = "cpu") -> float:
     """The least seconds of some runs, after one that isn't counted."""
-    task()
-    taken = []
-    for _ in range(runs):
-        start = time.perf_counter()
+
+    def finished() -> float:
         task()
-        taken.append(time.perf_counter() - start)
-    return min(taken)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    moments = [finished() for _ in range(1 + runs)]
+    return min(after - before for before, after in pairwise(moments))
 
 
 def floor_of(
-    network: nn.Module, inputs: tuple, dtype: torch.dtype = torch.float32, runs: int = 3
+    network: nn.Module, inputs: tuple, dtype: torch.dtype = torch.float32, runs: int = 3, device: str = "cpu"
 ) -> dict[str, float]:
     """Seconds of each kind of heavy call in one run of the network."""
     total: Counter[str] = Counter()
     for call, times in heavy_calls(network, inputs).items():
-        total[call[0]] += times * seconds(call, dtype, runs)
+        total[call[0]] += times * seconds(call, dtype, runs, device)
     return dict(total)

@@ -4,10 +4,10 @@
     python benchmarks/gpu.py --small          the same in miniature, on any machine, written nowhere
 
 The weights are random numbers in the published shapes: painting takes as long with them. Both paint 512 x 512
-pixels in 50 DDIM steps with guidance 7.5 in half precision, in turn, and the medians are compared. "Channels
-last" is the order of numbers in memory that diffusers' guide to speed names; each is measured with and
-without. Memory is the most that torch held at a time while a picture was painted, weights included; each is
-measured with the other one gone.
+pixels in 50 DDIM steps with guidance 7.5 in half precision, in turn, and the medians are compared: as built,
+with the weights channels last, and translated by torch.compile besides, as diffusers' guide to speed has it.
+The floor is what a step's convolutions, matrix products and attention take alone. Memory is the most that
+torch held at a time while a picture was painted, weights included; each is measured with the other one gone.
 
 So far the script has run in miniature only, on a CPU; nobody has run it on a GPU yet.
 """
@@ -23,6 +23,7 @@ from statistics import median
 import torch
 
 from common import HERE, heading, on_machine, table, write_text
+from floor import floor_of
 from minisd import SD15, StableDiffusion
 from minisd.checkpoint import write_json
 from minisd.clip import TextEncoder
@@ -33,13 +34,19 @@ from minisd.vae import AutoencoderKL
 SCALE, SIZE, WARM = 7.5, 512, 1
 PROMPT = "a red house left of a yellow tent"
 SMALL = {"block_out_channels": [32, 64, 64, 64]}  # instead of the published widths, to try the script
-ORDERS = {"as built": torch.contiguous_format, "channels last": torch.channels_last}
+AS_BUILT, BEST = "as built", "channels last, compiled"
+ORDERS = {  # in memory; with BEST the U-Net is translated as well
+    AS_BUILT: torch.contiguous_format,
+    "channels last": torch.channels_last,
+    BEST: torch.channels_last,
+}
 
 Paint = Callable[[], object]
 
 
-def minisd(device: str, dtype: torch.dtype, order: torch.memory_format, small: bool, steps: int) -> Paint:
+def minisd(device: str, dtype: torch.dtype, way: str, small: bool, steps: int) -> Paint:
     """What paints a picture with this package, its weights random."""
+    order = ORDERS[way]
     tokenizer, changed = StableDiffusion.from_pretrained("tiny", "cpu").tokenizer, SMALL if small else {}
     text = replace(TextConfig.from_dict(SD15["text_encoder"]), vocab_size=len(tokenizer))
     with torch.device(device):
@@ -47,15 +54,17 @@ def minisd(device: str, dtype: torch.dtype, order: torch.memory_format, small: b
         unet = UNet(UNetConfig.from_dict(SD15["unet"] | changed)).to(dtype, memory_format=order)
         vae = AutoencoderKL(VAEConfig.from_dict(SD15["vae"] | changed)).to(dtype, memory_format=order)
     pipe = StableDiffusion(tokenizer, encoder, unet, vae, SD15["scheduler"], SCALE)
+    if way == BEST:
+        pipe.compile()
     size = 64 if small else SIZE
     return lambda: pipe(PROMPT, num_inference_steps=steps, sampler="ddim", height=size, width=size)
 
 
-def diffusers(device: str, dtype: torch.dtype, order: torch.memory_format, small: bool, steps: int) -> Paint:
+def diffusers(device: str, dtype: torch.dtype, way: str, small: bool, steps: int) -> Paint:
     """What paints a picture with diffusers, from vectors of the prompt: it need not even read it."""
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 
-    changed = SMALL if small else {}
+    changed, order = SMALL if small else {}, ORDERS[way]
     with torch.device(device):
         unet = UNet2DConditionModel(**(SD15["unet"] | changed)).to(dtype, memory_format=order).eval()
         vae = AutoencoderKL(**(SD15["vae"] | changed)).to(dtype, memory_format=order).eval()
@@ -78,6 +87,8 @@ def diffusers(device: str, dtype: torch.dtype, order: torch.memory_format, small
         requires_safety_checker=False,
     )
     pipe.set_progress_bar_config(disable=True)
+    if way == BEST:
+        pipe.unet.compile()
     vectors = torch.randn(2, 77, 768, device=device, dtype=dtype)
     size = 64 if small else SIZE
     return lambda: pipe(
@@ -105,20 +116,20 @@ def measure(device: str, small: bool, steps: int, rounds: int) -> list[dict]:
     """Each way to paint: seconds of all rounds, and the most memory, in bytes."""
     dtype = torch.float16 if device == "cuda" else torch.float32
     cells = []
-    for name, order in ORDERS.items():
+    for way in (one for one in ORDERS if one != BEST or device == "cuda"):  # on a CPU it takes minutes
         found: dict[str, dict] = {}
         for program, build in BUILDERS.items():
             gc.collect()
             if device == "cuda":
                 torch.cuda.empty_cache()
                 torch.cuda.reset_peak_memory_stats()
-            paint = build(device, dtype, order, small, steps)
+            paint = build(device, dtype, way, small, steps)
             for _ in range(WARM):
                 paint()
             peak = torch.cuda.max_memory_allocated() if device == "cuda" else None
-            found[program] = {"program": program, "order": name, "peak": peak, "seconds": []}
+            found[program] = {"program": program, "way": way, "peak": peak, "seconds": []}
             del paint
-        painters = {program: build(device, dtype, order, small, steps) for program, build in BUILDERS.items()}
+        painters = {program: build(device, dtype, way, small, steps) for program, build in BUILDERS.items()}
         for paint in painters.values():
             for _ in range(WARM):
                 paint()
@@ -128,6 +139,16 @@ def measure(device: str, small: bool, steps: int, rounds: int) -> list[dict]:
         del painters
         cells += found.values()
     return cells
+
+
+def floor(device: str, small: bool) -> float:
+    """Seconds that the layers of one guided step take alone."""
+    side = 8 if small else SIZE // 8
+    with torch.device("meta"):
+        unet = UNet(UNetConfig.from_dict(SD15["unet"] | (SMALL if small else {}))).eval()
+        inputs = torch.empty(2, 4, side, side), 1, torch.empty(2, 77, 768)
+    dtype = torch.float16 if device == "cuda" else torch.float32
+    return sum(floor_of(unet, inputs, dtype, runs=10, device=device).values())
 
 
 def spread(seconds: Sequence[float]) -> str:
@@ -140,13 +161,13 @@ def markdown(results: dict) -> str:
     rows = [
         [
             cell["program"],
-            cell["order"],
+            cell["way"],
             spread(cell["seconds"]),
             "–" if cell["peak"] is None else f"{cell['peak'] / 2**30:.2f}",
         ]
         for cell in results["cells"]
     ]
-    head = ["", "order in memory", "seconds a picture, median (range)", "memory at most, GiB"]
+    head = ["", "", "seconds a picture, median (range)", "memory at most, GiB"]
     return f"""# Stable Diffusion 1.5 on a GPU
 
 Written by `python benchmarks/gpu.py`, {results["date"]}, on {on_machine(results["machine"])}, torch \
@@ -157,6 +178,8 @@ steps, guidance {SCALE:g}; {results["rounds"]} pictures of each, in turn. minisd
 each picture, diffusers is given its vectors.
 
 {table(head, rows)}
+
+The floor of {results["steps"]} steps is {results["steps"] * results["floor"]:.2f} s.
 """
 
 
@@ -171,6 +194,7 @@ def main() -> None:
         parser.error("torch finds no GPU here; --small tries the script without one")
     cells = measure(device, options.small, options.steps, options.rounds)
     made = {"steps": options.steps, "rounds": options.rounds, "diffusers": version("diffusers")}
+    made["floor"] = floor(device, options.small)
     results = {**heading("tiny", device), **made, "cells": cells}
     del results["model"]  # the weights are nobody's
     if not options.small:

@@ -26,8 +26,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from minisd import StableDiffusion
-from minisd.checkpoint import read_json
+from minisd.checkpoint import load_model, read_json
 from minisd.files import whole
+from minisd.models import NETWORKS
 
 THREADS = 2
 TOLERANCE = 1e-3  # of the largest number that diffusers answers, for whoever computes in float32
@@ -181,6 +182,17 @@ def with_diffusers(
     return timed(lambda: call(**given), wanted, runs)
 
 
+def with_minisd(folder: Path, runs: int, *, part: str = "unet", dtype: torch.dtype = torch.float32) -> dict:
+    """Our own networks, as `from_pretrained` loads them."""
+    wanted, (build, weights, _) = diffusers_answer(folder, part), NETWORKS[part]
+    network = load_model(build, folder / part, weights, "cpu", dtype).eval()
+    given = inputs(folder, part)
+    if part == "vae":
+        return timed(lambda: network.decode(given["z"].to(dtype)), wanted, runs)
+    z, t, context = given.values()
+    return timed(lambda: network(z.to(dtype), t, context.to(dtype)), wanted, runs)
+
+
 def silent_openvino():
     """The package, without its telemetry: it does without where openvino_telemetry can't be imported."""
     sys.modules["openvino_telemetry"] = None
@@ -249,6 +261,8 @@ def with_cpp(folder: Path, runs: int) -> dict:
 
 INEXACT = ("bfloat16", "tiled")
 PEERS: dict[str, Callable[[Path, int], dict]] = {
+    "minisd": with_minisd,
+    "minisd, bfloat16": partial(with_minisd, dtype=torch.bfloat16),
     "diffusers": with_diffusers,
     "diffusers, fast": partial(with_diffusers, fast=True),
     "diffusers, compiled": partial(with_diffusers, fast=True, compiled=True),
@@ -256,6 +270,8 @@ PEERS: dict[str, Callable[[Path, int], dict]] = {
     "openvino": with_openvino,
     "openvino, bfloat16": partial(with_openvino, precision="bf16"),
     "stable-diffusion.cpp": with_cpp,
+    "vae: minisd": partial(with_minisd, part="vae"),
+    "vae: minisd, bfloat16": partial(with_minisd, part="vae", dtype=torch.bfloat16),
     "vae: diffusers": partial(with_diffusers, part="vae"),
     "vae: diffusers, tiled": partial(with_diffusers, part="vae", tiled=True),
     "vae: openvino": partial(with_openvino, part="vae"),
@@ -267,6 +283,8 @@ def packages(peer: str) -> list[str]:
     """What must be installed for a peer."""
     if peer == "stable-diffusion.cpp":
         return ["cyllama"]
+    if "minisd" in peer:
+        return ["torch"]
     return ["torch", "diffusers", *(["openvino"] if "openvino" in peer else [])]
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .clip import TextEncoder
-from .config import GUIDANCE_SCALE, LARGEST_SEED, STRENGTH
+from .config import GUIDANCE_SCALE, LARGEST_SEED, STEPS, STRENGTH
 from .controlnet import ControlNet
 from .models import Parts, load, pick_device, save_file, save_folder
 from .notes import note
@@ -255,7 +255,7 @@ class StableDiffusion:
 
     def way(
         self,
-        num_inference_steps: int = 50,
+        num_inference_steps: int = STEPS,
         sampler: str | None = None,
         strength: float = 1.0,
         eta: float = 0.0,
@@ -293,7 +293,7 @@ class StableDiffusion:
         self,
         prompt: str | list[str],
         negative_prompt: str | list[str] | None = None,
-        num_inference_steps: int = 50,
+        num_inference_steps: int = STEPS,
         guidance_scale: float | None = None,
         seed: int | None = 0,
         sampler: str | None = None,

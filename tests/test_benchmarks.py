@@ -841,7 +841,6 @@ def many_steps(rows: dict[int, str], sampler: str = "ddim") -> dict:
             "calls": number,
             "marks": marks,
             "painting": 1.0,
-            "seconds": 2.0,
         }
         for number, marks in rows.items()
     ]
@@ -907,19 +906,21 @@ def test_a_few_steps_from_start_to_end(tmp_path, monkeypatch):
     assert cells == [("ddim", 1, 1), ("ddim", 2, 2), ("pndm", 1, 1), ("pndm", 2, 3)]
     assert all(len(c["marks"]) == 4 and set(c["marks"]) <= set("fsw") for c in results["cells"])
     assert Image.open(out.with_suffix(".png")).width > 1000
+    out.with_suffix(".md").unlink()
+    steps.main(["--write", "--out", str(out)])
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".md", ".png"]
 
 
 def test_pieces_are_painted_once_and_put_together_group_by_group(tmp_path, monkeypatch):
     monkeypatch.setattr(steps, "BATCH", 2)
-    results = {"settings": {"n": 3, "samplers": ["ddim"], "steps": [4]}, "clock": 5.0}
+    settings = {"n": 3, "samplers": ["ddim"], "steps": [4], "guidance_scale": 7.5}
+    results = {"settings": settings, "clock": 5.0}
     results["pieces"] = [
         {
             "piece": [first, "ddim", 4, group],
             "calls": 4,
             "marks": f"{number}{number}" if first == 0 else "x",
             "painting": 1.0,
-            "seconds": 2.0,
         }
         for first in (0, 2)
         for number, group in enumerate(GROUPS)
@@ -931,7 +932,6 @@ def test_pieces_are_painted_once_and_put_together_group_by_group(tmp_path, monke
         "calls": 4,
         "marks": "00x11x22x33x",
         "painting": 8.0,
-        "seconds": 16.0,
     }
     assert made["cells"] == [cell] and "pieces" not in made and not list(tmp_path.iterdir())
 

@@ -27,6 +27,8 @@ def folder(tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     ("peer", "tolerance"),
     [
+        ("minisd", 1e-5),
+        ("vae: minisd", 1e-5),
         ("diffusers", 1e-5),
         ("diffusers, fast", 1e-5),
         ("diffusers, bfloat16", 0.1),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import console
-from ..config import LARGEST_SEED, SAMPLER_NAMES, STRENGTH
+from ..config import LARGEST_SEED, SAMPLER_NAMES, STEPS, STRENGTH
 from ..notes import note
 from .hints import ANOTHER, EXAMPLE, command_line, note_unknown_words
 from .memory import forget_peak, peak
@@ -129,9 +129,9 @@ def add_options_of_the_painting(add: Callable[..., Any]) -> None:
     add(
         "--steps",
         type=whole_number(1, MOST_STEPS),
-        default=30,
+        default=STEPS,
         metavar="N",
-        help="steps from noise to picture (30)",
+        help=f"steps from noise to picture ({STEPS})",
     )
     add(
         "--guidance",
