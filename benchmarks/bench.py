@@ -19,8 +19,9 @@ from pathlib import Path
 from statistics import median
 
 import training_speed
-from common import HERE, compared, ratio_text, read_results, table, write_text
+from common import HERE, compared, middle, ratio_text, read_results, table, write_text
 from fullsize import CHANNELS_LAST, picture_ratio
+from little import STEPS
 from peers import make_folder
 
 FULL = ("fullsize", "contest")  # these need weights of full size
@@ -121,6 +122,35 @@ def verdict(row: Row) -> list[str]:
         return [row.work, row.goal, "not measured"]
 
 
+def reasons(steps: int) -> str:
+    """Where a goal isn't reached, and why: a list, or what is missing to tell."""
+    try:
+        full, small = read_results("fullsize")["runs"], read_results("little")
+        weights = read_results("loading")["bytes"]
+    except FileNotFoundError as error:
+        return f"- Not to be told yet: {error}"
+    ours, theirs = ((middle(full, who, "peak") - weights) / 1e9 for who in ("minisd", "diffusers"))
+    seconds = {
+        who: middle(full, who, "start") + middle(full, who, "decode") + steps * middle(full, layers, "step")
+        for who, layers in ((CHANNELS_LAST[0], "floor"), (CHANNELS_LAST[1], CHANNELS_LAST[1]))
+    }
+    least = seconds[CHANNELS_LAST[0]] / seconds[CHANNELS_LAST[1]]
+    layers = 1e3 * sum(time for kind, time in small["floor"].items() if kind != "step")
+    step = 1e3 * small["floor"]["step"]
+    other = 1e3 * middle(small["cases"]["one picture, one thread"], "diffusers", "seconds") / STEPS
+    return f"""- Memory of a picture: {weights / 1e9:.2f} GB of either peak are the mapped weights, which
+  the system can take back. Beyond them it is {ours:.2f} against {theirs:.2f} GB, {ours / theirs:.2f} times
+  as much.
+- Memory of a decode: 670 MB must be there at once, in the first ResNet block at 512 x 512: what it is given
+  (268), its norm (268, the SiLU is in place), and what its convolution makes (134). Tiles need half.
+- A whole picture: with steps as short as PyTorch's layers alone it would still be {least:.2f} times theirs.
+  These layers are no lowest bound: OpenVINO's are faster, see "Other programs".
+- The small model: a step takes {step:.1f} ms in one thread, its layers alone {layers:.1f}, a step of
+  diffusers {other:.1f}, of which the layers would be {layers / other:.2f}. The rest stands between the
+  layers, and they run slower among the others than alone.
+- Training in float32: two processes of one thread give nearly all of the gain over two threads of one."""
+
+
 def section(name: str) -> str:
     """What a script wrote, one heading lower, without the line that says who wrote it."""
     path = HERE / f"{name}.md"
@@ -139,6 +169,10 @@ in brackets the least and the most of the rounds. Each section says when, on wha
 measured; its figures are in the `.json` of the same name.
 
 {table(["work", "goal", "found"], [verdict(row) for row in rows(steps)])}
+
+Where a goal isn't reached:
+
+{reasons(steps)}
 
 {chr(10).join(section(name) for name in STAGES)}"""
 

@@ -33,7 +33,7 @@ class Listen(TorchFunctionMode):
 
 
 def heavy_calls(network: nn.Module, inputs: tuple) -> Counter[Call]:
-    """How often a network makes each heavy call; on the meta device that takes no time."""
+    """How often a network makes each heavy call. Both are on the meta device, where it takes no time."""
     with Listen() as heard, torch.no_grad():
         network(*inputs)
     return heard.calls

@@ -66,8 +66,9 @@ def test_a_fresh_process_answers_in_json_or_says_what_went_wrong(tmp_path):
 
 def test_the_floor_hears_every_heavy_call():
     unet = small_pipeline().unet
-    inputs = torch.randn(2, 4, 8, 8), 1, torch.randn(2, 7, unet.config.cross_attention_dim)
-    heard = floor.heavy_calls(unet, inputs)
+    with torch.device("meta"):
+        inputs = torch.randn(2, 4, 8, 8), 1, torch.randn(2, 7, unet.config.cross_attention_dim)
+    heard = floor.heavy_calls(unet.to("meta"), inputs)
     counts = {kind: sum(n for call, n in heard.items() if call[0] == kind) for kind, _ in heard}
     modules = list(unet.modules())
     assert counts == {
@@ -78,9 +79,9 @@ def test_the_floor_hears_every_heavy_call():
 
 
 def test_the_floor_is_the_sum_of_the_calls(monkeypatch):
-    monkeypatch.setattr(floor, "seconds", lambda call, dtype, runs: 0.5)
-    net = nn.Sequential(Linear(3, 3), Linear(3, 3), Linear(3, 2))
-    assert floor.floor_of(net, (torch.randn(2, 3),)) == {"matrix products": 1.5}
+    monkeypatch.setattr(floor, "seconds", lambda call, dtype, runs, device: 0.5)
+    net = nn.Sequential(Linear(3, 3), Linear(3, 3), Linear(3, 2)).to("meta")
+    assert floor.floor_of(net, (torch.randn(2, 3, device="meta"),)) == {"matrix products": 1.5}
 
 
 @pytest.mark.parametrize(
