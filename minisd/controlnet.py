@@ -104,7 +104,7 @@ class ControlNet(DownPath):
         """
         self._check(z, picture)
         emb = self.embed_time(t, z)
-        h, skips = self.down(self.conv_in(z) + self.controlnet_cond_embedding(picture), emb, context)
+        h, skips = self.down(self.enter(z) + self.controlnet_cond_embedding(picture), emb, context)
         h = self.mid_block(h, emb, context)
         outputs = zip(self.controlnet_down_blocks, skips, strict=True)
         residuals = [conditioning_scale * conv(skip) for conv, skip in outputs]

@@ -1,8 +1,11 @@
 """The linear layer of all networks: PyTorch's own, on CPUs by the faster of the two libraries that it has."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import register_flop_formula
 
 ONEDNN = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
 
@@ -28,3 +31,12 @@ def by_onednn(x: Tensor) -> bool:
         return False
     rounded = torch.is_autocast_enabled("cpu")
     return not (torch.is_grad_enabled() or rounded or torch.compiler.is_compiling())
+
+
+def operations(x: torch.Size, weight: torch.Size, *_others: Any, out_shape: torch.Size) -> int:
+    """Multiplications and additions of one call, for PyTorch's FlopCounterMode, from the shapes."""
+    return 2 * x.numel() * weight[0]
+
+
+if ONEDNN:
+    register_flop_formula(torch.ops.mkldnn._linear_pointwise)(operations)

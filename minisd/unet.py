@@ -122,13 +122,16 @@ class DownPath(nn.Module):
         t = torch.as_tensor(t, device=z.device).expand(z.shape[0])
         return self.time_embedding(timestep_embedding(t, self.conv_in.out_channels).to(z.dtype))
 
-    def down(self, h: Tensor, emb: Tensor, context: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The way down from `conv_in`'s features: those at the lowest level, and the skips in order.
+    def enter(self, z: Tensor) -> Tensor:
+        """The first convolution's features: (batch, block_out_channels[0], height, width).
 
         In memory a place's channels lie side by side from here on ("channels last"): convolutions read them
         faster so, and the transformers' rows of places are the same memory under another name.
         """
-        h = h.contiguous(memory_format=torch.channels_last)
+        return self.conv_in(z.contiguous(memory_format=torch.channels_last))
+
+    def down(self, h: Tensor, emb: Tensor, context: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The way down from `conv_in`'s features: those at the lowest level, and the skips in order."""
         skips = [h]
         for level in self.down_blocks:
             h, new = level(h, emb, context)
@@ -180,7 +183,7 @@ class UNet(DownPath):
         ValueError if it is of other shapes.
         """
         emb = self.embed_time(t, z)
-        h, skips = self.down(self.conv_in(z), emb, context)
+        h, skips = self.down(self.enter(z), emb, context)
         h = self.mid_block(h, emb, context)
         if down_block_additional_residuals is not None:
             skips = added(skips, down_block_additional_residuals)

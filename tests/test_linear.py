@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from minisd import linear
 from minisd.checkpoint import placed
@@ -43,6 +44,15 @@ def test_onednn_is_asked_where_no_gradient_is_recorded_in_float32_on_a_cpu():
         with torch.autocast("cpu", torch.bfloat16):
             assert not by_onednn(torch.randn(2, 6))
         assert not by_onednn(torch.randn(2, 6).double()) and not by_onednn(torch.empty(2, 6, device="meta"))
+
+
+def test_its_work_is_counted_as_pytorchs_own():
+    counts = []
+    for layer in (Linear(6, 8), nn.Linear(6, 8)):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            layer(torch.randn(2, 7, 6))
+        counts.append(counter.get_total_flops())
+    assert counts == [2 * 2 * 7 * 6 * 8] * 2
 
 
 def test_gradients_flow_through_a_linear_layer():

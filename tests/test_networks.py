@@ -358,7 +358,7 @@ def test_the_halves_take_a_controlnets_residuals_as_diffusers_does():
     z, context = (torch.randn(2, *s, generator=generator) for s in ((4, 8, 8), (7, 16)))
     with torch.no_grad():
         emb = ours.embed_time(501, z)
-        h, skips = ours.down(ours.conv_in(z), emb, context)
+        h, skips = ours.down(ours.enter(z), emb, context)
         h = ours.mid_block(h, emb, context)
         assert_same(ours.up(h, emb, context, skips), ours(z, 501, context), 0)
         added = [torch.randn(skip.shape, generator=generator) for skip in (*skips, h)]

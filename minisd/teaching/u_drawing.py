@@ -71,11 +71,10 @@ def watch(unet: UNet, inputs: tuple[Any, ...]) -> tuple[list[Box], list[Box], Bo
         return Box(name, tuple(outputs[modules[-1]].shape[1:]), weights)
 
     boxes = [made(modules) for modules in up]
-    # conv_in's features are laid out anew in memory on the way down, and then are another tensor
-    sources = {id(outputs[modules[-1]]): place for place, modules in enumerate(down)}
+    sources = [id(outputs[modules[-1]]) for modules in down]
     for one in boxes:
         if "ResNet" in one.name:
-            one.skip = sources.get(id(skips.pop()), 0)
+            one.skip = sources.index(id(skips.pop()))
     return [made(modules) for modules in down], boxes, made(middle, "ResNet + words + ResNet")
 
 
