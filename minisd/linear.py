@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import register_flop_formula
 
-ONEDNN = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
+# How PyTorch's compiler calls oneDNN; without it, or without MKL, there is nothing to choose between.
+ONEDNN = torch.backends.mkl.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 class Linear(nn.Linear):
