@@ -184,7 +184,8 @@ class AutoencoderKL(nn.Module):
 
         Where tiles overlap, each fades out towards its edge. The picture is another than `decode`'s, because
         every GroupNorm and the middle's attention see one tile alone, and the convolutions meet an edge that
-        isn't the picture's: benchmarks/decode.md has the differences.
+        isn't the picture's. On `tiny`'s pictures of four times its size a pixel differs by 3 of 255 on
+        average, as much as its autoencoder loses anyway, and by 73 at most (benchmarks/decode.md).
         """
         scale = self.config.downsampling
         batch, _, height, width = z.shape
