@@ -51,7 +51,7 @@ MEASURES = {
     "hard": "the same, two objects alone",
     "whole": "right, and no slip is found",
 }
-DEFAULT = ("ddim", 50)  # what StableDiffusion does if not told otherwise
+SAMPLER = "ddim"  # what StableDiffusion takes if not told otherwise
 
 
 # ---- painting
@@ -188,17 +188,17 @@ def plateau_range(results: dict, sampler: str, measure: str) -> tuple[int, int]:
     return results["settings"]["steps"][low], results["settings"]["steps"][high]
 
 
-def default_of(results: dict) -> tuple[str, int]:
-    """The cell of the default sampler and steps, or what comes nearest among those measured."""
+def to_match(results: dict) -> tuple[str, int]:
+    """The cell to match: of the default sampler, if it was measured, at the most steps."""
     s = results["settings"]
-    return (DEFAULT[0] if DEFAULT[0] in s["samplers"] else s["samplers"][0]), s["steps"][-1]
+    return (SAMPLER if SAMPLER in s["samplers"] else s["samplers"][0]), s["steps"][-1]
 
 
 def calls_to_match(results: dict, sampler: str) -> int | None:
-    """The fewest calls of the network with which a sampler keeps up with the default, in every measure."""
+    """The fewest calls of the network with which a sampler keeps up with that cell, in every measure."""
     good = np.ones(len(results["settings"]["steps"]), bool)
     for name in MEASURES:
-        reference = verdicts(results, cell_of(results, *default_of(results)), name)
+        reference = verdicts(results, cell_of(results, *to_match(results)), name)
         good &= as_good(curve(results, sampler, name), reference)
     place = first(good)
     if place is None:
@@ -245,7 +245,7 @@ def plateau_table(results: dict) -> str:
     most = results["settings"]["steps"][-1]
     head = ["", *(f"plateau: {text}" for text in ("words", HARD, "whole"))]
     head += ["whole there, %", f"at {most} steps, %", "difference, points"]
-    sampler, steps = default_of(results)
+    sampler, steps = to_match(results)
     head += [f"calls to match {sampler} at {steps}", "seconds of a core"]
     return table(head, rows)
 
@@ -291,9 +291,9 @@ measured. To keep up is to be at most {100 * MARGIN:g}
 points lower, and not significantly worse on the same prompts (one-sided sign test, {100 * LEVEL:g} %). In \
 brackets, where nine of ten plateaus
 lie if the prompts are drawn again {RESAMPLED:,} times. More prompts would find smaller losses.
-- *To match*: the fewest calls of the network that keep up so, in all three measures, with the default of \
-the Python
-interface. A dash: no number measured does. A step is one call, but pndm calls once more.
+- *To match*: the fewest calls of the network that keep up so, in all three measures, with the default \
+sampler at {most}
+steps. A dash: no number measured does. A step is one call, but pndm calls once more.
 - *Seconds*: of processor time of one thread, all of painting, at {a:.3f} s + {b:.4f} s a call, fitted to \
 all cells, in batches of {BATCH}."""
 
