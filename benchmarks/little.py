@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
 
@@ -29,6 +28,7 @@ from common import (
     write_text,
 )
 from minisd.checkpoint import write_json
+from speed import timed
 
 PROMPT = "a red house left of a yellow tent in the snow at night"
 STEPS, SCALE = 30, 7.5
@@ -70,9 +70,7 @@ def duel(threads: int, pictures: int, rounds: int) -> list[dict]:
     difference = float(np.abs(first - second).max())
     if difference > 1 / 255:
         raise RuntimeError(f"the two pictures differ by {difference:.4f}: they are not the same work")
-    return [
-        {who: {"seconds": seconds_of(painter)} for who, painter in painters.items()} for _ in range(rounds)
-    ]
+    return [{who: {"seconds": timed(painter)} for who, painter in painters.items()} for _ in range(rounds)]
 
 
 def step_and_floor(threads: int) -> dict:
@@ -96,13 +94,6 @@ def step_and_floor(threads: int) -> dict:
     return {"step": step, **kinds}
 
 
-def seconds_of(task) -> float:
-    """How long it takes."""
-    start = time.perf_counter()
-    task()
-    return time.perf_counter() - start
-
-
 def imports(runs: int) -> list[float]:
     """Seconds of `import minisd` after `import torch`, in fresh processes."""
     return [
@@ -116,8 +107,7 @@ def first_pictures(runs: int) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "minisd", "paint", PROMPT, "--out", str(Path(folder, "x.png"))]
         return [
-            seconds_of(lambda: subprocess.run(command, capture_output=True, check=True))
-            for _ in range(runs + 1)
+            timed(lambda: subprocess.run(command, capture_output=True, check=True)) for _ in range(runs + 1)
         ][1:]
 
 

@@ -31,17 +31,18 @@ class ResnetBlock(nn.Module):
         self.conv_shortcut = None if same else nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
-        h = self.conv1(silu(self.norm1(x)))
+        h = self.conv1(norm_silu(self.norm1, x))
         if self.time_emb_proj is not None and emb is not None:
             h = h + self.time_emb_proj(F.silu(emb))[:, :, None, None]
-        h = self.norm2(h)  # under the name of what went in, which is not needed any more
-        h = self.conv2(silu(h))
+        h = norm_silu(self.norm2, h)  # under the name of what went in, which is not needed any more
+        h = self.conv2(h)
         return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
 
 
-def silu(normed: Tensor) -> Tensor:
-    """x sigmoid(x) of a norm's output, in its own memory where no gradient needs what was there."""
-    return F.silu(normed, inplace=not torch.is_grad_enabled())
+def norm_silu(norm: nn.Module, x: Tensor) -> Tensor:
+    """SiLU(norm(x)): in the memory of the norm's output, where that isn't x and no gradient needs it."""
+    normed = norm(x)
+    return F.silu(normed, inplace=not (normed is x or torch.is_grad_enabled()))
 
 
 class Downsample(nn.Module):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 DEVICES = ("cpu", "cuda", "mps")
 LARGEST_SEED = 2**32 - 1  # torch's CPU generator reads 32 bits: seed 2**32 would paint seed 0's picture
 GUIDANCE_SCALE = 7.5  # Stable Diffusion's customary scale; a model_index.json may name its own
-STEPS = 30  # more change nothing that we could count: benchmarks/steps.md; diffusers takes 50
+STEPS = 30  # of ddim; more change nothing that we could count: benchmarks/steps.md; diffusers takes 50
 STRENGTH = 0.8  # diffusers' default: four fifths of the steps are taken
 SAMPLER_NAMES = ("ddpm", "ddim", "pndm", "euler", "euler_a", "lms", "dpmpp_2m")
 

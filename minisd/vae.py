@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .attention import PictureAttention
-from .blocks import Downsample, ResnetBlock, Upsample, silu
+from .blocks import Downsample, ResnetBlock, Upsample, norm_silu
 from .config import VAEConfig
 
 EPS = 1e-6  # of every GroupNorm in the VAE; the U-Net has 1e-5 in its ResNet blocks
@@ -116,7 +116,7 @@ class Encoder(nn.Module):
         h = self.conv_in(x.contiguous(memory_format=torch.channels_last))
         for level in self.down_blocks:
             h = level(h)
-        return self.conv_out(silu(self.conv_norm_out(self.mid_block(h))))
+        return self.conv_out(norm_silu(self.conv_norm_out, self.mid_block(h)))
 
 
 class Decoder(nn.Module):
@@ -138,7 +138,7 @@ class Decoder(nn.Module):
         h = self.mid_block(self.conv_in(z.contiguous(memory_format=torch.channels_last)))
         for level in self.up_blocks:
             h = level(h)
-        return self.conv_out(silu(self.conv_norm_out(h)))
+        return self.conv_out(norm_silu(self.conv_norm_out, h))
 
 
 class AutoencoderKL(nn.Module):

@@ -7,6 +7,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from minisd import linear
+from minisd.blocks import ResnetBlock
 from minisd.checkpoint import placed
 from minisd.linear import Linear, by_onednn
 from minisd.models import TINY
@@ -103,3 +104,13 @@ def test_a_compiled_pipeline_paints_the_same_and_is_translated_once():
     ours.compile(backend=count, fullgraph=True)
     assert_same(ours("a house", **options), expected)
     assert len(counted) == 1
+
+
+def test_a_block_without_its_norm_leaves_its_input_as_it_was():
+    """SiLU works in place on a norm's output; where a reader takes the norm out, that is the input itself."""
+    block, x = randomise(ResnetBlock(8, 8, 4, 1e-5)), torch.randn(1, 8, 4, 4)
+    block.norm1 = block.norm2 = nn.Identity()
+    expected, before = block(x).detach(), x.clone()
+    with torch.inference_mode():
+        assert_same(block(x), expected)
+    assert torch.equal(x, before)

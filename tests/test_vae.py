@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from minisd import AutoencoderKL, StableDiffusion
-from minisd.blocks import ResnetBlock, Upsample, silu, transposed_kernel
+from minisd.blocks import ResnetBlock, Upsample, norm_silu, transposed_kernel
 from minisd.vae import OVERLAP, TILE, fading, tiles
 from small import assert_same, randomise, small_pipeline
 
@@ -66,17 +66,20 @@ def test_a_hook_on_the_convolution_of_an_upsampling_is_called_and_may_change_it(
     assert seen[1:] == ["before"]
 
 
-def test_silu_works_in_place_only_where_no_gradient_is_recorded():
-    x = rand(3, 4)
-    kept = x.clone()
-    assert_same(silu(x), F.silu(kept), 0)
-    assert torch.equal(x, kept)
+def test_silu_works_in_place_on_the_norms_output_only_where_no_gradient_is_recorded():
+    x, made = rand(3, 4), []
+
+    def norm(x):
+        made.append(2 * x)
+        return made[-1]
+
+    assert_same(norm_silu(norm, x), F.silu(2 * x), 0)
+    assert torch.equal(made[-1], 2 * x)
     for off in (torch.no_grad, torch.inference_mode):
-        x = kept.clone()
         with off():
-            y = silu(x)
-        assert_same(y, F.silu(kept), 0)
-        assert y.data_ptr() == x.data_ptr()
+            y = norm_silu(norm, x)
+        assert_same(y, F.silu(2 * x), 0)
+        assert y.data_ptr() == made[-1].data_ptr()
 
 
 @pytest.mark.parametrize("channels", [(8, 8), (8, 12)])
