@@ -74,13 +74,15 @@ class Upsample(nn.Module):
         return self.conv(F.interpolate(x, size=size or double, mode="nearest"))
 
     def at_once(self, x: Tensor) -> bool:
-        """Whether repeating and convolving in one goes faster, and nobody's hook waits for the convolution.
+        """Whether repeating and convolving in one goes faster, and nobody has a hook on the convolution or
+        another layer in its place.
 
         Where the batch has less than three times as many places as channels, making the kernel takes longer
         than it saves.
         """
-        watched = self.conv._forward_hooks or self.conv._forward_pre_hooks
-        return by_onednn(x) and not watched and x[:, 0].numel() >= 3 * x.shape[1]
+        conv = self.conv
+        own = type(conv) is nn.Conv2d and not (conv._forward_hooks or conv._forward_pre_hooks)
+        return by_onednn(x) and own and x[:, 0].numel() >= 3 * x.shape[1]
 
 
 def transposed_kernel(weight: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from minisd import linear
-from minisd.blocks import ResnetBlock
+from minisd.blocks import ResnetBlock, Upsample
 from minisd.checkpoint import placed
 from minisd.linear import Linear, by_onednn
 from minisd.models import TINY
@@ -114,3 +114,21 @@ def test_a_block_without_its_norm_leaves_its_input_as_it_was():
     with torch.inference_mode():
         assert_same(block(x), expected)
     assert torch.equal(x, before)
+
+
+def test_another_layer_in_the_upsampling_convolutions_place_is_called():
+    """A reader's, or an adapter's that has a weight of its own."""
+
+    class Doubled(nn.Conv2d):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    up, x = Upsample(4), torch.randn(1, 4, 8, 8)
+    other = Doubled(4, 4, 3, padding=1)
+    other.load_state_dict(up.conv.state_dict())
+    with torch.inference_mode():
+        expected = 2 * up(x)
+        up.conv = other
+        assert_same(up(x), expected)
+        up.conv = nn.Identity()
+        assert up(x).shape == (1, 4, 16, 16)
